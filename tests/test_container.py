@@ -1,0 +1,220 @@
+"""The .vq container: every byte of the header, and every way in which it can be wrong."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqcodec import container
+from vqcodec.container import Stream, grids_crc, pack, peek, unpack
+from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
+
+SMALL = Stream(width=768, height=512, quality=80, model_id=1, model_hash=b"\x0a\x0b\x0c\x0d",
+               grids_crc=0x12345678, segments=tuple(bytes([i]) * (200 + i) for i in range(8)))
+ALPHA = dataclasses.replace(SMALL, grey=True, alpha=b"alpha")
+
+# The golden headers are the format: if one of these changes, so must the format version.
+SMALL_HEADER = bytes.fromhex("56 51 01 00 01 0a0b0c0d 50 8006 8004 78563412 08 08 c8c9cacbcccdcecf eaf0")
+ALPHA_HEADER = bytes.fromhex("56 51 01 18 01 0a0b0c0d 50 8006 8004 78563412 08 08 c8c9cacbcccdcecf"
+                             "05 6a39e0d0 ca98")
+
+
+def header_of(stream):
+    data = pack(stream)
+    return data[:peek(data).size]
+
+
+def resealed(header):
+    """A header without its checksum, completed with the right one."""
+    return header + container._header_crc(header)
+
+
+def changed(index, value, data=SMALL_HEADER):
+    """A correctly sealed header in which byte `index` (or the bytes of a slice) is another."""
+    header = bytearray(data[:-2])
+    header[index] = value
+    return resealed(bytes(header))
+
+
+def test_imports_neither_torch_nor_numpy():
+    code = "import sys, vqcodec.container; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_golden_headers():
+    assert header_of(SMALL).hex() == SMALL_HEADER.hex()
+    assert header_of(ALPHA).hex() == ALPHA_HEADER.hex()
+    assert pack(SMALL) == SMALL_HEADER + b"".join(SMALL.segments)
+    assert pack(ALPHA) == ALPHA_HEADER + b"".join(ALPHA.segments) + b"alpha"
+
+
+def test_the_specification_prints_the_golden_header():
+    text = (Path(__file__).parents[1] / "bitstream_spec.md").read_text(encoding="utf-8")
+    example = re.search(r"### 3.6 Example\n(?:\S.*\n|\n)+((?:    .*\n)+)", text).group(1)
+    assert bytes.fromhex(" ".join(line.strip().split("   ")[0] for line in example.splitlines())) == SMALL_HEADER
+
+
+def test_header_checksum_is_the_catalogued_one():
+    assert container._header_crc(b"123456789") == (0x29B1).to_bytes(2, "little")  # CRC-16/IBM-3740
+
+
+def test_header_of_a_small_image_takes_at_most_32_bytes():
+    assert len(header_of(SMALL)) == 30
+    widest = dataclasses.replace(SMALL, width=16383, height=16383, model_id=127,
+                                 segments=(b"\xff" * 255,) * 8)
+    assert len(header_of(widest)) == 30
+    assert len(header_of(dataclasses.replace(SMALL, segments=(bytes(1023),) * 8))) == 32
+
+
+def streams():
+    side = st.integers(1, 1 << 20)
+    return st.builds(
+        Stream, grey=st.booleans(), alpha=st.none() | st.binary(max_size=300), width=side, height=side,
+        quality=st.integers(0, 255), model_id=st.integers(0, 65535),
+        model_hash=st.binary(min_size=4, max_size=4), grids_crc=st.integers(0, 2**32 - 1),
+        segments=st.lists(st.binary(max_size=300), min_size=1, max_size=64).map(tuple),
+    ).filter(lambda s: s.width * s.height <= 1 << 30)
+
+
+@settings(deadline=None)
+@given(streams())
+def test_round_trip(stream):
+    data = pack(stream)
+    assert unpack(data) == stream
+    header = peek(data)
+    assert (header.file_size, header.segment_lengths) == (len(data), tuple(map(len, stream.segments)))
+    assert peek(data[:header.size]) == header
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=80), st.booleans())
+def test_arbitrary_bytes_raise_only_the_documented_errors(data, with_magic):
+    try:
+        unpack(b"VQ\x01" + data if with_magic else data)
+    except (CorruptStreamError, UnsupportedError):
+        pass
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=10, max_size=60))
+def test_arbitrary_sealed_headers_raise_only_the_documented_errors(data):
+    data = bytearray(b"VQ\x01" + data)
+    data[3] &= 0x1F
+    try:
+        stream = unpack(resealed(bytes(data)))
+    except (CorruptStreamError, UnsupportedError):
+        pass
+    else:
+        assert pack(stream) == resealed(bytes(data))  # one stream, one form
+
+
+@pytest.mark.parametrize("stream", [SMALL, ALPHA], ids=["plain", "alpha"])
+def test_every_flipped_bit_of_the_header_is_detected(stream):
+    data = pack(stream)
+    for bit in range(8 * peek(data).size):
+        broken = bytearray(data)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises((CorruptStreamError, UnsupportedError)):
+            unpack(bytes(broken))
+
+
+@pytest.mark.parametrize("stream", [SMALL, ALPHA], ids=["plain", "alpha"])
+def test_every_truncation_is_detected(stream):
+    data = pack(stream)
+    for length in range(len(data)):
+        with pytest.raises(CorruptStreamError, match="truncated|not a vqcodec file"):
+            unpack(data[:length])
+
+
+def test_flipped_bits_of_alpha_are_detected():
+    data = bytearray(pack(ALPHA))
+    data[-1] ^= 4
+    with pytest.raises(CorruptStreamError, match="alpha payload is damaged"):
+        unpack(bytes(data))
+
+
+@pytest.mark.parametrize("data, error, match", [
+    (b"", CorruptStreamError, "not a vqcodec file"),
+    (b"\x89PNG\r\n\x1a\n", CorruptStreamError, "not a vqcodec file"),
+    (b"VQ", CorruptStreamError, "truncated within its header"),
+    (changed(2, 0), UnsupportedError, "format version 0 is unknown"),
+    (changed(2, 2), UnsupportedError, "format version 2 is unknown"),
+    (changed(3, 0x20), UnsupportedError, "reserved flags"),
+    (changed(3, 0x40), UnsupportedError, "reserved flags"),
+    (changed(3, 0x80), UnsupportedError, "reserved flags"),
+    (changed(3, 1), UnsupportedError, "modality 1 is reserved"),
+    (SMALL_HEADER[:-1] + b"\0", CorruptStreamError, "header is damaged"),
+    (changed(slice(4, 5), b"\x81\x00"), CorruptStreamError, "longer than it need be"),
+    (changed(slice(4, 5), b"\x80\x80\x80\x01"), CorruptStreamError, "longer than 3 bytes"),
+    (changed(slice(4, 5), b"\x80\x80\x04"), CorruptStreamError, "model number must be 0..65535"),
+    (changed(slice(10, 12), b"\x00"), CorruptStreamError, "width and height must be"),
+    (changed(slice(12, 14), b"\x81\x80\x40"), CorruptStreamError, "width and height must be"),
+    (changed(slice(10, 14), b"\x80\x80\x40\x81\x08"), CorruptStreamError, "more than the format's limit"),
+    (changed(18, 0), CorruptStreamError, "number of segments must be 1..64, not 0"),
+    (changed(18, 65), CorruptStreamError, "number of segments must be 1..64, not 65"),
+    (changed(19, 32), CorruptStreamError, "must have 0..31 bits, not 32"),
+    (changed(slice(18, 28), b"\x01\x03\x0d"), CorruptStreamError, "padding after the segment lengths"),
+    (changed(slice(18, 28), b"\x01\x04\x05"), CorruptStreamError, "more bits than they need"),
+    (changed(slice(28, 29), b"\x80\x80\x80\x80\x08", ALPHA_HEADER), CorruptStreamError,
+     "alpha payload is said to be longer"),
+    (pack(SMALL) + b"\0", CorruptStreamError, "followed by other data"),
+    (pack(SMALL)[:-1], CorruptStreamError, "truncated: 1657 bytes instead of 1658"),
+])
+def test_each_defect_has_its_message(data, error, match):
+    with pytest.raises(error, match=match):
+        unpack(data)
+
+
+@pytest.mark.parametrize("field, value, error, match", [
+    ("modality", 1, UnsupportedError, "modality 1 is reserved"),
+    ("modality", 8, UsageError, "modality must be 0..7"),
+    ("model_id", 65536, UsageError, "model number"),
+    ("model_hash", b"abc", UsageError, "model hash"),
+    ("quality", 256, UsageError, "quality must be 0..255"),
+    ("quality", -1, UsageError, "quality must be 0..255"),
+    ("width", 0, UsageError, "width and height"),
+    ("height", (1 << 20) + 1, UsageError, "width and height"),
+    ("height", 1 << 20, None, ""),
+    ("grids_crc", 1 << 32, UsageError, "32 bits"),
+    ("segments", (), UsageError, "1..64 segments, not 0"),
+    ("segments", (b"",) * 65, UsageError, "1..64 segments, not 65"),
+    ("segments", (b"",), None, ""),
+])
+def test_pack_refuses_fields_out_of_range(field, value, error, match):
+    stream = dataclasses.replace(SMALL, **{field: value})
+    if error is None:
+        assert unpack(pack(stream)) == stream
+    else:
+        with pytest.raises(error, match=match):
+            pack(stream)
+
+
+def test_pack_refuses_too_many_pixels():
+    with pytest.raises(UsageError, match="more than the format's limit"):
+        pack(dataclasses.replace(SMALL, width=1 << 15, height=(1 << 15) + 1))
+
+
+def test_pack_refuses_payloads_beyond_the_limit(monkeypatch):
+    monkeypatch.setattr(container, "MAX_PAYLOAD", 207)
+    assert unpack(pack(SMALL)) == SMALL
+    for field, value in (("alpha", bytes(208)), ("segments", (bytes(208),))):
+        with pytest.raises(UsageError, match="longer than 207 bytes"):
+            pack(dataclasses.replace(SMALL, **{field: value}))
+
+
+def test_grids_crc():
+    grids = np.arange(24).reshape(2, 3, 4) * 2000
+    expected = zlib.crc32(b"".join(int(v).to_bytes(2, "little") for v in grids.ravel()))
+    for dtype in (np.int64, np.int32, np.uint16, ">u2"):
+        assert grids_crc(grids.astype(dtype)) == expected
+    assert grids_crc(np.asfortranarray(grids)) == expected
+    for bad in (np.array([-1]), np.array([65536]), np.array([0.5])):
+        with pytest.raises(UsageError, match="0..65535"):
+            grids_crc(bad)

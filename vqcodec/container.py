@@ -1,0 +1,222 @@
+"""Stream (fields, entropy-coded segments, alpha payload) ⇄ bytes of a .vq file. Standard library only.
+
+`bitstream_spec.md`, section "Container", defines every byte. The header's checksum is verified before any
+number in it is trusted, and nothing is allocated from a number that the file's real length does not cover.
+"""
+
+from __future__ import annotations
+
+import binascii
+import zlib
+from dataclasses import dataclass, fields
+
+from .errors import CorruptStreamError, UnsupportedError, UsageError
+
+MAGIC = b"VQ"
+VERSION = 1
+IMAGE = 0  # the only modality of version 1; 1..7 are reserved
+MAX_MODEL_ID = (1 << 16) - 1
+MAX_SIDE = 1 << 20
+MAX_PIXELS = 1 << 30
+MAX_SEGMENTS = 64
+MAX_PAYLOAD = (1 << 31) - 1  # bytes of one segment, and of the alpha payload
+
+_MODALITY, _GREY, _ALPHA, _RESERVED = 0x07, 0x08, 0x10, 0xE0
+_LENGTH_BITS = MAX_PAYLOAD.bit_length()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """What a file says about itself apart from its payloads."""
+
+    modality: int = IMAGE
+    grey: bool = False
+    width: int  # in pixels; width and height in 1..2^20, their product at most 2^30
+    height: int
+    quality: int  # 0..255, in sixteenths above the lowest quality: q = 1 + quality / 16
+    model_id: int  # 0..65535
+    model_hash: bytes  # first 4 bytes of the SHA-256 of the model
+    grids_crc: int  # see grids_crc()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream(_Description):
+    """A whole .vq file."""
+
+    segments: tuple[bytes, ...]  # 1..64 entropy-coded segments, in coding order
+    alpha: bytes | None = None  # the coded alpha plane, opaque here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header(_Description):
+    """What can be known of a .vq file from its first bytes."""
+
+    segment_lengths: tuple[int, ...]
+    alpha_length: int | None  # None: no alpha
+    alpha_crc: int | None
+    size: int  # bytes of the header, its checksum included
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of the whole file."""
+        return self.size + sum(self.segment_lengths) + (self.alpha_length or 0)
+
+
+def pack(stream: Stream) -> bytes:
+    """Serialise a stream. Raises UsageError where a field is out of range."""
+    _check_fields(stream, UsageError)
+    lengths = [len(segment) for segment in stream.segments]
+    if not 1 <= len(lengths) <= MAX_SEGMENTS:
+        raise UsageError(f"a stream has 1..{MAX_SEGMENTS} segments, not {len(lengths)}")
+    if max(lengths + [len(stream.alpha or b"")]) > MAX_PAYLOAD:
+        raise UsageError(f"a segment or the alpha payload is longer than {MAX_PAYLOAD} bytes")
+    flags = stream.modality | _GREY * bool(stream.grey) | _ALPHA * (stream.alpha is not None)
+    bits = max(lengths).bit_length()
+    packed = sum(length << i * bits for i, length in enumerate(lengths))
+    header = (MAGIC + bytes([VERSION, flags]) + _uvarint(stream.model_id) + stream.model_hash
+              + bytes([stream.quality]) + _uvarint(stream.width) + _uvarint(stream.height)
+              + stream.grids_crc.to_bytes(4, "little") + bytes([len(lengths), bits])
+              + packed.to_bytes((len(lengths) * bits + 7) // 8, "little"))
+    if stream.alpha is not None:
+        header += _uvarint(len(stream.alpha)) + zlib.crc32(stream.alpha).to_bytes(4, "little")
+    return b"".join([header, _header_crc(header), *stream.segments, stream.alpha or b""])
+
+
+def unpack(data: bytes) -> Stream:
+    """Parse a whole .vq file, the inverse of `pack`.
+
+    Raises CorruptStreamError for anything that is not a complete, undamaged file, UnsupportedError for
+    another format version or a feature that version 1 reserves.
+    """
+    header = peek(data)
+    if len(data) != header.file_size:
+        what = "truncated" if len(data) < header.file_size else "followed by other data"
+        raise CorruptStreamError(f"the stream is {what}: {len(data)} bytes instead of {header.file_size}")
+    payloads, position = [], header.size
+    for length in (*header.segment_lengths, header.alpha_length or 0):
+        payloads.append(bytes(data[position:position + length]))
+        position += length
+    *segments, alpha = payloads
+    if header.alpha_length is None:
+        alpha = None
+    elif zlib.crc32(alpha) != header.alpha_crc:
+        raise CorruptStreamError("the alpha payload is damaged: its checksum does not match")
+    return Stream(segments=tuple(segments), alpha=alpha,
+                  **{field.name: getattr(header, field.name) for field in fields(_Description)})
+
+
+def peek(data: bytes) -> Header:
+    """Parse and verify the header only; `data` need not reach further. Raises as `unpack` does."""
+    if data[:2] != MAGIC:
+        raise CorruptStreamError("not a vqcodec file: it does not begin with 'VQ'")
+    reader = _Reader(data, 2)
+    version = reader.uint(1)
+    if version != VERSION:
+        raise UnsupportedError(f"format version {version} is unknown (this release reads {VERSION})")
+    flags = reader.uint(1)
+    if flags & _RESERVED:
+        raise UnsupportedError("reserved flags are set: the stream is from a later release, or damaged")
+    model_id = reader.uvarint(3)
+    model_hash = reader.take(4)
+    quality = reader.uint(1)
+    width = reader.uvarint(3)
+    height = reader.uvarint(3)
+    grids = reader.uint(4)
+    count = reader.uint(1)
+    bits = reader.uint(1)
+    if not 1 <= count <= MAX_SEGMENTS:
+        raise CorruptStreamError(f"the number of segments must be 1..{MAX_SEGMENTS}, not {count}")
+    if bits > _LENGTH_BITS:
+        raise CorruptStreamError(f"segment lengths must have 0..{_LENGTH_BITS} bits, not {bits}")
+    packed = reader.uint((count * bits + 7) // 8)
+    alpha_length = reader.uvarint(5) if flags & _ALPHA else None
+    alpha_crc = reader.uint(4) if flags & _ALPHA else None
+    if _header_crc(data[:reader.position]) != reader.take(2):
+        raise CorruptStreamError("the header is damaged: its checksum does not match")
+    # From here on the numbers are what some encoder wrote, which is not to say that they make sense.
+    lengths = tuple(packed >> i * bits & (1 << bits) - 1 for i in range(count))
+    if packed >> count * bits:
+        raise CorruptStreamError("the padding after the segment lengths is not zero")
+    if max(lengths).bit_length() != bits:
+        raise CorruptStreamError("the segment lengths are stored with more bits than they need")
+    if (alpha_length or 0) > MAX_PAYLOAD:
+        raise CorruptStreamError(f"the alpha payload is said to be longer than {MAX_PAYLOAD} bytes")
+    header = Header(modality=flags & _MODALITY, grey=bool(flags & _GREY), width=width, height=height,
+                    quality=quality, model_id=model_id, model_hash=model_hash, grids_crc=grids,
+                    segment_lengths=lengths, alpha_length=alpha_length, alpha_crc=alpha_crc,
+                    size=reader.position)
+    _check_fields(header, CorruptStreamError)
+    return header
+
+
+def grids_crc(grids) -> int:
+    """CRC-32 of index grids, int[G, h, w] with values in 0..65535, as uint16 little-endian in C order."""
+    import numpy as np
+
+    grids = np.asarray(grids)
+    if grids.dtype.kind not in "iu" or (grids.size and (grids.min() < 0 or grids.max() > 0xFFFF)):
+        raise UsageError("index grids must be integers in 0..65535")
+    return zlib.crc32(grids.astype("<u2").tobytes())
+
+
+def _check_fields(description: _Description, error: type[Exception]) -> None:
+    """Raise `error` where a field is out of range, UnsupportedError for a reserved modality."""
+    d = description
+    if not 0 <= d.modality <= _MODALITY:
+        raise error(f"the modality must be 0..{_MODALITY}, not {d.modality}")
+    if d.modality != IMAGE:
+        raise UnsupportedError(f"modality {d.modality} is reserved: this release knows images only")
+    if not 0 <= d.model_id <= MAX_MODEL_ID:
+        raise error(f"the model number must be 0..{MAX_MODEL_ID}, not {d.model_id}")
+    if len(d.model_hash) != 4:
+        raise error(f"the model hash must have 4 bytes, not {len(d.model_hash)}")
+    if not 0 <= d.quality <= 255:
+        raise error(f"the quality must be 0..255, not {d.quality}")
+    if not (1 <= d.width <= MAX_SIDE and 1 <= d.height <= MAX_SIDE):
+        raise error(f"{d.width}x{d.height} pixels: width and height must be 1..{MAX_SIDE}")
+    if d.width * d.height > MAX_PIXELS:
+        raise error(f"{d.width}x{d.height} pixels are more than the format's limit of {MAX_PIXELS}")
+    if not 0 <= d.grids_crc <= 0xFFFFFFFF:
+        raise error("the grids' checksum must have 32 bits")
+
+
+def _header_crc(header: bytes) -> bytes:
+    """CRC-16/CCITT (polynomial 0x1021, initial value 0xFFFF, nothing reflected), little-endian."""
+    return binascii.crc_hqx(header, 0xFFFF).to_bytes(2, "little")
+
+
+def _uvarint(value: int) -> bytes:
+    """LEB128: seven bits a byte, least significant first, the top bit set in all bytes but the last."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes(out + bytes([value]))
+
+
+class _Reader:
+    """A position in bytes; every read past the end raises CorruptStreamError."""
+
+    def __init__(self, data: bytes, position: int):
+        self.data, self.position = data, position
+
+    def take(self, n: int) -> bytes:
+        if len(self.data) - self.position < n:
+            raise CorruptStreamError("the stream is truncated within its header")
+        self.position += n
+        return bytes(self.data[self.position - n:self.position])
+
+    def uint(self, n: int) -> int:
+        return int.from_bytes(self.take(n), "little")
+
+    def uvarint(self, max_bytes: int) -> int:
+        """The inverse of `_uvarint`; the shortest form is the only valid one."""
+        value = 0
+        for i in range(max_bytes):
+            byte = self.uint(1)
+            value |= (byte & 0x7F) << 7 * i
+            if byte < 0x80:
+                if i and not byte:
+                    raise CorruptStreamError("a number in the header is longer than it need be")
+                return value
+        raise CorruptStreamError(f"a number in the header is longer than {max_bytes} bytes")
