@@ -18,7 +18,7 @@ IMAGE = 0  # the only modality of version 1; 1..7 are reserved
 MAX_MODEL_ID = (1 << 16) - 1
 MAX_SIDE = 1 << 20
 MAX_PIXELS = 1 << 30
-MAX_SEGMENTS = 64
+MAX_SEGMENTS = 4096
 MAX_PAYLOAD = (1 << 31) - 1  # bytes of one segment, and of the alpha payload
 
 _MODALITY, _GREY, _ALPHA, _RESERVED = 0x07, 0x08, 0x10, 0xE0
@@ -43,7 +43,7 @@ class _Description:
 class Stream(_Description):
     """A whole .vq file."""
 
-    segments: tuple[bytes, ...]  # 1..64 entropy-coded segments, in coding order
+    segments: tuple[bytes, ...]  # 1..4096 entropy-coded segments, in coding order
     alpha: bytes | None = None  # the coded alpha plane, opaque here
 
 
@@ -75,7 +75,7 @@ def pack(stream: Stream) -> bytes:
     packed = sum(length << i * bits for i, length in enumerate(lengths))
     header = (MAGIC + bytes([VERSION, flags]) + _uvarint(stream.model_id) + stream.model_hash
               + bytes([stream.quality]) + _uvarint(stream.width) + _uvarint(stream.height)
-              + stream.grids_crc.to_bytes(4, "little") + bytes([len(lengths), bits])
+              + stream.grids_crc.to_bytes(4, "little") + _uvarint(len(lengths)) + bytes([bits])
               + packed.to_bytes((len(lengths) * bits + 7) // 8, "little"))
     if stream.alpha is not None:
         header += _uvarint(len(stream.alpha)) + zlib.crc32(stream.alpha).to_bytes(4, "little")
@@ -122,7 +122,7 @@ def peek(data: bytes) -> Header:
     width = reader.uvarint(3)
     height = reader.uvarint(3)
     grids = reader.uint(4)
-    count = reader.uint(1)
+    count = reader.uvarint(2)
     bits = reader.uint(1)
     if not 1 <= count <= MAX_SEGMENTS:
         raise CorruptStreamError(f"the number of segments must be 1..{MAX_SEGMENTS}, not {count}")

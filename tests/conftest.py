@@ -1,0 +1,59 @@
+"""A small model made in a second, real in every part but never trained beyond its start."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+TINY_ID = 60000
+
+
+def synthetic_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """uint8[H,W,3]: smooth gradients, edges and some noise."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    picture = np.empty((height, width, 3))
+    for c in range(3):
+        a, b, phase = rng.uniform(0.01, 0.06, 2).tolist() + [rng.uniform(0, 6)]
+        picture[:, :, c] = 120 + 70 * np.sin(a * y + phase) + 50 * np.cos(b * x)
+    picture[(y // 24 + x // 40) % 3 == 0] *= 0.6
+    return np.clip(picture + rng.normal(0, 6, picture.shape), 0, 255).astype(np.uint8)
+
+
+def tiny_config():
+    from vqcodec.config import ModelConfig, PriorConfig, QuantizerConfig, TransformConfig
+
+    return ModelConfig(
+        TransformConfig(latent_dims=24, channels=(8, 12, 16), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1),
+                        lambdas=(0.0006, 0.002, 0.007)),
+        QuantizerConfig(slices=(8, 16), dims=(1, 2), codewords=(256, 64)),
+        PriorConfig(context_channels=(16, 24), rank=(4, 6)))
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory):
+    """A models folder with one model, "tiny"."""
+    import torch
+
+    from vqcodec import registry
+    from vqcodec.train.export import write_model
+    from vqcodec.train.model import ImageModel, start_codebooks
+    from vqcodec.transform import init_linear_path
+
+    torch.manual_seed(0)
+    config = tiny_config()
+    model = ImageModel(config).eval()
+    pictures = torch.stack([torch.from_numpy(synthetic_picture(128, 128, i)).permute(2, 0, 1) for i in range(12)])
+    pictures = pictures.float() / 255
+    patches = pictures.unfold(2, 16, 16).unfold(3, 16, 16).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 16, 16)
+    init_linear_path(model.encoder, model.decoder, patches, config.transform.lambdas)
+    batches = [(pictures[i : i + 4], torch.full((4,), float(i // 4))) for i in (0, 4, 8)]
+    with torch.no_grad():
+        start_codebooks(model, *zip(*batches))
+        model.prior.set_mode("calibrate")
+        for pixels, level in batches:
+            model.prior_losses(pixels, level)
+    folder = tmp_path_factory.mktemp("models")
+    write_model(model, batches, folder / "tiny", config, "# tiny\n")
+    registry.register(folder / "tiny", "tiny", id=TINY_ID, status="default", models_dir=folder)
+    return folder

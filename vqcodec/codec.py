@@ -1,0 +1,406 @@
+"""Composes the stages; the only place that knows their order.
+
+    Picture → encoder → latents → codewords ┐                     ┌ codewords → decoder → Picture
+                                            ├ prior ⇄ range coder ┤
+                          Stream → bytes ───┘                     └─── bytes → Stream
+
+Long grids are coded in bands of rows, and pictures are transformed in strips with halos, so that memory does
+not grow with the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from . import config as configuration
+from . import container, rangecoder, registry
+from .alpha import decode_alpha, encode_alpha
+from .config import ModelConfig
+from .errors import CorruptStreamError, InputError, UnsupportedError, UsageError
+from .media import Picture
+from .prior import Prior, Step
+from .quantize import RATE_WEIGHT, dequantize, distances, layouts, look_up
+from .transform import PATCH, Decoder, Encoder, halo
+
+SIXTEENTHS = 16  # quality steps between two trained qualities
+BAND_POSITIONS = 1 << 14  # grid positions per band; part of the format, see bitstream_spec.md
+STRIP_PIXELS = 1 << 21  # pixels per strip in the transforms; not part of the format
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A .vq file, the quality it was made at, its bits per pixel, and a note when a target was out of reach."""
+
+    data: bytes
+    quality: float
+    bpp: float
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the header of a .vq file says; no model is needed to read it."""
+
+    width: int
+    height: int
+    quality: float
+    model_id: int
+    model_hash: str
+    grey: bool
+    has_alpha: bool
+    header_bytes: int
+    segment_bytes: tuple[int, ...]
+    alpha_bytes: int
+    total_bytes: int
+    bpp: float
+
+
+def inspect(data: bytes) -> Inspection:
+    """Raises CorruptStreamError or UnsupportedError for what is not an intact header."""
+    stream = container.unpack(data)
+    header = container.peek(data)
+    return Inspection(
+        width=stream.width, height=stream.height, quality=1 + stream.quality / SIXTEENTHS,
+        model_id=stream.model_id, model_hash=stream.model_hash.hex(), grey=stream.grey,
+        has_alpha=stream.alpha is not None, header_bytes=header.size,
+        segment_bytes=tuple(map(len, stream.segments)), alpha_bytes=len(stream.alpha or b""),
+        total_bytes=len(data), bpp=8 * len(data) / (stream.width * stream.height))
+
+
+def bands(height: int, width: int) -> list[tuple[int, int]]:
+    """Rows [top, bottom) of each band of a grid: as many whole rows as BAND_POSITIONS allow, at least two."""
+    rows = max(2, BAND_POSITIONS // width // 2 * 2)
+    return [(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+def read_tensors(entry: registry.ModelEntry, name: str) -> dict[str, torch.Tensor]:
+    """Tensors of `name`.safetensors of a model, its hash checked. Raises InputError or CorruptStreamError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    data = entry.read(f"{name}.safetensors")
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise InputError(f"model '{entry.name}': {name}.safetensors cannot be read ({error})") from None
+
+
+class Codec:
+    """A loaded model. Thread-safe: nothing changes after `open`."""
+
+    def __init__(self, entry, model: ModelConfig, prior: Prior, codebooks, decoder: Decoder, encoder: Encoder | None):
+        self.entry, self.model, self.prior = entry, model, prior
+        self.codebooks, self.decoder, self.encoder = codebooks, decoder, encoder
+
+    @classmethod
+    def open(cls, entry: registry.ModelEntry, *, encoder: bool = True) -> "Codec":
+        """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model."""
+        model = configuration.from_dict(ModelConfig, configuration.parse_toml(entry.read("config.toml"), entry.name))
+        if encoder and not entry.has_encoder:
+            raise UnsupportedError(f"model '{entry.name}' is decoder-only here: it cannot encode")
+        prior = Prior(read_tensors(entry, "prior"), model.quantizer)
+        stored = read_tensors(entry, "codebook")
+        codebooks = [stored[f"s{i}"].float() for i in range(len(model.quantizer.slices))]
+        nets = []
+        for name, kind in (("decoder", Decoder), ("encoder", Encoder)):
+            if name == "encoder" and not encoder:
+                nets.append(None)
+                continue
+            net = kind(model.transform)
+            weights = read_tensors(entry, name)
+            net.load_state_dict({k: v.float() for k, v in weights.items()})
+            nets.append(net.eval().requires_grad_(False).to(memory_format=torch.channels_last))
+        return cls(entry, model, prior, codebooks, *nets)
+
+    @property
+    def qualities(self) -> int:
+        return len(self.model.transform.lambdas)
+
+    # --- quality -----------------------------------------------------------------------------------------
+
+    def _sixteenths(self, quality: float) -> int:
+        if not (math.isfinite(quality) and 1 <= quality <= self.qualities):
+            raise UsageError(f"quality must be between 1 and {self.qualities}, not {quality:g}")
+        return round((quality - 1) * SIXTEENTHS)
+
+    def _checked_quality(self, sixteenths: int) -> int:
+        if sixteenths > (self.qualities - 1) * SIXTEENTHS:
+            raise CorruptStreamError("quality is beyond what the stream's model knows")
+        return sixteenths
+
+    # --- pixels ⇄ latents, in strips ---------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def latents(self, rgb: np.ndarray, sixteenths: int) -> torch.Tensor:
+        """uint8[H,W,3] → latents f32[1,D,h,w], the picture padded to whole patches by its edge."""
+        height, width = rgb.shape[:2]
+        rows, columns = -(-height // PATCH), -(-width // PATCH)
+        level = torch.tensor([sixteenths / SIXTEENTHS])
+        reach, _ = halo(self.model.transform)
+        parts = []
+        for top, bottom in strips(rows, columns):
+            first, last = max(0, top - reach), min(rows, bottom + reach)
+            piece = rgb[first * PATCH : min(last * PATCH, height)]
+            padding = ((0, (last - first) * PATCH - len(piece)), (0, columns * PATCH - width), (0, 0))
+            piece = torch.from_numpy(np.pad(piece, padding, mode="edge"))
+            pixels = piece.permute(2, 0, 1)[None].float().div_(255)
+            y = self.encoder(pixels.contiguous(memory_format=torch.channels_last), level)
+            parts.append(y[:, :, top - first : bottom - first])
+        return torch.cat(parts, 2)
+
+    @torch.inference_mode()
+    def pixels(self, grids: torch.Tensor, height: int, width: int, sixteenths: int) -> np.ndarray:
+        """Index grids int64[G,h,w] → uint8[height,width,3]."""
+        rows, columns = grids.shape[1:]
+        level = torch.tensor([sixteenths / SIXTEENTHS])
+        _, reach = halo(self.model.transform)
+        out = np.empty((height, width, 3), np.uint8)
+        for top, bottom in strips(rows, columns):
+            first, last = max(0, top - reach), min(rows, bottom + reach)
+            y = dequantize(grids[None, :, first:last], self.codebooks, self.model.quantizer)
+            x = self.decoder(y.contiguous(memory_format=torch.channels_last), level)[0]
+            x = x[:, (top - first) * PATCH : (bottom - first) * PATCH, :width]
+            x = x.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
+            out[top * PATCH : bottom * PATCH] = x[: height - top * PATCH]
+        return out
+
+    # --- index grids ⇄ segments --------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, rate_aware: bool):
+        """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments)."""
+        grids, segments = [], []
+        for top, bottom in bands(*latents.shape[2:]):
+            part = latents[0, :, top:bottom]
+
+            def supply(step: Step, part=part) -> torch.Tensor:
+                symbols = self._best_symbols(part, step, rate_aware)
+                segments.append(code_symbols(symbols, step.cdf))
+                return symbols
+
+            grids.append(self._code_band(bottom - top, latents.shape[3], sixteenths, supply, segments))
+        return torch.cat(grids, 1), tuple(segments)
+
+    @torch.inference_mode()
+    def code_grids(self, grids: torch.Tensor, sixteenths: int) -> tuple[bytes, ...]:
+        """Index grids int64[G,h,w] → segments. Raises UsageError for an index that the quality cannot use."""
+        segments = []
+        for top, bottom in bands(*grids.shape[1:]):
+            part = grids[:, top:bottom].flatten(1)
+
+            def supply(step: Step, part=part) -> torch.Tensor:
+                symbols = part[step.layout.planes][:, step.positions].T - step.start
+                inside = (symbols >= 0) & (symbols < step.cdf.shape[2] - 1)
+                mass = step.cdf.long().diff(dim=2).gather(2, symbols.clamp(0, step.cdf.shape[2] - 2)[:, :, None])
+                if not (inside & (mass[:, :, 0] > 0)).all():
+                    raise UsageError("index grids hold a codeword that this quality does not use")
+                segments.append(code_symbols(symbols, step.cdf))
+                return symbols
+
+            self._code_band(bottom - top, grids.shape[2], sixteenths, supply, segments)
+        return tuple(segments)
+
+    @torch.inference_mode()
+    def _read_grids(self, stream: container.Stream, spent=None) -> torch.Tensor:
+        """Index grids int64[G,h,w] of a stream; `spent(step, symbols, top)` sees every step."""
+        rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
+        pieces = bands(rows, columns)
+        if len(stream.segments) != len(pieces) * self.prior.steps:
+            raise CorruptStreamError(
+                f"expected {len(pieces) * self.prior.steps} segments, found {len(stream.segments)}")
+        segments = iter(stream.segments)
+        grids = []
+        for top, bottom in pieces:
+
+            def supply(step: Step, top=top) -> torch.Tensor:
+                symbols = read_symbols(next(segments), step.cdf)
+                if spent:
+                    spent(step, symbols, top)
+                return symbols
+
+            grids.append(self._code_band(bottom - top, columns, self._checked_quality(stream.quality), supply, segments))
+        grids = torch.cat(grids, 1)
+        if container.grids_crc(grids.numpy()) != stream.grids_crc:
+            raise CorruptStreamError("checksum of the index grids does not match: the stream is damaged")
+        return grids
+
+    def _code_band(self, height, width, sixteenths, supply, segments):
+        """Runs the prior over one band; a step without positions still has its (empty) segment."""
+        seen = 0
+
+        def counted(step):
+            nonlocal seen
+            fill_to(step.number)
+            seen += 1
+            return supply(step)
+
+        def fill_to(number):
+            nonlocal seen
+            while seen < number:
+                if isinstance(segments, list):
+                    segments.append(b"")
+                elif next(segments):
+                    raise CorruptStreamError("an empty step has bytes")
+                seen += 1
+
+        grids = self.prior.code(height, width, sixteenths, counted)
+        fill_to(self.prior.steps)
+        return grids
+
+    def _best_symbols(self, latents: torch.Tensor, step: Step, rate_aware: bool) -> torch.Tensor:
+        """int64[N,G]: symbols of least distance² (+ RATE_WEIGHT·bits) for latents f32[D,h,w] of the band."""
+        s = step.layout
+        n, g, symbols = step.cdf.shape[0], s.groups, step.cdf.shape[2] - 1
+        vectors = latents[s.dims].reshape(g, s.d, -1)[:, :, step.positions].permute(0, 2, 1)
+        window = (step.start[:, None] + torch.arange(symbols)).clamp(max=s.codewords - 1)
+        book = look_up(window, self.codebooks[list(layouts(self.model.quantizer)).index(s)])
+        mass = step.cdf.diff(dim=2).permute(1, 0, 2)
+        cost = distances(vectors, book)
+        if rate_aware:
+            bits = CDF_BITS_LOG - torch.log2(mass.float())
+            cost = torch.add(cost, bits, alpha=RATE_WEIGHT)
+        cost = torch.where(mass > 0, cost, torch.inf)
+        return cost.argmin(2).T.contiguous()
+
+    # --- whole pictures ----------------------------------------------------------------------------------
+
+    def encode(self, picture: Picture, quality: float, *, rate_aware: bool = True) -> Encoded:
+        """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths. Raises UsageError outside of that."""
+        sixteenths = self._sixteenths(quality)
+        grids, segments = self._choose_and_code(self.latents(picture.rgb, sixteenths), sixteenths, rate_aware)
+        alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
+        return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha)
+
+    def encode_tokens(self, grids, width: int, height: int, quality: float, *, grey: bool = False) -> Encoded:
+        """Index grids int[G,h,w] → .vq file of a width×height picture. The inverse of `decode_grids`."""
+        sixteenths = self._sixteenths(quality)
+        grids = torch.as_tensor(np.asarray(grids)).long()
+        groups = sum(s.groups for s in layouts(self.model.quantizer))
+        expected = (groups, -(-height // PATCH), -(-width // PATCH))
+        if tuple(grids.shape) != expected:
+            raise UsageError(f"index grids must have shape {expected}, not {tuple(grids.shape)}")
+        return self._packed(grids, self.code_grids(grids, sixteenths), height, width, sixteenths, grey, None)
+
+    def _packed(self, grids, segments, height, width, sixteenths, grey, alpha) -> Encoded:
+        data = container.pack(container.Stream(
+            grey=grey, alpha=alpha, width=width, height=height, quality=sixteenths, model_id=self.entry.id,
+            model_hash=self.entry.hash, grids_crc=container.grids_crc(grids.numpy()), segments=segments))
+        return Encoded(data, 1 + sixteenths / SIXTEENTHS, 8 * len(data) / (width * height))
+
+    def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
+                         size: int | None = None) -> Encoded:
+        """The quality whose result is nearest to the one target given; `size` (bytes) is an upper bound.
+
+        Rates and PSNR rise with quality, so that a bisection over its sixteenths finds it."""
+        if sum(t is not None for t in (bpp, psnr, size)) != 1:
+            raise UsageError("give exactly one of bpp, psnr and size")
+        tried: dict[int, tuple[Encoded, float]] = {}
+
+        def attempt(sixteenths: int) -> float:
+            if sixteenths not in tried:
+                result = self.encode(picture, 1 + sixteenths / SIXTEENTHS)
+                value = result.bpp if bpp is not None else float(len(result.data))
+                if psnr is not None:
+                    from .metrics import psnr as measure
+
+                    value = measure(picture.rgb, self.decode(result.data).rgb)
+                tried[sixteenths] = result, value
+            return tried[sixteenths][1]
+
+        target = bpp if bpp is not None else psnr if psnr is not None else float(size)
+        low, high = 0, (self.qualities - 1) * SIXTEENTHS
+        if attempt(low) >= target:
+            best = low
+        elif attempt(high) <= target:
+            best = high
+        else:
+            while high - low > 1:
+                middle = (low + high) // 2
+                low, high = (middle, high) if attempt(middle) <= target else (low, middle)
+            nearest = abs(attempt(high) - target) < abs(attempt(low) - target)
+            best = high if nearest and size is None else low
+        result, value = tried[best]
+        off = value / target - 1
+        if (size is not None and value > target) or abs(off) > 0.03:
+            limit = "lowest" if best == 0 else "highest" if best == (self.qualities - 1) * SIXTEENTHS else "nearest"
+            result = replace(result, note=f"target {target:g} is not reached: the {limit} quality gives {value:.5g}")
+        return result
+
+    def decode(self, data: bytes) -> Picture:
+        """.vq file → Picture. Raises CorruptStreamError for damage, UnsupportedError for other versions."""
+        stream = self._checked(data)
+        grids = self._read_grids(stream)
+        alpha = None if stream.alpha is None else decode_alpha(stream.alpha, stream.height, stream.width)
+        rgb = self.pixels(grids, stream.height, stream.width, stream.quality)
+        if stream.grey:
+            luma = (rgb.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) + 128) >> 8
+            rgb = np.repeat(luma.astype(np.uint8)[:, :, None], 3, axis=2)
+        return Picture(rgb, alpha, stream.grey)
+
+    def decode_grids(self, data: bytes) -> np.ndarray:
+        """.vq file → index grids int64[G,h,w], checked against the stream's checksum."""
+        stream = self._checked(data)
+        if stream.alpha is not None:
+            decode_alpha(stream.alpha, stream.height, stream.width)
+        return self._read_grids(stream).numpy()
+
+    def bits_per_block(self, data: bytes) -> np.ndarray:
+        """f64[h,w]: bits that the index stream spends on each 16×16 block (ideal code length)."""
+        stream = self._checked(data)
+        columns = -(-stream.width // PATCH)
+        spent = np.zeros(-(-stream.height // PATCH) * columns)
+
+        def add(step: Step, symbols: torch.Tensor, top: int) -> None:
+            mass = step.cdf.diff(dim=2).gather(2, symbols[:, :, None]).squeeze(2)
+            np.add.at(spent, step.positions.numpy() + top * columns, (16 - mass.double().log2()).sum(1).numpy())
+
+        self._read_grids(stream, add)
+        return spent.reshape(-1, columns)
+
+    def _checked(self, data: bytes) -> container.Stream:
+        stream = container.unpack(data)
+        if (stream.model_id, stream.model_hash) != (self.entry.id, self.entry.hash):
+            raise UnsupportedError(f"the stream was made by model {stream.model_id}, not by '{self.entry.name}'")
+        if stream.modality != container.IMAGE:
+            raise UnsupportedError("the stream does not hold an image")
+        return stream
+
+
+CDF_BITS_LOG = 16.0
+
+
+def strips(rows: int, columns: int) -> list[tuple[int, int]]:
+    """Latent rows [top, bottom) of each strip of a transform."""
+    count = max(8, STRIP_PIXELS // (PATCH * PATCH * columns))
+    return [(top, min(top + count, rows)) for top in range(0, rows, count)]
+
+
+def code_symbols(symbols: torch.Tensor, cdf: torch.Tensor) -> bytes:
+    """Symbols int64[N,G] under CDFs int32[N,G,A+1], row by row."""
+    return rangecoder.encode(symbols.reshape(-1).numpy(), cdf.reshape(-1, cdf.shape[2]).numpy())
+
+
+def read_symbols(segment: bytes, cdf: torch.Tensor) -> torch.Tensor:
+    """The inverse of `code_symbols`. A segment that no encoder writes is refused."""
+    flat = cdf.reshape(-1, cdf.shape[2]).numpy()
+    symbols = rangecoder.decode(segment, flat)
+    if rangecoder.encode(symbols, flat) != segment:
+        raise CorruptStreamError("a segment is damaged: it is not what an encoder writes")
+    return torch.from_numpy(np.asarray(symbols, np.int64)).reshape(cdf.shape[:2])
+
+
+def grids_image(grids: np.ndarray) -> np.ndarray:
+    """uint8[H,W]: all index grids [G,h,w] side by side, each stretched to its own range."""
+    groups, height, width = grids.shape
+    across = max(1, round(math.sqrt(groups * height / width)))
+    down = -(-groups // across)
+    sheet = np.zeros((down * (height + 1), across * (width + 1)), np.uint8)
+    for i, grid in enumerate(grids):
+        low, high = int(grid.min()), int(grid.max())
+        top, left = i // across * (height + 1), i % across * (width + 1)
+        sheet[top : top + height, left : left + width] = (grid - low) * 255 // max(1, high - low)
+    return sheet

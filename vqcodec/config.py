@@ -1,0 +1,199 @@
+"""Model and training configuration: plain data classes read from TOML; unknown keys are errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from dataclasses import dataclass, field
+
+from .errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+
+@dataclass(frozen=True)
+class TransformConfig:
+    """Shape of the analysis and synthesis networks (see `transform.py`)."""
+
+    latent_dims: int = 192
+    channels: tuple[int, int, int] = (64, 128, 192)  # at 1/4, 1/8, 1/16 resolution
+    encoder_blocks: tuple[int, int, int] = (1, 2, 2)
+    decoder_blocks: tuple[int, int, int] = (1, 3, 3)
+    lambdas: tuple[float, ...] = (0.0006, 0.00108, 0.00194, 0.0035, 0.0063, 0.0113, 0.0204, 0.0367)
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """Product codebooks: slices of latent dims, each cut into groups of `dims` with K codewords."""
+
+    slices: tuple[int, ...] = (8, 24, 56, 104)  # latent dims per slice, in coding order
+    dims: tuple[int, ...] = (1, 1, 2, 4)  # dims per group, for each slice
+    codewords: tuple[int, ...] = (256, 128, 128, 128)  # K per group, for each slice
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Shape of the context network that predicts the index grids (see `prior.py`)."""
+
+    context_channels: tuple[int, ...] = (96, 128, 160, 192)  # hidden width for each slice
+    rank: tuple[int, ...] = (6, 6, 8, 12)  # coefficients per group, for each slice
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    transform: TransformConfig = field(default_factory=TransformConfig)
+    quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
+    prior: PriorConfig = field(default_factory=PriorConfig)
+
+
+def from_dict(cls, data: dict, where: str = ""):
+    """Builds the data class `cls` from nested dicts. Raises UsageError for unknown keys or wrong types."""
+    if not isinstance(data, dict):
+        raise UsageError(f"config: [{where}] must be a table")
+    hints = typing.get_type_hints(cls)
+    known = {f.name for f in dataclasses.fields(cls)}
+    values = {}
+    for key, value in data.items():
+        path = f"{where}.{key}" if where else key
+        if key not in known:
+            raise UsageError(f"config: unknown key '{path}' (known: {', '.join(sorted(known))})")
+        values[key] = _convert(hints[key], value, path)
+    try:
+        return cls(**values)
+    except TypeError as error:
+        raise UsageError(f"config: [{where}]: {error}") from None
+
+
+def _convert(hint, value, path: str):
+    if dataclasses.is_dataclass(hint):
+        return from_dict(hint, value, path)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, (list, tuple)):
+            raise UsageError(f"config: '{path}' must be a list")
+        args = typing.get_args(hint)
+        if args[-1] is not Ellipsis and len(value) != len(args):
+            raise UsageError(f"config: '{path}' must have {len(args)} entries")
+        return tuple(_convert(args[0], item, path) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not hint:
+        raise UsageError(f"config: '{path}' must be {hint.__name__}, not {type(value).__name__}")
+    return value
+
+
+def load_toml(path) -> dict:
+    """Reads a TOML file. Raises UsageError for a missing file or bad syntax."""
+    try:
+        with open(path, "rb") as file:
+            return parse_toml(file.read(), path)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+
+
+def parse_toml(data: bytes, name) -> dict:
+    """The table that TOML text `data` holds; `name` is for the message. Raises UsageError for bad syntax."""
+    try:
+        return tomllib.loads(data.decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{name}: {error}") from None
+
+
+def to_toml(config, prefix: str = "") -> str:
+    """Writes a (nested) data class as TOML; `from_dict(type(config), tomllib.loads(...))` gives it back."""
+    lines, tables = [], []
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        if dataclasses.is_dataclass(value):
+            tables.append(f"[{prefix}{f.name}]\n{to_toml(value, prefix + f.name + '.')}")
+        elif isinstance(value, tuple) and value and dataclasses.is_dataclass(value[0]):
+            tables.extend(f"[[{prefix}{f.name}]]\n{to_toml(item)}" for item in value)
+        else:
+            lines.append(f"{f.name} = {_toml_value(value)}\n")
+    return "\n".join(["".join(lines), *tables]) if tables else "".join(lines)
+
+
+def _toml_value(value) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    return repr(value)
+
+
+@dataclass(frozen=True)
+class StageConfig:
+    """One stage of training; what the kinds do is told in `train/model.py`."""
+
+    kind: str = "soft"  # 'soft', 'vq' or 'prior'
+    steps: int = 1000
+    learning_rate: float = 2e-3
+    decay_from: float = 0.3  # part of the stage after which the rate falls to zero along a cosine
+    batch: int = 16
+    crop: int = 128
+    late_crop: int = 192  # crop of the last 30 % of the steps, at the same pixels per batch
+    head_steps: int = 0  # 'vq': first steps, in which only the prior learns
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    seed: int = 0
+    validation: int = 12  # pictures set aside, chosen by a hash of their names
+    optimizer: str = "muon"  # or 'adam'
+    assignment: str = "straight-through"  # or 'soft', 'noise'
+    codebook_update: str = "gradient"  # or 'ema'
+    codebook_decay: float = 0.99  # of the moving averages
+    commitment: float = 0.25  # beta
+    revive_every: int = 100  # steps between searches for dead codewords
+    low_rate_weight: float = 0.3  # a sample of quality λ weighs λ^-this
+    average: float = 0.999  # decay of the averaged weights, which are the ones validated and exported
+    log_every: int = 50
+    validate_every: int = 1000
+    checkpoint_minutes: float = 5.0
+    stages: tuple[StageConfig, ...] = (
+        StageConfig("soft", steps=10000),
+        StageConfig("vq", steps=5000, learning_rate=5e-4, head_steps=300),
+        StageConfig("prior", steps=2000, learning_rate=1e-3),
+    )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What `vqcodec train image --config` reads."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+def check(config: RunConfig) -> RunConfig:
+    """Raises UsageError for values that no training could use."""
+    choices = {
+        "optimizer": ("muon", "adam"),
+        "assignment": ("straight-through", "soft", "noise"),
+        "codebook_update": ("gradient", "ema"),
+    }
+    for key, allowed in choices.items():
+        if getattr(config.training, key) not in allowed:
+            raise UsageError(f"config: 'training.{key}' must be one of {', '.join(allowed)}")
+    for stage in config.training.stages:
+        if stage.kind not in ("soft", "vq", "prior"):
+            raise UsageError(f"config: unknown stage kind '{stage.kind}' (known: soft, vq, prior)")
+        if stage.steps < 1 or stage.batch < 1 or stage.crop % 16 or stage.late_crop % 16:
+            raise UsageError("config: stages need steps and batch of at least 1 and crops that are multiples of 16")
+    quantizer, transform = config.model.quantizer, config.model.transform
+    if sum(quantizer.slices) != transform.latent_dims:
+        raise UsageError("config: 'quantizer.slices' must add up to 'transform.latent_dims'")
+    counts = {len(quantizer.slices), len(quantizer.dims), len(quantizer.codewords),
+              len(config.model.prior.context_channels), len(config.model.prior.rank)}
+    if len(counts) != 1:
+        raise UsageError("config: slices, dims, codewords, context_channels and rank need one entry per slice")
+    if any(dims % d for dims, d in zip(quantizer.slices, quantizer.dims)):
+        raise UsageError("config: each slice must be a multiple of its 'dims'")
+    if any(not 2 <= k <= 4096 for k in quantizer.codewords):
+        raise UsageError("config: 'quantizer.codewords' must be in 2..4096")
+    return config

@@ -1,0 +1,285 @@
+"""index grids → integer CDFs: the context network that runs in the codec. Integer arithmetic only.
+
+`Prior.code` is the ONE loop for both directions: it walks slices and phases, computes the CDFs of the next
+symbols from the symbols known so far, and asks a supplier for them (the encoder chooses, the decoder reads).
+
+Exactness. Every matrix product has integer inputs and is bounded: |inputs| ≤ 255, |weights| ≤ 127, and for
+each output Σ|w|·max|input| < 2^24, so float32 kernels give the exact integer in any order of summation
+(and bfloat16 or TF32 products too, as 8-bit integers are exact in them). Requantisation is
+(acc·mult + bias + 2^23) >> 24 in int64: |acc| < 2^24, |mult| < 2^31, |bias| < 2^58. No float reaches a CDF.
+`bitstream_spec.md` states each step normatively; the float twin for training is `train/context.py`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Callable
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .config import QuantizerConfig
+from .errors import InputError
+from .quantize import SliceLayout, layouts
+
+WEIGHT_LIMIT = 127
+ACTIVATION_LIMIT = 255
+FEATURE_LIMIT = 127
+FEATURE_STEPS = (1 / 16, 1 / 8)  # of asinh(value), and of value/8 for the wide dims
+WIDE_DIMS = 32  # the first dims have a large range: the network sees them linearly too
+MEAN_UNIT = 64  # logistic means and codeword boundaries are in 1/64
+SCALES = 64  # logistic scales exp(LOG_SCALE_MIN + i·LOG_SCALE_STEP)
+LOG_SCALE_MIN, LOG_SCALE_STEP = -3.5, 8.5 / 63
+SIGMOID_UNIT = 128  # arguments of the sigmoid table are in 1/128, clamped to ±2047
+INVERSE_SHIFT = 8
+COEFFICIENT_LIMIT = 1023
+LOGIT_UNIT = 256  # logits are in 1/256 nat
+SHIFT = 24
+ACCUMULATOR_LIMIT = 1 << 24
+CDF_BITS = 16
+
+
+def phase_count(slice_index: int) -> int:
+    """Three phases for the first slice (nothing else predicts it), two for the others."""
+    return 3 if slice_index == 0 else 2
+
+
+def phase_map(height: int, width: int, phases: int) -> torch.Tensor:
+    """int64[h,w]: the phase in which each grid position is coded.
+
+    Two phases: a checkerboard. Three: (even, even), then (odd, odd), then the rest."""
+    y, x = torch.arange(height)[:, None], torch.arange(width)[None, :]
+    odd = (y + x) % 2
+    if phases == 2:
+        return odd
+    return torch.where(odd == 1, 2, (y % 2).expand(height, width))
+
+
+def requantise(total: torch.Tensor) -> torch.Tensor:
+    """int64 in units of 2^-24 → nearest integer, halves up."""
+    return (total + (1 << (SHIFT - 1))) >> SHIFT
+
+
+def at_quality(table: torch.Tensor, quality: int) -> torch.Tensor:
+    """Rows of an int64 table [L,...] interpolated at `quality` sixteenths: exact integers."""
+    low, part = divmod(quality, 16)
+    if part == 0:
+        return table[low]
+    return (table[low] * (16 - part) + table[low + 1] * part + 8) >> 4
+
+
+@dataclass(frozen=True)
+class Step:
+    """One coding step: the symbols of one slice at the positions of one phase.
+
+    positions int64[N] (row-major), cdf int32[N,G,A+1] (rows rise from 0 to 65536; symbols past a group's
+    alphabet have no mass), start int64[G]: symbol j of group g is codeword start[g] + j.
+    """
+
+    number: int
+    layout: SliceLayout
+    positions: torch.Tensor
+    cdf: torch.Tensor
+    start: torch.Tensor
+
+
+Supplier = Callable[[Step], torch.Tensor]
+
+
+class SlicePrior:
+    """The integer network of one slice; tensors as in prior.safetensors, named in `bitstream_spec.md`."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor], index: int, layout: SliceLayout):
+        self.t = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"s{index}.")}
+        self.layout, self.phases = layout, phase_count(index)
+        self.sigmoid, self.exp, self.inverse = (tensors[f"table.{n}"] for n in ("sigmoid", "exp", "inverse"))
+        self.logistic = layout.d == 1
+        self.near = [kernel(self.t[f"near{k}.weight"]) for k in range(1, self.phases)]
+        self.past1 = kernel(self.t["past1.weight"]) if "past1.weight" in self.t else None
+        if self.past1 is not None:
+            self.past2, self.past3 = kernel(self.t["past2.weight"]), kernel(self.t["past3.weight"])
+        self.mix, self.head = kernel(self.t["mix.weight"]), kernel(self.t["head.weight"])
+        self.table = torch.cat([self.t[n] for n in ("companded", "wide") if n in self.t], 2).float()
+        g, k, f = self.table.shape
+        self.feature_channels = g * f
+
+    def features(self, indices: torch.Tensor) -> torch.Tensor:
+        """Context features f32[N, C] of indices int64[N,G]: companded channels of all dims, then wide ones."""
+        g, k, f = self.table.shape
+        rows = self.table[torch.arange(g), indices]  # [N,G,f]
+        d = self.layout.d
+        parts = [rows[:, :, i : i + d].reshape(len(indices), g * d) for i in range(0, f, d)]
+        return torch.cat(parts, 1)
+
+    def past_state(self, past: torch.Tensor, quality: int) -> torch.Tensor:
+        """int64[N,C] in units of 2^-24: what earlier slices, f32[h,w,F], say of this one."""
+        t = self.t
+        h, w, _ = past.shape
+        a = activate(correlate(past, self.past1) * t["past1.mult"] + at_quality(t["past1.bias"], quality))
+        a = activate(correlate(a.view(h, w, -1), self.past2) * t["past2.mult"] + t["past2.bias"])
+        return exact(a @ self.past3[0, 0]) * t["past3.mult"]
+
+    def cdfs(self, past: torch.Tensor | None, own: torch.Tensor, positions: torch.Tensor, phase: int,
+             quality: int) -> torch.Tensor:
+        """CDFs int32[N,G,A+1] at int64[N] positions; past: `past_state`, own: f32[h,w,F] of known symbols."""
+        t = self.t
+        total = at_quality(t["join.bias"][phase], quality).expand(len(positions), -1)
+        if past is not None:
+            total = total + past[positions]
+        if phase:
+            total = total + correlate(own, self.near[phase - 1], positions) * t[f"near{phase}.mult"]
+        a = activate(total)
+        a = activate(exact(a @ self.mix[0, 0]) * t["mix.mult"] + t["mix.bias"])
+        out = requantise(exact(a @ self.head[0, 0]) * t["head.mult"] + t["head.bias"])
+        start, size = self.alphabet(quality)
+        return self.logistic_cdfs(out, start, size) if self.logistic else self.categorical_cdfs(out, size)
+
+    def alphabet(self, quality: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """(first codeword, number of codewords), int64[G] each, of the symbols in use at this quality."""
+        low, part = divmod(quality, 16)
+        levels = slice(low, low + 1 + (part > 0))
+        start, end = self.t["start"][levels], self.t["start"][levels] + self.t["size"][levels]
+        first = start.amin(0).long()
+        return first, end.amax(0).long() - first
+
+    def logistic_cdfs(self, out, start, size):
+        g = self.layout.groups
+        mean, scale = out[:, :g].clamp(-(1 << 14), 1 << 14), out[:, g:].clamp(0, SCALES - 1)
+        inner = int(size.max()) - 1
+        number = torch.arange(inner)
+        which = (start[:, None] + number).clamp(max=self.layout.codewords - 2)
+        bounds = torch.gather(self.t["bounds"].long(), 1, which)  # [G, A-1]
+        z = (bounds[None] - mean[:, :, None]).int() * self.inverse[scale][:, :, None]
+        z = (z >> (INVERSE_SHIFT)).clamp_(-2048, 2047)
+        mass = self.sigmoid[(z + 2048).long()]  # 0..65536
+        size = size[:, None]
+        inner_cdf = torch.where(number + 1 < size, number + 1 + mass - ((mass * size) >> CDF_BITS), 1 << CDF_BITS)
+        return close(inner_cdf)
+
+    def categorical_cdfs(self, out, size):
+        g, k, r = self.t["vectors"].shape
+        width = int(size.max())
+        f = out.clamp(-COEFFICIENT_LIMIT, COEFFICIENT_LIMIT).view(-1, g, r).permute(1, 0, 2).double()
+        products = exact(f @ self.t["vectors"][:, :width].mT.double())  # [G,N,A], |.| < 2^53 by far
+        logits = requantise(products * self.t["logit.mult"][:, None, None] + self.t["logit.offset"][:, None, :width])
+        used = torch.arange(width)[None, None, :] < size[:, None, None]
+        logits = torch.where(used, logits, -(1 << 40))
+        drop = (logits.amax(2, keepdim=True) - logits).clamp_(max=4095)
+        mass = torch.where(used, self.exp[drop], 0).cumsum(2)  # int64
+        # Exact integers: reciprocal once per symbol, then multiply and shift; never above 65536 - size.
+        reciprocal = ((65536 - size)[:, None, None] << 24) // mass[:, :, -1:]
+        number = torch.arange(1, width)
+        cdf = number + ((mass[:, :, :-1] * reciprocal) >> 24)
+        cdf = torch.where(number < size[:, None, None], cdf, 1 << CDF_BITS)
+        return close(cdf.permute(1, 0, 2))
+
+
+def close(inner: torch.Tensor) -> torch.Tensor:
+    """Adds the 0 and the 65536 at the ends of inner CDF values [N,G,A-1]."""
+    return F.pad(F.pad(inner.int(), (1, 0)), (0, 1), value=1 << CDF_BITS)
+
+
+def kernel(weight: torch.Tensor) -> torch.Tensor:
+    """int8[O,I,k,k] or [O,I] → f32[k,k,I,O]."""
+    if weight.dim() == 2:
+        weight = weight[:, :, None, None]
+    return weight.permute(2, 3, 1, 0).float().contiguous()
+
+
+def exact(product: torch.Tensor) -> torch.Tensor:
+    return product.to(torch.int64)
+
+
+def activate(total: torch.Tensor) -> torch.Tensor:
+    """int64 in units of 2^-24 → f32 integers 0..255."""
+    return requantise(total).clamp_(0, ACTIVATION_LIMIT).float()
+
+
+def correlate(x: torch.Tensor, weight: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+    """int64[N,O]: f32 integers [h,w,I] correlated with f32[k,k,I,O], zeros outside, at `positions` or all."""
+    h, w, channels = x.shape
+    k = weight.shape[0]
+    reach = k // 2
+    padded = F.pad(x, (0, 0, reach, reach, reach, reach))
+    if positions is None:
+        total = torch.zeros(h * w, weight.shape[3])
+        for dy in range(k):
+            for dx in range(k):
+                total.addmm_(padded[dy : dy + h, dx : dx + w].reshape(h * w, channels), weight[dy, dx])
+        return exact(total)
+    flat, stride = padded.view(-1, channels), w + 2 * reach
+    base = (positions // w) * stride + positions % w
+    total = torch.zeros(len(positions), weight.shape[3])
+    for dy in range(k):
+        for dx in range(k):
+            total.addmm_(flat[base + dy * stride + dx], weight[dy, dx])
+    return exact(total)
+
+
+class Prior:
+    """The integer prior of a model: `tensors` as read from prior.safetensors."""
+
+    def __init__(self, tensors: dict[str, torch.Tensor], config: QuantizerConfig):
+        self.slices = []
+        try:
+            check_bounds(tensors)
+            for i, layout in enumerate(layouts(config)):
+                self.slices.append(SlicePrior(tensors, i, layout))
+        except KeyError as error:
+            raise InputError(f"prior: tensor {error} is missing") from None
+
+    @property
+    def steps(self) -> int:
+        return sum(s.phases for s in self.slices)
+
+    def code(self, height: int, width: int, quality: int, supply: Supplier) -> torch.Tensor:
+        """Walks all steps of a grid of `height`×`width` positions at `quality` (sixteenths of a level).
+
+        `supply(step)` returns the step's symbols int64[N,G]; gives back the grids int64[G,h,w].
+        """
+        grids, known = [], []
+        number = 0
+        for model in self.slices:
+            layout = model.layout
+            past = model.past_state(torch.cat(known, 2), quality) if known else None
+            own = torch.zeros(height * width, model.feature_channels)
+            indices = torch.zeros(height * width, layout.groups, dtype=torch.int64)
+            phases = phase_map(height, width, model.phases).reshape(-1)
+            start, _ = model.alphabet(quality)
+            for phase in range(model.phases):
+                positions = (phases == phase).nonzero().squeeze(1)
+                if len(positions):
+                    cdf = model.cdfs(past, own.view(height, width, -1), positions, phase, quality)
+                    symbols = supply(Step(number, layout, positions, cdf, start))
+                    indices[positions] = symbols + start
+                    own[positions] = model.features(indices[positions])
+                number += 1
+            known.append(own.view(height, width, -1))
+            grids.append(indices.T.reshape(layout.groups, height, width))
+        return torch.cat(grids)
+
+
+def check_bounds(tensors: dict[str, torch.Tensor]) -> None:
+    """Raises InputError unless every accumulator of the network stays below its proven limit."""
+    for name, weight in tensors.items():
+        if name.endswith(".weight"):
+            largest = FEATURE_LIMIT if ("near" in name or "past1" in name) else ACTIVATION_LIMIT
+            total = weight.long().abs().flatten(1).sum(1).max().item() * largest
+            if total >= ACCUMULATOR_LIMIT:
+                raise InputError(f"prior: {name} may overflow its accumulator ({total} ≥ 2^24)")
+        elif name.endswith(".mult") and weight.long().abs().max().item() >= 1 << 31:
+            raise InputError(f"prior: {name} is 2^31 or more")
+
+
+def tables() -> dict[str, torch.Tensor]:
+    """The shared look-up tables; stored with every model so that no decoder computes them."""
+    z = (np.arange(4096) - 2048) / SIGMOID_UNIT
+    sigmoid = np.rint(65536 / (1 + np.exp(-z)))
+    sigmoid[0], sigmoid[-1] = 0, 65536
+    exponential = np.maximum(np.rint(32768 * np.exp(-np.arange(4096) / LOGIT_UNIT)), 0)
+    scales = np.exp(LOG_SCALE_MIN + np.arange(SCALES) * LOG_SCALE_STEP)
+    inverse = np.rint(SIGMOID_UNIT / MEAN_UNIT * (1 << INVERSE_SHIFT) / scales)
+    named = dict(sigmoid=sigmoid, exp=exponential, inverse=inverse)
+    kinds = dict(sigmoid=torch.int32, exp=torch.int64, inverse=torch.int32)
+    return {f"table.{n}": torch.from_numpy(v).to(kinds[n]) for n, v in named.items()}

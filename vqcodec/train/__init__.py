@@ -1,0 +1,1 @@
+"""Training: data, losses, schedules, export. Never imported by encoding or decoding."""

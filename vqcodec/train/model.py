@@ -1,0 +1,193 @@
+"""The image model in training: encoder, quantiser, context prior and decoder, and the losses of each stage.
+
+Stages, in order (why this order is in docs/training.md):
+  soft    uniform noise in place of quantisation, logistic densities as prior (Ballé et al., 2017)
+  vq      real codewords chosen with the prior's bits, straight-through gradients, commitment loss
+  prior   transform and codebooks frozen; the prior alone, rounded as its integer twin rounds
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from ..config import ModelConfig
+from ..prior import MEAN_UNIT, phase_count
+from ..quantize import RATE_WEIGHT, distances, join_groups, layouts, look_up, split_groups
+from ..transform import PATCH, Decoder, Encoder
+from . import vq
+from .context import CategoricalHead, LogisticHead, SliceContext, feature_steps, features, logistic_bits, wide_count
+
+SOFT_ASSIGNMENT = 0.25  # temperature, in squared latent units, of the encoder's view of the rate
+
+
+class ContextPrior(nn.Module):
+    """Contexts and heads of all slices; `soft` heads are per-dim logistics, `heads` the categorical ones of
+    slices with d > 1 (slices with d = 1 keep their logistic, integrated over each codeword's cell)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        levels = len(config.transform.lambdas)
+        self.layouts = layouts(config.quantizer)
+        self.contexts, self.soft, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
+        self.steps = []
+        past = 0
+        for i, s in enumerate(self.layouts):
+            dims, width = s.groups * s.d, config.prior.context_channels[i]
+            own = dims + wide_count(s.dim, dims)
+            self.contexts.append(SliceContext(past, own, width, phase_count(i), levels))
+            self.soft.append(LogisticHead(width, dims, 4.0 if i == 0 else 1.0))
+            self.heads.append(nn.Identity() if s.d == 1 else
+                              CategoricalHead(width, s.groups, s.codewords, config.prior.rank[i]))
+            self.steps.append(feature_steps(s.dim, dims))
+            past += own
+
+    def set_mode(self, mode: str) -> None:
+        """'float', 'calibrate' (observe ranges) or 'quantized'."""
+        self.mode = mode
+        for context in self.contexts:
+            context.set_mode(mode)
+
+    mode = "float"
+
+    def hidden(self, latents, level):
+        """The hidden state of every slice, f32[B,C,h,w], all phases in one pass."""
+        own = [features(latents[:, s.dims], s.dim) for s in self.layouts]
+        for i, context in enumerate(self.contexts):
+            past = torch.cat(own[:i], 1) if i else None
+            past_steps = torch.cat(self.steps[:i]) if i else None
+            yield context(past, own[i], level, past_steps, self.steps[i])
+
+    def density_bits(self, latents, level):
+        """Bits f32[B,D,h,w] of noisy latents under the soft heads."""
+        bits = []
+        for s, head, h in zip(self.layouts, self.soft, self.hidden(latents, level)):
+            mean, log_scale = head(h, self.mode == "quantized")
+            bits.append(logistic_bits(latents[:, s.dims], mean, log_scale))
+        return torch.cat(bits, 1)
+
+    def codeword_bits(self, latents, level, codebooks):
+        """For each slice, bits f32[G,N,K] of every codeword, given dequantised latents f32[B,D,h,w]."""
+        quantized = self.mode == "quantized"
+        for i, (s, h) in enumerate(zip(self.layouts, self.hidden(latents, level))):
+            if s.d > 1:
+                logits = self.heads[i](h, quantized, self.mode == "calibrate")
+                yield torch.log_softmax(logits, 2) * -1.4426950408889634
+            else:
+                mean, log_scale = (split_groups(t, 1) for t in self.soft[i](h, quantized))
+                edges = boundaries(codebooks[i])
+                if quantized:
+                    edges = (edges * MEAN_UNIT).round() / MEAN_UNIT
+                far = edges.new_full((len(edges), 1), 1e4)
+                low, high = torch.cat([-far, edges], 1), torch.cat([edges, far], 1)
+                yield logistic_bits(0.0, mean, log_scale, low[:, None], high[:, None])
+
+
+def boundaries(codebook: torch.Tensor) -> torch.Tensor:
+    """f32[G,K-1]: midpoints between neighbouring codewords of ascending scalar codebooks f32[G,K,1]."""
+    line = codebook.detach().squeeze(2)
+    return (line[:, 1:] + line[:, :-1]) / 2
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Per-sample bits per pixel f32[B] and mean squared error (0..255 units) f32[B]; auxiliary f32[]."""
+
+    bpp: torch.Tensor
+    mse: torch.Tensor
+    auxiliary: torch.Tensor
+
+
+class ImageModel(nn.Module):
+    def __init__(self, config: ModelConfig, *, assignment: str = "straight-through", update: str = "gradient",
+                 decay: float = 0.99):
+        super().__init__()
+        self.config = config
+        self.encoder, self.decoder = Encoder(config.transform), Decoder(config.transform)
+        self.prior = ContextPrior(config)
+        self.quantizers = vq.build(config.quantizer, assignment=assignment, update=update, decay=decay)
+
+    @property
+    def codebooks(self):
+        return [q.codebook for q in self.quantizers]
+
+    def soft_losses(self, pixels, level) -> Losses:
+        latents = self.encoder(pixels, level)
+        noisy = latents + torch.rand_like(latents) - 0.5
+        bits = self.prior.density_bits(noisy, level)
+        return self._losses(bits.sum((1, 2, 3)), self.decoder(noisy, level), pixels)
+
+    def _losses(self, bits, decoded, pixels, auxiliary=None) -> Losses:
+        mse = ((decoded - pixels) * 255).square().mean((1, 2, 3))
+        return Losses(bits / pixels[0, 0].numel(), mse, auxiliary if auxiliary is not None else bits.new_zeros(()))
+
+    @torch.no_grad()
+    def choice_bits(self, latents, level):
+        """Bits f32[G,N,K] per slice for a rate-aware choice: the prior run on the nearest codewords."""
+        shape = (latents.shape[0], *latents.shape[2:])
+        nearest = []
+        for s, book in zip(self.prior.layouts, self.codebooks):
+            vectors = split_groups(latents[:, s.dims], s.d)
+            nearest.append(join_groups(look_up(distances(vectors, book).argmin(2), book), shape))
+        return list(self.prior.codeword_bits(torch.cat(nearest, 1), level, self.codebooks))
+
+    def vq_losses(self, pixels, level, beta: float) -> Losses:
+        latents = self.encoder(pixels, level)
+        wish = self.choice_bits(latents, level)
+        assigned = [q(latents[:, s.dims], bits) for s, q, bits in zip(self.prior.layouts, self.quantizers, wish)]
+        values = torch.cat([a.values for a in assigned], 1)
+        bits = self.index_bits(latents, values, [a.indices for a in assigned], level)
+        auxiliary = sum(a.codebook + beta * a.commitment for a in assigned) / PATCH**2
+        return self._losses(bits, self.decoder(values, level), pixels, auxiliary)
+
+    def index_bits(self, latents, values, indices, level):
+        """Bits f32[B] of the chosen codewords. The prior learns from them; the latents (if they carry
+        gradients) feel the rate through a soft assignment."""
+        total = 0.0
+        batch = latents.shape[0]
+        for s, q, chosen, bits in zip(self.prior.layouts, self.quantizers, indices,
+                                      self.prior.codeword_bits(values, level, self.codebooks)):
+            taken = bits.gather(2, chosen[:, :, None]).squeeze(2)
+            if latents.requires_grad:
+                book = q.codebook.detach()
+                weights = torch.softmax(-distances(split_groups(latents[:, s.dims], s.d), book) / SOFT_ASSIGNMENT, 2)
+                felt = (weights * bits.detach().clamp(max=20)).sum(2)
+                taken = taken + felt - felt.detach()
+            total = total + taken.reshape(s.groups, batch, -1).sum((0, 2))
+        return total
+
+    def prior_losses(self, pixels, level) -> Losses:
+        """Rate alone, on frozen indices."""
+        with torch.no_grad():
+            latents = self.encoder(pixels, level)
+            mode = self.prior.mode
+            wish = self.choice_bits(latents, level)
+            indices, values = [], []
+            shape = (latents.shape[0], *latents.shape[2:])
+            for s, q, bits in zip(self.prior.layouts, self.quantizers, wish):
+                cost = distances(split_groups(latents[:, s.dims], s.d), q.codebook).add_(bits, alpha=RATE_WEIGHT)
+                indices.append(cost.argmin(2))
+                values.append(join_groups(look_up(indices[-1], q.codebook), shape))
+            self.prior.set_mode(mode)
+        bits = self.index_bits(latents, torch.cat(values, 1), indices, level)
+        return Losses(bits / pixels[0, 0].numel(), bits.new_zeros(batch_of(bits)), bits.new_zeros(()))
+
+
+def batch_of(x: torch.Tensor) -> int:
+    return x.shape[0]
+
+
+@torch.no_grad()
+def start_codebooks(model: ImageModel, batches, level_batches) -> None:
+    """Fits every group's codebook to the latents of some batches by entropy-constrained Lloyd, and starts
+    the categorical heads from them."""
+    latents = [model.encoder(x, level) for x, level in zip(batches, level_batches)]
+    for i, (s, q) in enumerate(zip(model.prior.layouts, model.quantizers)):
+        vectors = torch.cat([split_groups(z[:, s.dims], s.d) for z in latents], 1)
+        books, shares = zip(*(vq.fit_codebook(v, s.codewords) for v in vectors))
+        q.codebook.copy_(torch.stack(books))
+        q.total.copy_(q.codebook)
+        if s.d > 1:
+            model.prior.heads[i].start_from(q.codebook, torch.stack(shares))

@@ -1,0 +1,33 @@
+"""log.jsonl of a run → a PNG of its curves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+
+def draw_curves(log: Path, out: Path) -> None:
+    """Loss, rate and PSNR of the training batches, and the validation points. Does nothing without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return
+    rows = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+    steps = [row for row in rows if "loss" in row]
+    tables = [row for row in rows if "validation" in row]
+    figure = Figure(figsize=(14, 4), layout="constrained")
+    axes = figure.subplots(1, 3)
+    for axis, key in zip(axes, ("loss", "bpp")):
+        for stage in dict.fromkeys(row["stage"] for row in steps):
+            part = [row for row in steps if row["stage"] == stage]
+            axis.plot([row["pixels"] / 1e6 for row in part], [row[key] for row in part], label=stage)
+        axis.set(xlabel="million pixels seen", ylabel=key, yscale="log")
+        axis.legend()
+    for i, row in enumerate(tables):
+        points = row["validation"]
+        axes[2].plot([p["bpp"] for p in points], [p["psnr"] for p in points], ".-",
+                     color=(0.1, 0.3, 0.7, (i + 1) / len(tables)), label=f"{row['stage']} {row['step']}")
+    axes[2].set(xlabel="bits per pixel", ylabel="PSNR, dB", title="validation")
+    temporary = out.with_suffix(".tmp.png")
+    figure.savefig(temporary)
+    temporary.replace(out)

@@ -1,0 +1,296 @@
+"""`vqcodec train image`: stages, checkpoints, logs. Resumes to the step: data, noise and qualities of a step
+depend on the seed and the step alone."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from .. import config as configuration
+from ..config import RunConfig, StageConfig
+from ..errors import InputError, UsageError
+from . import distributed
+from .data import Crops, find_pictures, split
+from .model import ImageModel, start_codebooks
+from .optim import MuonAdam, parameter_groups
+from .validate import rate_distortion
+
+CALIBRATION_STEPS = 30
+SPIKE = 20  # steps whose gradient is this many times the usual norm are skipped
+
+
+class Trainer:
+    """State of one run in folder `out`: config.toml, state.pt, log.jsonl, curves.png."""
+
+    def __init__(self, config: RunConfig, directories, out: Path):
+        self.config, self.out = configuration.check(config), Path(out)
+        self.rank, self.world = distributed.start()
+        t = config.training
+        paths, held_out = split(find_pictures(directories), t.validation)
+        self.crops = Crops(paths, seed=t.seed)
+        self.validation = held_out
+        torch.manual_seed(t.seed)
+        self.model = ImageModel(config.model, assignment=t.assignment, update=t.codebook_update,
+                                decay=t.codebook_decay)
+        self.lambdas = torch.tensor(config.model.transform.lambdas)
+        weights = (self.lambdas / self.lambdas[-1]) ** -t.low_rate_weight
+        self.sample_weights = weights / weights.mean()
+        self.stage, self.step, self.pixels, self.seconds = 0, 0, 0, 0.0  # step within the stage
+        self.usual_norm, self.skipped, self.revived = 1.0, 0, 0
+        self.stopping = False
+
+    # --- state -------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Starts from the linear path, or from the run folder's checkpoint."""
+        state = self.out / "state.pt"
+        if state.exists():
+            self._load(torch.load(state, weights_only=True))
+            return
+        patches = torch.cat([self.crops.batch(-1 - i, 16, 256) for i in range(60)]).float() / 255
+        from ..transform import init_linear_path
+
+        init_linear_path(self.model.encoder, self.model.decoder, patches, self.config.model.transform.lambdas)
+        self._enter_stage()
+
+    @property
+    def stage_config(self) -> StageConfig:
+        return self.config.training.stages[self.stage]
+
+    def _enter_stage(self) -> None:
+        """Optimiser and averaged weights are fresh in each stage; its parameters start from the averages."""
+        if hasattr(self, "average"):
+            self.model.load_state_dict(self.average.state_dict())
+        kind = self.stage_config.kind
+        if kind == "vq" and not self._codebooks_started:
+            batches = [self._batch(-1000 - i, 128, 16) for i in range(24)]
+            start_codebooks(self.model, *zip(*batches))
+            self._codebooks_started = True
+        for p in self.model.parameters():
+            p.requires_grad_(True)
+        if self.config.training.codebook_update == "ema":
+            for q in self.model.quantizers:
+                q.codebook.requires_grad_(False)
+        if kind == "prior":
+            for part in (self.model.encoder, self.model.decoder, self.model.quantizers):
+                part.requires_grad_(False)
+        self.model.prior.set_mode("calibrate" if kind == "prior" else "float")
+        self._build_optimizer()
+        self.average = copy.deepcopy(self.model)
+        self.average.requires_grad_(False)
+
+    _codebooks_started = False
+
+    def _build_optimizer(self) -> None:
+        self.model.to(memory_format=torch.channels_last)
+        groups = parameter_groups(self.model, self.config.training.optimizer)
+        self.optimizer = MuonAdam(groups, lr=self.stage_config.learning_rate)
+
+    def save(self) -> None:
+        if self.rank:
+            return
+        state = dict(model=self.model.state_dict(), average=self.average.state_dict(),
+                     optimizer=self.optimizer.state_dict(), stage=self.stage, step=self.step, pixels=self.pixels,
+                     seconds=self.seconds, usual_norm=self.usual_norm, codebooks=self._codebooks_started)
+        temporary = self.out / "state.tmp"
+        torch.save(state, temporary)
+        os.replace(temporary, self.out / "state.pt")
+
+    def _load(self, state: dict) -> None:
+        self.stage, self.step = state["stage"], state["step"]
+        self.pixels, self.seconds, self.usual_norm = state["pixels"], state["seconds"], state["usual_norm"]
+        self._codebooks_started = state["codebooks"]
+        if self.stage >= len(self.config.training.stages):
+            self.stage = len(self.config.training.stages) - 1
+            self.step = self.stage_config.steps
+        started, self._codebooks_started = self._codebooks_started, True
+        self._enter_stage()
+        self._codebooks_started = started
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        self.optimizer.load_state_dict(state["optimizer"])
+
+    # --- one step ----------------------------------------------------------------------------------------
+
+    def _batch(self, step: int, size: int, count: int):
+        pixels = self.crops.batch(step, size, count, self.rank).float().div_(255)
+        generator = torch.Generator().manual_seed((step * 1000003 + self.rank) % 2**31)
+        level = torch.randint(len(self.lambdas), (count,), generator=generator).float()
+        return pixels.contiguous(memory_format=torch.channels_last), level
+
+    def _train_step(self) -> dict:
+        c, t = self.stage_config, self.config.training
+        progress = self.step / c.steps
+        size = c.crop if progress < 0.7 else c.late_crop
+        count = max(1, round(c.batch * (c.crop / size) ** 2))
+        number = self.stage * 10**7 + self.step
+        pixels, level = self._batch(number, size, count)
+        torch.manual_seed(t.seed * 7919 + number * 31 + self.rank)
+        self._set_rate(progress)
+        head_only = c.kind == "vq" and self.step < c.head_steps
+        if c.kind == "prior":
+            if self.step == CALIBRATION_STEPS:
+                self.model.prior.set_mode("quantized")
+            losses = self.model.prior_losses(pixels, level)
+        elif head_only:
+            losses = self.model.prior_losses(pixels, level)
+        else:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                losses = (self.model.soft_losses(pixels, level) if c.kind == "soft" else
+                          self.model.vq_losses(pixels, level, t.commitment))
+        index = level.long()
+        total = losses.bpp + self.lambdas[index] * losses.mse
+        loss = (total * self.sample_weights[index]).mean() + losses.auxiliary
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        parameters = [p for p in self.model.parameters() if p.grad is not None]
+        distributed.average_([p.grad for p in parameters])
+        norm = torch.nn.utils.clip_grad_norm_(parameters, 5.0).item()
+        if math.isfinite(norm) and (norm < max(SPIKE * self.usual_norm, 5.0) or self.step < 50):
+            self.usual_norm += 0.02 * (min(norm, 5.0) - self.usual_norm)
+            self.optimizer.step()
+        else:
+            self.skipped += 1
+        self._update_average()
+        if c.kind == "vq" and self.step % t.revive_every == t.revive_every - 1 and not head_only:
+            self._revive(pixels, level)
+        self.step += 1
+        self.pixels += count * size * size * self.world
+        return dict(loss=loss.item(), bpp=losses.bpp.mean().item(), mse=losses.mse.mean().item(), norm=norm)
+
+    def _set_rate(self, progress: float) -> None:
+        c = self.stage_config
+        fall = max(0.0, (progress - c.decay_from) / max(1e-9, 1 - c.decay_from))
+        rate = c.learning_rate * 0.5 * (1 + math.cos(math.pi * fall)) * min(1, (self.step + 1) / 100)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    @torch.no_grad()
+    def _update_average(self) -> None:
+        decay = min(self.config.training.average, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
+        buffers = [b for b in self.model.buffers()]
+        if self.world > 1 and self.config.training.codebook_update == "ema":
+            for q in self.model.quantizers:
+                distributed.average_([q.count, q.total, q.codebook.data])
+        for mine, theirs in zip(self.average.buffers(), buffers):
+            mine.copy_(theirs)
+
+    @torch.no_grad()
+    def _revive(self, pixels, level) -> None:
+        latents = self.model.encoder(pixels, level)
+        generator = torch.Generator().manual_seed(self.step)
+        for s, q in zip(self.model.prior.layouts, self.model.quantizers):
+            if s.d > 1:  # scalar codewords stay in ascending order: the prior integrates over their cells
+                self.revived += q.revive(latents[:, s.dims], generator)
+        for q in self.model.quantizers:
+            distributed.average_([q.codebook.data, q.count, q.total])
+
+    # --- the loop ----------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        t = self.config.training
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: setattr(self, "stopping", True))
+        window, window_pixels, window_time = [], self.pixels, time.time()
+        saved = time.time()
+        while not distributed.any_of(self.stopping):
+            if self.step >= self.stage_config.steps:
+                self.save_named(f"stage{self.stage}")
+                if self.stage + 1 == len(t.stages):
+                    break
+                self.stage, self.step = self.stage + 1, 0
+                self._enter_stage()
+            began = time.time()
+            window.append(self._train_step())
+            self.seconds += time.time() - began
+            if self.step % t.log_every == 0 or self.step == self.stage_config.steps:
+                speed = (self.pixels - window_pixels) / (time.time() - window_time)
+                self._log(window, speed)
+                window, window_pixels, window_time = [], self.pixels, time.time()
+            if t.validate_every and self.step % t.validate_every == 0:
+                self.validate()
+                window_time = time.time()
+            if time.time() - saved > 60 * t.checkpoint_minutes:
+                self.save()
+                saved = time.time()
+        self.save()
+        if self.rank == 0:
+            from .plots import draw_curves
+
+            draw_curves(self.out / "log.jsonl", self.out / "curves.png")
+        distributed.stop()
+
+    def save_named(self, name: str) -> None:
+        """Keeps the averaged weights of a finished stage."""
+        if self.rank == 0:
+            torch.save(self.average.state_dict(), self.out / f"{name}.pt")
+
+    def _log(self, window, speed: float) -> None:
+        if self.rank:
+            return
+        c = self.stage_config
+        mean = {k: sum(w[k] for w in window) / len(window) for k in window[0]}
+        entry = dict(stage=c.kind, step=self.step, pixels=self.pixels, seconds=round(self.seconds, 1),
+                     pixels_per_second=round(speed), skipped=self.skipped,
+                     **{k: round(v, 5) for k, v in mean.items()})
+        if c.kind == "vq":
+            entry["perplexity"] = [round(q.perplexity().mean().item(), 2) for q in self.model.quantizers]
+            entry["used"] = [round((q.count > 1e-3).float().mean().item(), 4) for q in self.model.quantizers]
+            entry["revived"] = self.revived
+        self._write(entry)
+        left = (c.steps - self.step) * self.seconds / max(1, self.step) if self.stage == 0 else \
+            (c.steps - self.step) * len(window) and (c.steps - self.step) * c.batch * c.crop**2 * self.world / speed
+        print(f"{c.kind} {self.step}/{c.steps} loss {mean['loss']:.4f} bpp {mean['bpp']:.4f} mse {mean['mse']:.1f} "
+              f"{speed / 1e6:.2f} Mpixel/s, stage done in {left / 60:.0f} min", file=sys.stderr, flush=True)
+
+    def _write(self, entry: dict) -> None:
+        with open(self.out / "log.jsonl", "a") as file:
+            file.write(json.dumps(entry) + "\n")
+
+    def validate(self) -> None:
+        """Writes a rate–distortion table of the averaged weights on the pictures set aside."""
+        if self.rank or not self.validation:
+            return
+        self.average.eval()
+        rows = rate_distortion(self.average, self.validation, soft=self.stage_config.kind == "soft")
+        self._write(dict(validation=rows, stage=self.stage_config.kind, step=self.step))
+        for row in rows:
+            print(f"  validation q {row['quality']}: {row['bpp']:.4f} bpp {row['psnr']:.2f} dB", file=sys.stderr)
+
+
+def train_image(directories, config: Path | None, out: Path, export: str | None = None, models_dir=None) -> None:
+    """Trains (or resumes) a run in `out`; with `export`, turns the finished run into the model of that name.
+
+    Raises UsageError for a bad configuration or one that differs from the run's, InputError for missing data.
+    """
+    out = Path(out)
+    stored = out / "config.toml"
+    path = config or (stored if stored.exists() else None)
+    run_config = configuration.from_dict(RunConfig, configuration.load_toml(path)) if path else RunConfig()
+    if stored.exists():
+        kept = configuration.from_dict(RunConfig, configuration.load_toml(stored))
+        if replace(kept, training=run_config.training) != run_config:
+            raise UsageError(f"{out}: this run has another model configuration; use another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: {error.strerror}") from None
+    trainer = Trainer(run_config, directories, out)
+    if trainer.rank == 0:
+        stored.write_text(configuration.to_toml(run_config))
+    trainer.begin()
+    trainer.run()
+    if export and trainer.rank == 0 and not trainer.stopping:
+        from .export import export_model
+
+        export_model(trainer, export, models_dir)
