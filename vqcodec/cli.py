@@ -1,0 +1,297 @@
+"""The command `vqcodec`. Everything slow to import is imported by the commands that need it."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from . import container, fileio, registry
+from .cli_models import models
+from .cli_support import (
+    EXIT_CODES,
+    ByteSize,
+    Number,
+    Program,
+    echo_json,
+    force_option,
+    json_option,
+    models_dir_option,
+    shown,
+    warn,
+)
+from .errors import UsageError, VqcodecError
+
+BLOCK = 16  # pixels a side of what one column of indices stands for
+
+
+def _version(context, parameter, value) -> None:
+    if value and not context.resilient_parsing:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("vqcodec")
+        except metadata.PackageNotFoundError:  # run from a checkout that was never installed
+            version = "(not installed)"
+        click.echo(f"vqcodec {version}, format version {container.VERSION}")
+        context.exit()
+
+
+@click.group("vqcodec", cls=Program, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
+              help="Show the version and exit.")
+def main():
+    """A neural image codec: small files that decode to the same picture on any machine."""
+
+
+main.add_command(models)
+
+
+@main.command(epilog="'-' is standard input or output. Without a target the middle of the quality scale is used.")
+@click.argument("source", metavar="IN", type=click.Path())
+@click.argument("output", metavar="OUT", type=click.Path())
+@click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest, in steps of 1/16.")
+@click.option("--bpp", type=Number("x", 0, above=True), help="Aim at this many bits per pixel.")
+@click.option("--psnr", type=Number("dB", 0, above=True), help="Aim at this PSNR in dB.")
+@click.option("--size", type=ByteSize(), help="Stay within this many bytes: 20000, 20k, 20KiB.")
+@click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list').")
+@models_dir_option
+@click.option("--verify", is_flag=True, help="Read the result back before it is written.")
+@force_option
+@json_option
+@click.option("--quiet", is_flag=True, help="No summary line.")
+def encode(source, output, quality, bpp, psnr, size, model, models_dir, verify, force, as_json, quiet):
+    """Encode the image IN as OUT (.vq)."""
+    started = time.monotonic()
+    targets = {"bpp": bpp, "psnr": psnr, "size": size}
+    if sum(value is not None for value in (quality, *targets.values())) > 1:
+        raise UsageError("give only one of --quality, --bpp, --psnr and --size")
+    _refuse_same_file(source, output)
+    fileio.ensure_writable(output, force)
+    entry = registry.find_by_name(model, models_dir)
+    if entry.status == "retired":
+        raise UsageError(f"model '{entry.name}' is retired: it decodes only")
+    original = fileio.read_input(source)
+    from . import media
+
+    picture = media.read_picture(original, name=shown(source))
+    coder = _open(entry, encoder=True)
+    if any(value is not None for value in targets.values()):
+        result = coder.encode_to_target(picture, **targets)
+    else:
+        result = coder.encode(picture, _snapped(quality or (1 + coder.qualities) / 2, coder.qualities))
+    if verify:
+        coder.decode_grids(result.data)
+    fileio.write_output(output, result.data, force)
+    seconds = time.monotonic() - started
+    height, width = picture.rgb.shape[:2]
+    if as_json:
+        echo_json({
+            "input": source, "output": output, "width": width, "height": height, "input_bytes": len(original),
+            "bytes": len(result.data), "bpp": result.bpp, "quality": result.quality, "note": result.note,
+            "verified": verify, "seconds": round(seconds, 3), **_model_fields(entry),
+        }, output)
+        return
+    if result.note:
+        warn(f"{shown(source)}: {result.note}")
+    if not quiet:
+        click.echo(
+            f"{shown(source)} -> {shown(output)}: {width}x{height}, {len(original)} -> {len(result.data)} bytes, "
+            f"{result.bpp:.3f} bpp, quality {result.quality:g}, {'verified, ' if verify else ''}{seconds:.1f} s",
+            err=True)
+
+
+@main.command(epilog="'-' is standard input or output. Without OUT the picture goes beside IN, with the extension "
+                     "of --format; from standard input, to standard output.")
+@click.argument("source", metavar="IN", type=click.Path())
+@click.argument("output", metavar="[OUT]", type=click.Path(), required=False)
+@click.option("--format", "extension", metavar="EXT", help="Image format, by its extension; default: that of OUT, or png.")
+@models_dir_option
+@force_option
+@json_option
+def decode(source, output, extension, models_dir, force, as_json):
+    """Decode IN (.vq) to an image, by default IN's name with .png."""
+    started = time.monotonic()
+    if output is None:
+        output = "-" if source == "-" else os.path.splitext(source)[0] + "." + (extension or "png").lstrip(".")
+    _refuse_same_file(source, output)
+    fileio.ensure_writable(output, force)
+    data = fileio.read_input(source)
+    stream = container.unpack(data)
+    entry = registry.find_by_stream(stream.model_id, stream.model_hash, models_dir)
+    from . import media
+
+    image_format = media.format_for(f"output.{extension.lstrip('.')}" if extension else output)
+    picture = _open(entry).decode(data)
+    encoded = media.write_picture(picture, image_format)
+    fileio.write_output(output, encoded, force)
+    if as_json:
+        echo_json({
+            "input": source, "output": output, "width": stream.width, "height": stream.height,
+            "format": image_format, "input_bytes": len(data), "bytes": len(encoded),
+            "quality": _quality(stream), "seconds": round(time.monotonic() - started, 3), **_model_fields(entry),
+        }, output)
+
+
+@main.command()
+@click.argument("source", metavar="IN", type=click.Path())
+@click.option("--grids", type=click.Path(), metavar="PNG", help="Write a picture of the index grids.")
+@click.option("--bits", type=click.Path(), metavar="PNG", help="Write a heat map of the bits spent on each block.")
+@models_dir_option
+@force_option
+@json_option
+def inspect(source, grids, bits, models_dir, force, as_json):
+    """Show what is in IN (.vq); only --grids and --bits need its model."""
+    for path in (grids, bits):
+        if path is not None:
+            _refuse_same_file(source, path)
+            fileio.ensure_writable(path, force)
+    data = fileio.read_input(source)
+    stream, header = container.unpack(data), container.peek(data)
+    try:
+        entry = registry.find_by_stream(stream.model_id, stream.model_hash, models_dir)
+    except VqcodecError:
+        if grids or bits:
+            raise
+        entry = None
+    if grids or bits:
+        _draw(_open(entry), data, stream, grids, bits, force)
+    facts = {
+        "input": source, "width": stream.width, "height": stream.height, "quality": _quality(stream),
+        "grey": stream.grey, "alpha": stream.alpha is not None, "model": entry.name if entry else None,
+        "model_id": stream.model_id, "model_hash": stream.model_hash.hex(),
+        "blocks": [-(-stream.height // BLOCK), -(-stream.width // BLOCK)], "header_bytes": header.size,
+        "segment_bytes": list(header.segment_lengths), "alpha_bytes": header.alpha_length or 0,
+        "bytes": len(data), "bpp": 8 * len(data) / (stream.width * stream.height),
+    }
+    if as_json:
+        echo_json(facts, "-" if "-" in (grids, bits) else None)
+    else:
+        click.echo(_table(facts), err="-" in (grids, bits))
+
+
+@main.command()
+@click.argument("sources", metavar="IN...", nargs=-1, required=True, type=click.Path())
+@models_dir_option
+@json_option
+def verify(sources, models_dir, as_json):
+    """Check files without writing anything.
+
+    Each is entropy-decoded and its checksums are compared.
+
+    Prints one line per file; the exit code is the highest that any file gives.
+    """
+    coders, results = {}, []
+    for source in sources:
+        try:
+            data = fileio.read_input(source)
+            stream = container.unpack(data)
+            key = stream.model_id, stream.model_hash
+            if key not in coders:
+                coders[key] = _open(registry.find_by_stream(*key, models_dir))
+            coders[key].decode_grids(data)
+            code, message = 0, None
+        except VqcodecError as error:
+            code, message = error.exit_code, " ".join(str(error).splitlines())
+        results.append({"input": source, "ok": code == 0, "exit_code": code, "error": message})
+        if not as_json:
+            prefix = f"{shown(source)}: "
+            click.echo(prefix + ("ok" if message is None else f"FAILED: {message.removeprefix(prefix)}"))
+    if as_json:
+        echo_json({"ok": all(result["ok"] for result in results), "files": results})
+    return max(result["exit_code"] for result in results)
+
+
+@main.group()
+def train():
+    """Train models."""
+
+
+@train.command("image")
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Model and training configuration.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="RUN", required=True, help="Folder of the run.")
+@click.option("--export", metavar="NAME", help="Register the result as a model of this name.")
+@models_dir_option
+def train_image(directories, config, out, export, models_dir):
+    """Train an image model on the pictures below each DIR; an interrupted RUN is continued."""
+    from .train.run import train_image as run
+
+    run(list(directories), config, out, export, models_dir)
+
+
+def _open(entry: registry.ModelEntry, encoder: bool = False):
+    """The codec of a model; imports torch."""
+    from .codec import Codec
+
+    return Codec.open(entry, encoder=encoder)
+
+
+def _snapped(quality: float, highest: int) -> float:
+    """The nearest sixteenth. Raises UsageError beyond the model's scale."""
+    if not 1 <= quality <= highest:
+        raise UsageError(f"quality must be between 1 and {highest}, not {quality:g}")
+    return round(16 * quality) / 16
+
+
+def _quality(stream: container.Stream) -> float:
+    return 1 + stream.quality / 16
+
+
+def _model_fields(entry: registry.ModelEntry) -> dict:
+    return {"model": entry.name, "model_id": entry.id, "model_hash": entry.hash.hex()}
+
+
+def _refuse_same_file(source: str, output: str) -> None:
+    """Raise UsageError where an output would replace its own input, which -f does not mean."""
+    try:
+        same = "-" not in (source, output) and os.path.samefile(source, output)
+    except (OSError, ValueError):  # one of them does not exist, or cannot
+        return
+    if same and os.path.isfile(source):
+        raise UsageError(f"{shown(output)}: input and output are the same file")
+
+
+def _table(facts: dict) -> str:
+    """The facts of `inspect` as text: what the picture is, then where the bytes are."""
+    model = f"model {facts['model_id']}, hash {facts['model_hash']}"
+    kind = ("grey" if facts["grey"] else "colour") + (" with alpha" if facts["alpha"] else "")
+    rows, columns = facts["blocks"]
+    lines = [
+        f"picture    {facts['width']}x{facts['height']}, {kind}",
+        f"quality    {facts['quality']:g}",
+        f"model      {facts['model']} ({model})" if facts["model"] else f"model      not installed ({model})",
+        f"grids      {columns}x{rows} indices each, one for every {BLOCK}x{BLOCK} pixels",
+        f"rate       {facts['bpp']:.4f} bpp",
+        "",
+    ]
+    parts = [("header", facts["header_bytes"])]
+    parts += [(f"segment {i}", size) for i, size in enumerate(facts["segment_bytes"])]
+    parts += [("alpha", facts["alpha_bytes"])] * facts["alpha"] + [("total", facts["bytes"])]
+    lines += [f"{name:<10} {size:>10} bytes {100 * size / facts['bytes']:>6.2f} %" for name, size in parts]
+    return "\n".join(lines)
+
+
+def _draw(coder, data: bytes, stream: container.Stream, grids: str | None, bits: str | None, force: bool) -> None:
+    """Write the pictures that `inspect` is asked for."""
+    import numpy as np
+
+    from . import codec, media
+
+    if grids is not None:
+        sheet = codec.grids_image(coder.decode_grids(data))
+        picture = media.Picture(np.repeat(sheet[:, :, None], 3, axis=2), grey=True)
+        fileio.write_output(grids, media.write_picture(picture, media.format_for(grids)), force)
+    if bits is not None:
+        spent = coder.bits_per_block(data)
+        heat = 3 * spent / max(spent.max(), 1e-9)  # black, red, yellow, white
+        colours = np.stack([heat, heat - 1, heat - 2], axis=-1).clip(0, 1)
+        pixels = (255 * colours + 0.5).astype(np.uint8).repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
+        picture = media.Picture(np.ascontiguousarray(pixels[: stream.height, : stream.width]))
+        fileio.write_output(bits, media.write_picture(picture, media.format_for(bits)), force)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,442 @@
+"""Models: (id, name, hash) ⇄ folders of files. Listing, finding, checking, moving. Standard library only.
+
+    models folder/REGISTRY.toml      one [[model]] table per model: id, name, status, SHA-256 of each file
+    models folder/<name>/            config.toml  codebook.safetensors  decoder.safetensors  prior.safetensors
+                                     and, not always, encoder.safetensors and card.md
+    <name>.vqmodel                   the same files in one: an uncompressed zip archive, REGISTRY.toml first
+
+A stream names its model by number (0..65535, never given to another model) and by hash.
+
+Model hash (normative). Take the SHA-256 of each of the four files that decoding depends on, in this order:
+codebook.safetensors, config.toml, decoder.safetensors, prior.safetensors. For each write one line of ASCII:
+the digest as 64 lowercase hexadecimal digits, two spaces, the file's name, a line feed. The model hash is the
+first 4 bytes of the SHA-256 of these four lines. So a copy without encoder has the same hash, and
+
+    sha256sum codebook.safetensors config.toml decoder.safetensors prior.safetensors | sha256sum
+
+prints it as the first 8 digits.
+
+Models are looked for in the folder that the caller names, the one in $VQCODEC_MODELS_DIR, the user's folder
+(where imports go) and the one that ships with the package, in this order. Functions that change a folder
+replace its files atomically, but expect no other process to change the same folder meanwhile.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import secrets
+import shutil
+import sys
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from .errors import CorruptStreamError, InputError, UnknownModelError, UsageError
+from .fileio import ensure_writable, read_input, write_output
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+REGISTRY = "REGISTRY.toml"
+ENV = "VQCODEC_MODELS_DIR"
+EXTENSION = ".vqmodel"
+HASHED_FILES = ("codebook.safetensors", "config.toml", "decoder.safetensors", "prior.safetensors")
+ENCODER = "encoder.safetensors"
+FILES = (*HASHED_FILES, ENCODER, "card.md")  # in the order of archives
+STATUSES = ("default", "stable", "experimental", "retired")
+MAX_ID = 65535
+MAX_FILE = 256 << 20  # bytes of one file of a model
+
+_MAX_REGISTRY = 1 << 16  # bytes of REGISTRY.toml within an archive
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_HEADING = """\
+# The models in this folder. An id names one model for ever: it is never changed and never given to another.
+# status: "default" (at most one), "stable", "experimental" or "retired" (decodes, no longer encodes).
+# The hashes are SHA-256 of each file; vqcodec/registry.py defines the model hash that streams carry.
+"""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model: a row of REGISTRY.toml, and the folder of its files. Raises ValueError for bad fields."""
+
+    id: int
+    name: str
+    status: str
+    path: Path
+    sha256: Mapping[str, str] = field(repr=False, hash=False)  # file name → 64 hexadecimal digits
+
+    def __post_init__(self):
+        if type(self.id) is not int or not 0 <= self.id <= MAX_ID:
+            raise ValueError(f"a model's id must be an integer in 0..{MAX_ID}, not {self.id!r}")
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ValueError(f"bad model name {self.name!r}: only a-z, 0-9 and, between them, '.', '_', '-'")
+        if self.status not in STATUSES:
+            raise ValueError(f"model '{self.name}': status must be one of {', '.join(STATUSES)}")
+        for file, digest in self.sha256.items():
+            if file not in FILES:
+                raise ValueError(f"model '{self.name}': unknown file {file!r}")
+            if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+                raise ValueError(f"model '{self.name}': bad SHA-256 of {file}")
+        missing = [file for file in HASHED_FILES if file not in self.sha256]
+        if missing:
+            raise ValueError(f"model '{self.name}': no SHA-256 of {', '.join(missing)}")
+        files = {file: self.sha256[file] for file in FILES if file in self.sha256}
+        object.__setattr__(self, "sha256", MappingProxyType(files))
+
+    @property
+    def hash(self) -> bytes:
+        """The 4 bytes by which streams name this model; the module's docstring defines them."""
+        lines = "".join(f"{self.sha256[file]}  {file}\n" for file in HASHED_FILES)
+        return hashlib.sha256(lines.encode("ascii")).digest()[:4]
+
+    @property
+    def has_encoder(self) -> bool:
+        return ENCODER in self.sha256
+
+    def read(self, file: str) -> bytes:
+        """Content of one of the model's files, its hash checked.
+
+        Raises InputError (not part of this model, or unreadable), CorruptStreamError (not what was registered).
+        """
+        if file not in self.sha256:
+            raise InputError(f"model '{self.name}' has no {file}")
+        data = _read_file(self.path / file)
+        if _digest(data) != self.sha256[file]:
+            raise CorruptStreamError(f"{self.path / file}: damaged or changed (its SHA-256 is not the registered one)")
+        return data
+
+
+# Where models are.
+
+def user_dir() -> Path:
+    """The user's folder for models; it need not exist."""
+    home = Path.home()
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "vqcodec" / "models"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "vqcodec" / "models"
+    base = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(base) if os.path.isabs(base) else home / ".local" / "share") / "vqcodec" / "models"
+
+
+def packaged_dir() -> Path | None:
+    """The folder of models that came with the package: inside an installed one, beside it in a checkout."""
+    package = Path(__file__).resolve().parent
+    candidates = (package / "models", package.parent / "models")
+    return next((folder for folder in candidates if (folder / REGISTRY).is_file()), None)
+
+
+def search_path(models_dir: str | os.PathLike | None = None) -> tuple[Path, ...]:
+    """Folders to look in, in order. Raises InputError for an explicit one (or $VQCODEC_MODELS_DIR) without models."""
+    folders = [Path(given) for given in (models_dir, os.environ.get(ENV)) if given]
+    for folder in folders:
+        if not (folder / REGISTRY).is_file():
+            raise InputError(f"{folder}: no models here ({REGISTRY} not found)")
+    folders += [folder for folder in (user_dir(), packaged_dir()) if folder and (folder / REGISTRY).is_file()]
+    return tuple({folder.resolve(): folder for folder in folders})
+
+
+# Finding them.
+
+def list_models(models_dir: str | os.PathLike | None = None) -> tuple[ModelEntry, ...]:
+    """All models in search order; a name or an id may occur in several folders."""
+    return tuple(entry for folder in search_path(models_dir) for entry in read_registry(folder))
+
+
+def find_by_name(name: str | None = None, models_dir: str | os.PathLike | None = None) -> ModelEntry:
+    """The first model of that name. None: the first whose status is "default", or else the only one there is.
+
+    Raises UnknownModelError.
+    """
+    entries = list_models(models_dir)
+    names = ", ".join(dict.fromkeys(entry.name for entry in entries)) or "none"
+    if name is not None:
+        found = [entry for entry in entries if entry.name == name]
+        if not found:
+            raise UnknownModelError(f"model '{name}' is not installed (installed: {names})")
+        return found[0]
+    found = [entry for entry in entries if entry.status == "default"] or entries
+    if not found:
+        raise UnknownModelError("no model is installed; 'vqcodec models import FILE' installs one")
+    if found[0].status != "default" and len(found) > 1:
+        raise UnknownModelError(f"none of the installed models is the default; choose one of: {names}")
+    return found[0]
+
+
+def find_by_stream(
+    model_id: int, model_hash: bytes, models_dir: str | os.PathLike | None = None
+) -> ModelEntry:
+    """The model that a stream names by its number and its 4 bytes of hash. Raises UnknownModelError."""
+    known = [entry for entry in list_models(models_dir) if entry.id == model_id]
+    for entry in known:
+        if entry.hash == model_hash:
+            return entry
+    wanted = f"model {model_id} with the hash {model_hash.hex()}"
+    remedy = "on a machine that has it run 'vqcodec models export', then here 'vqcodec models import FILE'"
+    if not known:
+        raise UnknownModelError(f"the stream needs {wanted}, which is not installed; {remedy}")
+    others = ", ".join(f"'{entry.name}' with the hash {entry.hash.hex()}" for entry in known)
+    raise UnknownModelError(f"the stream needs {wanted}, but the installed model {model_id} is another one "
+                            f"under that number ({others}); {remedy}")
+
+
+def check(entry: ModelEntry) -> tuple[str, ...]:
+    """What is wrong with a model's files on disk; empty if each one is what was registered."""
+    problems = []
+    for file in entry.sha256:
+        try:
+            entry.read(file)
+        except (InputError, CorruptStreamError) as error:
+            problems.append(str(error))
+    return tuple(problems)
+
+
+# Adding them.
+
+def register(
+    folder: str | os.PathLike,
+    name: str,
+    models_dir: str | os.PathLike,
+    *,
+    id: int | None = None,
+    status: str = "experimental",
+) -> ModelEntry:
+    """Enter a freshly made model into models_dir/REGISTRY.toml, its files copied from `folder` if not in place.
+
+    Without `id` a model keeps the one it has; a new one gets the next free. A new default makes the old one
+    "stable". Raises UsageError for bad arguments, for an id of another model, and for a change of what a
+    model decodes unless its status so far is "experimental"; InputError where files are missing.
+    """
+    folder, models_dir = Path(folder), Path(models_dir)
+    entries = read_registry(models_dir, missing_ok=True)
+    old = next((entry for entry in entries if entry.name == name), None)
+    if id is None:
+        known = [*entries, *(read_registry(shipped) if (shipped := packaged_dir()) else ())]
+        id = old.id if old else 1 + max((entry.id for entry in known), default=0)
+    contents = {file: _read_file(folder / file) for file in FILES
+                if file in HASHED_FILES or (folder / file).exists()}
+    try:
+        sha256 = {file: _digest(data) for file, data in contents.items()}
+        entry = ModelEntry(id, name, status, models_dir / name, sha256)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if any(other.id == id and other.name != name for other in entries):
+        raise UsageError(f"{models_dir}: the id {id} belongs to another model")
+    if old and old.id != id:
+        raise UsageError(f"model '{name}' has the id {old.id}, for ever")
+    if old and old.status != "experimental" and old.hash != entry.hash:
+        raise UsageError(f"model '{name}' is {old.status}: streams depend on it. Choose another name")
+    in_place = entry.path.is_dir() and entry.path.resolve() == folder.resolve()
+    _install(None if in_place else contents, entry, entries)
+    return entry
+
+
+def export_model(
+    entry: ModelEntry, out: str | os.PathLike, decoder_only: bool = False, force: bool = False
+) -> ModelEntry:
+    """Write a model as one .vqmodel file ('-': standard output); the same model gives the same bytes.
+
+    Returns the entry as exported. Raises InputError, and CorruptStreamError if the files are damaged.
+    """
+    ensure_writable(out, force)
+    if decoder_only:
+        entry = replace(entry, sha256={file: entry.sha256[file] for file in entry.sha256 if file != ENCODER})
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
+        _add_member(archive, REGISTRY, _to_toml([entry]).encode("ascii"))
+        for file in entry.sha256:
+            _add_member(archive, file, entry.read(file))
+    write_output(out, packed.getvalue(), force)
+    return entry
+
+
+def import_model(
+    path: str | os.PathLike, models_dir: str | os.PathLike | None = None, force: bool = False
+) -> ModelEntry:
+    """Install a .vqmodel file in `models_dir` (None: the user's folder); all of it or nothing.
+
+    A model that is there already is returned as it is. An imported one is never the default: its status
+    becomes "stable". `force` replaces a model of the same name in that folder, and allows a name or number
+    that another model in another folder has. Raises CorruptStreamError for anything but a sound model file,
+    InputError for a clash or where files cannot be read or written.
+    """
+    target = Path(models_dir) if models_dir is not None else user_dir()
+    shown = "standard input" if os.fspath(path) == "-" else os.fspath(path)
+    if os.path.isfile(path) and os.path.getsize(path) > (len(FILES) + 1) * MAX_FILE:
+        raise CorruptStreamError(f"{shown}: too large for a model file")
+    members = _read_archive(read_input(path), shown)
+    entry = _entry_of_archive(members, target, shown)
+    entries = read_registry(target, missing_ok=True)
+    for other in entries:
+        if _same(entry, other) and entry.sha256.items() <= other.sha256.items() and not check(other):
+            return other
+    for other in (*entries, *(e for e in list_models() if e.path.parent.resolve() != target.resolve())):
+        _refuse_clash(entry, other, force)
+    if entry.path.exists() and not force and entry.name not in {other.name for other in entries}:
+        raise InputError(f"{entry.path}: exists; use -f to replace it")
+    del members[REGISTRY]
+    _install(members, entry, entries)
+    return entry
+
+
+def _same(entry: ModelEntry, other: ModelEntry) -> bool:
+    return (entry.id, entry.name, entry.hash) == (other.id, other.name, other.hash)
+
+
+def _refuse_clash(entry: ModelEntry, other: ModelEntry, force: bool) -> None:
+    """Raise InputError if installing `entry` would hide or replace the installed model `other`."""
+    here = other.path.parent == entry.path.parent
+    if other.name != entry.name and other.id == entry.id and (here or not force):
+        raise InputError(f"the number {entry.id} of model '{entry.name}' is that of the installed model "
+                         f"'{other.name}' in {other.path.parent}")
+    if other.name == entry.name and not force:
+        loss = sorted(set(other.sha256) - set(entry.sha256)) if here else ()
+        if not _same(entry, other):
+            raise InputError(f"another model named '{entry.name}' is installed in {other.path.parent}; "
+                             "use -f to prefer this one")
+        if loss:
+            raise InputError(f"model '{entry.name}' is installed with {', '.join(loss)}; use -f to replace it")
+
+
+def read_registry(folder: Path, missing_ok: bool = False) -> tuple[ModelEntry, ...]:
+    """The models in folder/REGISTRY.toml. Raises InputError if it is missing, unreadable or makes no sense."""
+    file = folder / REGISTRY
+    if missing_ok and not file.exists():
+        return ()
+    return _parse(_read_file(file), folder, str(file), InputError)
+
+
+def _parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) -> tuple[ModelEntry, ...]:
+    """The models in the text of a REGISTRY.toml. Raises `error_type` where it makes no sense."""
+    try:
+        document = tomllib.loads(text.decode("utf-8"))
+        rows = document.pop("model", [])
+        if document or not isinstance(rows, list):
+            raise ValueError("nothing but [[model]] tables may be in it")
+        entries = tuple(_entry_of_row(row, folder) for row in rows)
+        if len({entry.id for entry in entries}) < len(entries) or len({entry.name for entry in entries}) < len(entries):
+            raise ValueError("two models share a name or an id")
+        if sum(entry.status == "default" for entry in entries) > 1:
+            raise ValueError("two models are the default")
+        return entries
+    except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
+        raise error_type(f"{source}: {error}") from None
+
+
+def _entry_of_row(row, folder: Path) -> ModelEntry:
+    keys = {"id", "name", "status", "sha256"}
+    if not isinstance(row, dict) or set(row) != keys or not isinstance(row["sha256"], dict):
+        raise ValueError("a model is a table of id, name, status and, itself a table, sha256")
+    return ModelEntry(path=folder / str(row["name"]), **row)
+
+
+def _to_toml(entries) -> str:
+    """Text of a REGISTRY.toml; no value in it needs escapes."""
+    tables = []
+    for entry in entries:
+        hashes = "".join(f'"{file}" = "{digest}"\n' for file, digest in entry.sha256.items())
+        tables.append(f'\n[[model]]\nid = {entry.id}\nname = "{entry.name}"\nstatus = "{entry.status}"\n'
+                      f"[model.sha256]\n{hashes}")
+    return _HEADING + "".join(tables)
+
+
+def _install(contents: dict[str, bytes] | None, entry: ModelEntry, entries: tuple[ModelEntry, ...]) -> None:
+    """Put files (None: they are in place) at entry.path and the entry among `entries` of the registry there.
+
+    Afterwards all of it is in place, or everything is as it was. Raises InputError.
+    """
+    models_dir, token = entry.path.parent, secrets.token_hex(8)
+    staged, aside = models_dir / f".vqcodec-{token}.new", models_dir / f".vqcodec-{token}.old"
+    demoted = (replace(other, status="stable") if (entry.status, other.status) == ("default",) * 2 else other
+               for other in entries if other.name != entry.name)
+    text = _to_toml(sorted([*demoted, entry], key=lambda item: item.id)).encode("ascii")
+    complete = False
+    try:
+        models_dir.mkdir(parents=True, exist_ok=True)
+        if contents is not None:
+            staged.mkdir()
+            for file, data in contents.items():
+                (staged / file).write_bytes(data)
+            complete = True
+            if entry.path.exists():
+                entry.path.rename(aside)
+            staged.rename(entry.path)
+        write_output(models_dir / REGISTRY, text, force=True)
+    except BaseException as error:  # KeyboardInterrupt too
+        if complete and not staged.exists():
+            entry.path.rename(staged)
+        if aside.exists():
+            aside.rename(entry.path)
+        shutil.rmtree(staged, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise InputError(f"{models_dir}: cannot write ({error.strerror or error})") from error
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _add_member(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    """Add a member whose bytes depend on nothing but its name and content."""
+    member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+    member.create_system = 3
+    member.external_attr = 0o644 << 16
+    archive.writestr(member, data)
+
+
+def _read_archive(data: bytes, shown: str) -> dict[str, bytes]:
+    """The members of a model file by name. Raises CorruptStreamError unless they are just those expected."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            members = archive.infolist()
+            names = [member.orig_filename for member in members]
+            if len(set(names)) < len(names) or not set(names) <= {REGISTRY, *FILES} or REGISTRY not in names:
+                raise ValueError("it holds other files than a model's")
+            for member in members:
+                limit = _MAX_REGISTRY if member.filename == REGISTRY else MAX_FILE
+                if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
+                    raise ValueError(f"{member.filename} is compressed")
+                if member.file_size > limit:
+                    raise ValueError(f"{member.filename} has more than {limit} bytes")
+            if sum(member.file_size for member in members) > len(data):
+                raise ValueError("its members overlap")
+            return {member.filename: archive.read(member) for member in members}
+    except MemoryError:
+        raise
+    except Exception as error:  # zipfile raises half a dozen types for damaged archives
+        raise CorruptStreamError(f"{shown}: damaged, or not a model file ({error})") from error
+
+
+def _entry_of_archive(members: dict[str, bytes], target: Path, shown: str) -> ModelEntry:
+    """The model that an archive holds, as it will be in the folder `target`. Raises CorruptStreamError."""
+    entries = _parse(members[REGISTRY], target, f"{shown}: {REGISTRY}", CorruptStreamError)
+    if len(entries) != 1:
+        raise CorruptStreamError(f"{shown}: lists {len(entries)} models instead of one")
+    entry = entries[0]
+    if set(entry.sha256) != set(members) - {REGISTRY}:
+        raise CorruptStreamError(f"{shown}: its list of files does not match the files in it")
+    for file, digest in entry.sha256.items():
+        if _digest(members[file]) != digest:
+            raise CorruptStreamError(f"{shown}: {file} is damaged (its SHA-256 is not the listed one)")
+    return replace(entry, status="stable") if entry.status == "default" else entry
+
+
+def _read_file(path: Path) -> bytes:
+    """Content of a file, which may be empty, up to 256 MiB. Raises InputError."""
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise InputError(f"{path}: more than {MAX_FILE} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror or error})") from error
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
