@@ -39,7 +39,8 @@ def _version(context, parameter, value) -> None:
         context.exit()
 
 
-@click.group("vqcodec", cls=Program, epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("vqcodec", cls=Program, epilog=EXIT_CODES,
+             context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
               help="Show the version and exit.")
 def main():
@@ -49,7 +50,7 @@ def main():
 main.add_command(models)
 
 
-@main.command(epilog="'-' is standard input or output. Without a target the middle of the quality scale is used.")
+@main.command(epilog="'-' is standard input or output. Without a target: the middle of the quality scale.")
 @click.argument("source", metavar="IN", type=click.Path())
 @click.argument("output", metavar="OUT", type=click.Path())
 @click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest, in steps of 1/16.")
@@ -107,7 +108,7 @@ def encode(source, output, quality, bpp, psnr, size, model, models_dir, verify, 
                      "of --format; from standard input, to standard output.")
 @click.argument("source", metavar="IN", type=click.Path())
 @click.argument("output", metavar="[OUT]", type=click.Path(), required=False)
-@click.option("--format", "extension", metavar="EXT", help="Image format, by its extension; default: that of OUT, or png.")
+@click.option("--format", "extension", metavar="EXT", help="Image format, by its extension [OUT's, or png].")
 @models_dir_option
 @force_option
 @json_option
@@ -274,7 +275,7 @@ def _table(facts: dict) -> str:
     return "\n".join(lines)
 
 
-def _draw(coder, data: bytes, stream: container.Stream, grids: str | None, bits: str | None, force: bool) -> None:
+def _draw(coder, data: bytes, stream: container.Stream, grids: str | None, bits: str | None, force: bool):
     """Write the pictures that `inspect` is asked for."""
     import numpy as np
 

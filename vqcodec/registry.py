@@ -105,13 +105,13 @@ class ModelEntry:
     def read(self, file: str) -> bytes:
         """Content of one of the model's files, its hash checked.
 
-        Raises InputError (not part of this model, or unreadable), CorruptStreamError (not what was registered).
+        Raises InputError (not part of the model, or unreadable), CorruptStreamError (not what was registered).
         """
         if file not in self.sha256:
             raise InputError(f"model '{self.name}' has no {file}")
         data = _read_file(self.path / file)
         if _digest(data) != self.sha256[file]:
-            raise CorruptStreamError(f"{self.path / file}: damaged or changed (its SHA-256 is not the registered one)")
+            raise CorruptStreamError(f"{self.path / file}: damaged or changed (not the registered SHA-256)")
         return data
 
 
@@ -136,7 +136,7 @@ def packaged_dir() -> Path | None:
 
 
 def search_path(models_dir: str | os.PathLike | None = None) -> tuple[Path, ...]:
-    """Folders to look in, in order. Raises InputError for an explicit one (or $VQCODEC_MODELS_DIR) without models."""
+    """Folders to look in, in order. Raises InputError if `models_dir` or $VQCODEC_MODELS_DIR holds no models."""
     folders = [Path(given) for given in (models_dir, os.environ.get(ENV)) if given]
     for folder in folders:
         if not (folder / REGISTRY).is_file():
@@ -323,7 +323,7 @@ def _parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) 
         if document or not isinstance(rows, list):
             raise ValueError("nothing but [[model]] tables may be in it")
         entries = tuple(_entry_of_row(row, folder) for row in rows)
-        if len({entry.id for entry in entries}) < len(entries) or len({entry.name for entry in entries}) < len(entries):
+        if not len(entries) == len({entry.id for entry in entries}) == len({entry.name for entry in entries}):
             raise ValueError("two models share a name or an id")
         if sum(entry.status == "default" for entry in entries) > 1:
             raise ValueError("two models are the default")
