@@ -38,6 +38,7 @@ LOGIT_UNIT = 256  # logits are in 1/256 nat
 SHIFT = 24
 ACCUMULATOR_LIMIT = 1 << 24
 CDF_BITS = 16
+CHUNK = 1024  # positions whose CDFs are computed at a time
 
 
 def phase_count(slice_index: int) -> int:
@@ -133,7 +134,11 @@ class SlicePrior:
         a = activate(exact(a @ self.mix[0, 0]) * t["mix.mult"] + t["mix.bias"])
         out = requantise(exact(a @ self.head[0, 0]) * t["head.mult"] + t["head.bias"])
         start, size = self.alphabet(quality)
-        return self.logistic_cdfs(out, start, size) if self.logistic else self.categorical_cdfs(out, size)
+        cdfs = torch.empty(len(out), self.layout.groups, int(size.max()) + 1, dtype=torch.int32)
+        for part, result in zip(out.split(CHUNK), cdfs.split(CHUNK)):  # bounds the 64-bit temporaries
+            result.copy_(self.logistic_cdfs(part, start, size) if self.logistic else
+                         self.categorical_cdfs(part, size))
+        return cdfs
 
     def alphabet(self, quality: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(first codeword, number of codewords), int64[G] each, of the symbols in use at this quality."""

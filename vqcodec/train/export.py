@@ -95,7 +95,8 @@ def export_model(trainer, name: str, models_dir, model_id: int | None = None, st
     card = (f"# {name}\n\nTrained for {trainer.pixels / 1e9:.2f}·10^9 pixels in {trainer.seconds / 3600:.2f} hours.\n")
     write_model(model, batches, folder, config, card)
     entry = registry.register(folder, name, id=model_id, status=status, models_dir=folder.parent)
-    loss = compare_priors(model, Codec.open(entry), trainer.validation, (1, 3, 5, 8))
+    codec = Codec.open(entry)
+    loss = compare_priors(model, codec, trainer.validation, sorted({1, (codec.qualities + 1) // 2, codec.qualities}))
     print(f"{name}: {loss.float_bpp:.4f} bpp with the float prior, {loss.integer_bpp:.4f} with the integer one, "
           f"{loss.coded_bpp:.4f} in files")
     return loss

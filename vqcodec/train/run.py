@@ -72,7 +72,7 @@ class Trainer:
             self.model.load_state_dict(self.average.state_dict())
         kind = self.stage_config.kind
         if kind == "vq" and not self._codebooks_started:
-            batches = [self._batch(-1000 - i, 128, 16) for i in range(24)]
+            batches = [self._batch(-1000 - i, 128, 16) for i in range(12)]
             start_codebooks(self.model, *zip(*batches))
             self._codebooks_started = True
         for p in self.model.parameters():

@@ -125,7 +125,7 @@ def lattice(groups: int, codewords: int, d: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def fit_codebook(vectors: torch.Tensor, codewords: int, *, weight: float = 0.1155, rounds: int = 30):
+def fit_codebook(vectors: torch.Tensor, codewords: int, *, weight: float = 0.1155, rounds: int = 15):
     """Entropy-constrained Lloyd (Chou et al., 1989) of one group: f32[N,d] → codebook f32[K,d], most used
     first (ascending for d = 1), and its share of choices f32[K]. Starts from a lattice, so that the tails
     are covered."""
