@@ -30,9 +30,8 @@ def tiny_config():
         PriorConfig(context_channels=(16, 24), rank=(4, 6)))
 
 
-@pytest.fixture(scope="session")
-def tiny_model_dir(tmp_path_factory):
-    """A models folder with one model, "tiny"."""
+def make_tiny_model(folder):
+    """Puts the model "tiny" into a models folder."""
     import torch
 
     from vqcodec import registry
@@ -40,6 +39,7 @@ def tiny_model_dir(tmp_path_factory):
     from vqcodec.train.model import ImageModel, start_codebooks
     from vqcodec.transform import init_linear_path
 
+    torch.set_num_threads(1)  # tiny layers only lose by sharing
     torch.manual_seed(0)
     config = tiny_config()
     model = ImageModel(config).eval()
@@ -53,7 +53,13 @@ def tiny_model_dir(tmp_path_factory):
         model.prior.set_mode("calibrate")
         for pixels, level in batches:
             model.prior_losses(pixels, level)
-    folder = tmp_path_factory.mktemp("models")
     write_model(model, batches, folder / "tiny", config, "# tiny\n")
     registry.register(folder / "tiny", "tiny", id=TINY_ID, status="default", models_dir=folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_model_dir(tmp_path_factory):
+    """A models folder with one model, "tiny"."""
+    folder = tmp_path_factory.mktemp("models")
+    make_tiny_model(folder)
     return folder

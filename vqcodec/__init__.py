@@ -62,10 +62,10 @@ def decode(data: bytes, *, models_dir=None):
 
 
 def inspect(data: bytes):
-    """What the header of a .vq file says: a `vqcodec.codec.Inspection`. Needs no model."""
-    from . import codec
+    """What the header of a .vq file says: a `vqcodec.inspection.Inspection`. Needs no model."""
+    from . import inspection
 
-    return codec.inspect(data)
+    return inspection.inspect(data)
 
 
 def tokens(source, *, quality: float | None = None, model: str | None = None, models_dir=None):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from . import container, fileio, registry
+from . import container, fileio, inspection, registry
 from .cli_models import models
 from .cli_support import (
     EXIT_CODES,
@@ -24,7 +25,6 @@ from .cli_support import (
 )
 from .errors import UsageError, VqcodecError
 
-BLOCK = 16  # pixels a side of what one column of indices stands for
 
 
 def _version(context, parameter, value) -> None:
@@ -132,7 +132,7 @@ def decode(source, output, extension, models_dir, force, as_json):
         echo_json({
             "input": source, "output": output, "width": stream.width, "height": stream.height,
             "format": image_format, "input_bytes": len(data), "bytes": len(encoded),
-            "quality": _quality(stream), "seconds": round(time.monotonic() - started, 3), **_model_fields(entry),
+            "quality": inspection.quality_of(stream.quality), "seconds": round(time.monotonic() - started, 3), **_model_fields(entry),
         }, output)
 
 
@@ -150,7 +150,7 @@ def inspect(source, grids, bits, models_dir, force, as_json):
             _refuse_same_file(source, path)
             fileio.ensure_writable(path, force)
     data = fileio.read_input(source)
-    stream, header = container.unpack(data), container.peek(data)
+    stream = container.unpack(data)
     try:
         entry = registry.find_by_stream(stream.model_id, stream.model_hash, models_dir)
     except VqcodecError:
@@ -159,14 +159,7 @@ def inspect(source, grids, bits, models_dir, force, as_json):
         entry = None
     if grids or bits:
         _draw(_open(entry), data, stream, grids, bits, force)
-    facts = {
-        "input": source, "width": stream.width, "height": stream.height, "quality": _quality(stream),
-        "grey": stream.grey, "alpha": stream.alpha is not None, "model": entry.name if entry else None,
-        "model_id": stream.model_id, "model_hash": stream.model_hash.hex(),
-        "blocks": [-(-stream.height // BLOCK), -(-stream.width // BLOCK)], "header_bytes": header.size,
-        "segment_bytes": list(header.segment_lengths), "alpha_bytes": header.alpha_length or 0,
-        "bytes": len(data), "bpp": 8 * len(data) / (stream.width * stream.height),
-    }
+    facts = {"input": source, "model": entry.name if entry else None, **asdict(inspection.inspect(data))}
     if as_json:
         echo_json(facts, "-" if "-" in (grids, bits) else None)
     else:
@@ -237,10 +230,6 @@ def _snapped(quality: float, highest: int) -> float:
     return round(16 * quality) / 16
 
 
-def _quality(stream: container.Stream) -> float:
-    return 1 + stream.quality / 16
-
-
 def _model_fields(entry: registry.ModelEntry) -> dict:
     return {"model": entry.name, "model_id": entry.id, "model_hash": entry.hash.hex()}
 
@@ -264,7 +253,7 @@ def _table(facts: dict) -> str:
         f"picture    {facts['width']}x{facts['height']}, {kind}",
         f"quality    {facts['quality']:g}",
         f"model      {facts['model']} ({model})" if facts["model"] else f"model      not installed ({model})",
-        f"grids      {columns}x{rows} indices each, one for every {BLOCK}x{BLOCK} pixels",
+        f"grids      {columns}x{rows} indices each, one for every {inspection.BLOCK}x{inspection.BLOCK} pixels",
         f"rate       {facts['bpp']:.4f} bpp",
         "",
     ]
@@ -289,7 +278,7 @@ def _draw(coder, data: bytes, stream: container.Stream, grids: str | None, bits:
         spent = coder.bits_per_block(data)
         heat = 3 * spent / max(spent.max(), 1e-9)  # black, red, yellow, white
         colours = np.stack([heat, heat - 1, heat - 2], axis=-1).clip(0, 1)
-        pixels = (255 * colours + 0.5).astype(np.uint8).repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
+        pixels = (255 * colours + 0.5).astype(np.uint8).repeat(inspection.BLOCK, axis=0).repeat(inspection.BLOCK, axis=1)
         picture = media.Picture(np.ascontiguousarray(pixels[: stream.height, : stream.width]))
         fileio.write_output(bits, media.write_picture(picture, media.format_for(bits)), force)
 

@@ -21,8 +21,9 @@ from . import container, rangecoder, registry
 from .alpha import decode_alpha, encode_alpha
 from .config import ModelConfig
 from .errors import CorruptStreamError, InputError, UnsupportedError, UsageError
+from .inspection import Inspection, inspect, quality_of  # noqa: F401 (part of this module's interface)
 from .media import Picture
-from .prior import Prior, Step
+from .prior import CDF_BITS, Prior, Step
 from .quantize import RATE_WEIGHT, dequantize, distances, layouts, look_up
 from .transform import PATCH, Decoder, Encoder, halo
 
@@ -39,36 +40,6 @@ class Encoded:
     quality: float
     bpp: float
     note: str | None = None
-
-
-@dataclass(frozen=True)
-class Inspection:
-    """What the header of a .vq file says; no model is needed to read it."""
-
-    width: int
-    height: int
-    quality: float
-    model_id: int
-    model_hash: str
-    grey: bool
-    has_alpha: bool
-    header_bytes: int
-    segment_bytes: tuple[int, ...]
-    alpha_bytes: int
-    total_bytes: int
-    bpp: float
-
-
-def inspect(data: bytes) -> Inspection:
-    """Raises CorruptStreamError or UnsupportedError for what is not an intact header."""
-    stream = container.unpack(data)
-    header = container.peek(data)
-    return Inspection(
-        width=stream.width, height=stream.height, quality=1 + stream.quality / SIXTEENTHS,
-        model_id=stream.model_id, model_hash=stream.model_hash.hex(), grey=stream.grey,
-        has_alpha=stream.alpha is not None, header_bytes=header.size,
-        segment_bytes=tuple(map(len, stream.segments)), alpha_bytes=len(stream.alpha or b""),
-        total_bytes=len(data), bpp=8 * len(data) / (stream.width * stream.height))
 
 
 def bands(height: int, width: int) -> list[tuple[int, int]]:
@@ -261,7 +232,7 @@ class Codec:
         mass = step.cdf.diff(dim=2).permute(1, 0, 2)
         cost = distances(vectors, book)
         if rate_aware:
-            bits = CDF_BITS_LOG - torch.log2(mass.float())
+            bits = CDF_BITS - torch.log2(mass.float())
             cost = torch.add(cost, bits, alpha=RATE_WEIGHT)
         cost = torch.where(mass > 0, cost, torch.inf)
         return cost.argmin(2).T.contiguous()
@@ -270,7 +241,10 @@ class Codec:
 
     def encode(self, picture: Picture, quality: float, *, rate_aware: bool = True) -> Encoded:
         """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths. Raises UsageError outside of that."""
+        if self.encoder is None:
+            raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
         sixteenths = self._sixteenths(quality)
+        check_size(*picture.rgb.shape[1::-1])
         grids, segments = self._choose_and_code(self.latents(picture.rgb, sixteenths), sixteenths, rate_aware)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
         return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha)
@@ -278,7 +252,11 @@ class Codec:
     def encode_tokens(self, grids, width: int, height: int, quality: float, *, grey: bool = False) -> Encoded:
         """Index grids int[G,h,w] → .vq file of a width×height picture. The inverse of `decode_grids`."""
         sixteenths = self._sixteenths(quality)
-        grids = torch.as_tensor(np.asarray(grids)).long()
+        check_size(width, height)
+        grids = np.asarray(grids)
+        if grids.dtype.kind not in "iu":
+            raise UsageError(f"index grids must be integers, not {grids.dtype}")
+        grids = torch.from_numpy(grids.astype(np.int64))
         groups = sum(s.groups for s in layouts(self.model.quantizer))
         expected = (groups, -(-height // PATCH), -(-width // PATCH))
         if tuple(grids.shape) != expected:
@@ -289,7 +267,7 @@ class Codec:
         data = container.pack(container.Stream(
             grey=grey, alpha=alpha, width=width, height=height, quality=sixteenths, model_id=self.entry.id,
             model_hash=self.entry.hash, grids_crc=container.grids_crc(grids.numpy()), segments=segments))
-        return Encoded(data, 1 + sixteenths / SIXTEENTHS, 8 * len(data) / (width * height))
+        return Encoded(data, quality_of(sixteenths), 8 * len(data) / (width * height))
 
     def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
                          size: int | None = None) -> Encoded:
@@ -302,7 +280,7 @@ class Codec:
 
         def attempt(sixteenths: int) -> float:
             if sixteenths not in tried:
-                result = self.encode(picture, 1 + sixteenths / SIXTEENTHS)
+                result = self.encode(picture, quality_of(sixteenths))
                 value = result.bpp if bpp is not None else float(len(result.data))
                 if psnr is not None:
                     from .metrics import psnr as measure
@@ -312,6 +290,8 @@ class Codec:
             return tried[sixteenths][1]
 
         target = bpp if bpp is not None else psnr if psnr is not None else float(size)
+        if not (math.isfinite(target) and target > 0):
+            raise UsageError(f"a target must be a number above 0, not {target:g}")
         low, high = 0, (self.qualities - 1) * SIXTEENTHS
         if attempt(low) >= target:
             best = low
@@ -344,9 +324,10 @@ class Codec:
     def decode_grids(self, data: bytes) -> np.ndarray:
         """.vq file → index grids int64[G,h,w], checked against the stream's checksum."""
         stream = self._checked(data)
+        grids = self._read_grids(stream)  # first: a small alpha payload may stand for a huge plane
         if stream.alpha is not None:
             decode_alpha(stream.alpha, stream.height, stream.width)
-        return self._read_grids(stream).numpy()
+        return grids.numpy()
 
     def bits_per_block(self, data: bytes) -> np.ndarray:
         """f64[h,w]: bits that the index stream spends on each 16×16 block (ideal code length)."""
@@ -356,7 +337,7 @@ class Codec:
 
         def add(step: Step, symbols: torch.Tensor, top: int) -> None:
             mass = step.cdf.diff(dim=2).gather(2, symbols[:, :, None]).squeeze(2)
-            np.add.at(spent, step.positions.numpy() + top * columns, (16 - mass.double().log2()).sum(1).numpy())
+            np.add.at(spent, step.positions.numpy() + top * columns, (CDF_BITS - mass.double().log2()).sum(1).numpy())
 
         self._read_grids(stream, add)
         return spent.reshape(-1, columns)
@@ -370,7 +351,11 @@ class Codec:
         return stream
 
 
-CDF_BITS_LOG = 16.0
+def check_size(width: int, height: int) -> None:
+    """Raises UsageError for a picture that a stream cannot describe, before any work goes into it."""
+    if not (1 <= width <= container.MAX_SIDE and 1 <= height <= container.MAX_SIDE
+            and width * height <= container.MAX_PIXELS):
+        raise UsageError(f"a picture of {width}×{height} pixels cannot be coded")
 
 
 def strips(rows: int, columns: int) -> list[tuple[int, int]]:

@@ -66,8 +66,8 @@ class ActivationRange(nn.Module):
     def forward(self, x):
         x = F.relu(x)
         if self.mode == "calibrate":
-            self.step.copy_(torch.maximum(self.step, x.detach().float().flatten()[::7].quantile(0.9998) / 255)
-                            if x.numel() < 7 * 2**24 else self.step)
+            sample = x.detach().float().flatten()[:: 1 + x.numel() // 2**20]
+            self.step.copy_(torch.maximum(self.step, sample.quantile(0.9998) / 255).clamp_min(1e-6))
         elif self.mode == "quantized":
             x = round_through((x / self.step).clamp(0, 255)) * self.step
         return x
@@ -101,8 +101,7 @@ class SliceContext(nn.Module):
 
     def conv(self, layer: nn.Conv2d, x):
         weight = round_weight(layer.weight) if self.quantized else layer.weight
-        return F.conv2d(x, weight.to(x.dtype) if not torch.is_autocast_enabled("cpu") else weight, layer.bias,
-                        padding=layer.padding)
+        return F.conv2d(x, weight, layer.bias, padding=layer.padding)
 
     def feature_conv(self, layer: nn.Conv2d, x, steps):
         """A convolution over context features: their steps are folded into the weights before rounding."""

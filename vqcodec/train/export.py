@@ -90,11 +90,11 @@ def export_model(trainer, name: str, models_dir, model_id: int | None = None, st
     model = trainer.average.eval()
     model.prior.set_mode("quantized")
     batches = [trainer._batch(-5000 - i, 256, 16) for i in range(40)]
-    folder = Path(models_dir or "models") / name
+    folder = trainer.out / "model"  # `register` copies it, unless that would change a published model
     config = trainer.config.model
     card = (f"# {name}\n\nTrained for {trainer.pixels / 1e9:.2f}·10^9 pixels in {trainer.seconds / 3600:.2f} hours.\n")
     write_model(model, batches, folder, config, card)
-    entry = registry.register(folder, name, id=model_id, status=status, models_dir=folder.parent)
+    entry = registry.register(folder, name, id=model_id, status=status, models_dir=models_dir or registry.user_dir())
     codec = Codec.open(entry)
     loss = compare_priors(model, codec, trainer.validation, sorted({1, (codec.qualities + 1) // 2, codec.qualities}))
     print(f"{name}: {loss.float_bpp:.4f} bpp with the float prior, {loss.integer_bpp:.4f} with the integer one, "

@@ -8,6 +8,7 @@ Stages, in order (why this order is in docs/training.md):
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,11 @@ from . import vq
 from .context import CategoricalHead, LogisticHead, SliceContext, feature_steps, features, logistic_bits, wide_count
 
 SOFT_ASSIGNMENT = 0.25  # temperature, in squared latent units, of the encoder's view of the rate
+
+
+def bfloat16():
+    """Mixed precision for the networks; distances and probabilities stay in float32."""
+    return torch.autocast("cpu", dtype=torch.bfloat16)
 
 
 class ContextPrior(nn.Module):
@@ -58,7 +64,9 @@ class ContextPrior(nn.Module):
         for i, context in enumerate(self.contexts):
             past = torch.cat(own[:i], 1) if i else None
             past_steps = torch.cat(self.steps[:i]) if i else None
-            yield context(past, own[i], level, past_steps, self.steps[i])
+            with bfloat16() if self.training and self.mode == "float" else nullcontext():
+                h = context(past, own[i], level, past_steps, self.steps[i])
+            yield h.float()
 
     def density_bits(self, latents, level):
         """Bits f32[B,D,h,w] of noisy latents under the soft heads."""
@@ -70,19 +78,30 @@ class ContextPrior(nn.Module):
 
     def codeword_bits(self, latents, level, codebooks):
         """For each slice, bits f32[G,N,K] of every codeword, given dequantised latents f32[B,D,h,w]."""
-        quantized = self.mode == "quantized"
         for i, (s, h) in enumerate(zip(self.layouts, self.hidden(latents, level))):
             if s.d > 1:
-                logits = self.heads[i](h, quantized, self.mode == "calibrate")
-                yield torch.log_softmax(logits, 2) * -1.4426950408889634
+                yield self.categorical_bits(i, h)
             else:
-                mean, log_scale = (split_groups(t, 1) for t in self.soft[i](h, quantized))
-                edges = boundaries(codebooks[i])
-                if quantized:
-                    edges = (edges * MEAN_UNIT).round() / MEAN_UNIT
-                far = edges.new_full((len(edges), 1), 1e4)
-                low, high = torch.cat([-far, edges], 1), torch.cat([edges, far], 1)
+                mean, log_scale = self.logistic(i, h)
+                low, high = self.cells(codebooks[i])
                 yield logistic_bits(0.0, mean, log_scale, low[:, None], high[:, None])
+
+    def categorical_bits(self, i: int, h):
+        """f32[G,N,K]"""
+        logits = self.heads[i](h, self.mode == "quantized", self.mode == "calibrate")
+        return torch.log_softmax(logits, 2) * -1.4426950408889634
+
+    def logistic(self, i: int, h):
+        """(mean, log scale), each f32[G,N,1]"""
+        return (split_groups(t, 1) for t in self.soft[i](h, self.mode == "quantized"))
+
+    def cells(self, codebook):
+        """(lower, upper) edges f32[G,K] of the cells of ascending scalar codewords f32[G,K,1]."""
+        edges = boundaries(codebook)
+        if self.mode == "quantized":
+            edges = (edges * MEAN_UNIT).round() / MEAN_UNIT
+        far = edges.new_full((len(edges), 1), 1e4)
+        return torch.cat([-far, edges], 1), torch.cat([edges, far], 1)
 
 
 def boundaries(codebook: torch.Tensor) -> torch.Tensor:
@@ -114,10 +133,18 @@ class ImageModel(nn.Module):
         return [q.codebook for q in self.quantizers]
 
     def soft_losses(self, pixels, level) -> Losses:
-        latents = self.encoder(pixels, level)
+        latents = self.analyse(pixels, level)
         noisy = latents + torch.rand_like(latents) - 0.5
         bits = self.prior.density_bits(noisy, level)
-        return self._losses(bits.sum((1, 2, 3)), self.decoder(noisy, level), pixels)
+        return self._losses(bits.sum((1, 2, 3)), self.synthesise(noisy, level), pixels)
+
+    def analyse(self, pixels, level):
+        with bfloat16() if self.training else nullcontext():
+            return self.encoder(pixels, level)
+
+    def synthesise(self, latents, level):
+        with bfloat16() if self.training else nullcontext():
+            return self.decoder(latents, level)
 
     def _losses(self, bits, decoded, pixels, auxiliary=None) -> Losses:
         mse = ((decoded - pixels) * 255).square().mean((1, 2, 3))
@@ -134,35 +161,42 @@ class ImageModel(nn.Module):
         return list(self.prior.codeword_bits(torch.cat(nearest, 1), level, self.codebooks))
 
     def vq_losses(self, pixels, level, beta: float) -> Losses:
-        latents = self.encoder(pixels, level)
+        latents = self.analyse(pixels, level)
         wish = self.choice_bits(latents, level)
         assigned = [q(latents[:, s.dims], bits) for s, q, bits in zip(self.prior.layouts, self.quantizers, wish)]
         values = torch.cat([a.values for a in assigned], 1)
         bits = self.index_bits(latents, values, [a.indices for a in assigned], level)
         auxiliary = sum(a.codebook + beta * a.commitment for a in assigned) / PATCH**2
-        return self._losses(bits, self.decoder(values, level), pixels, auxiliary)
+        return self._losses(bits, self.synthesise(values, level), pixels, auxiliary)
 
     def index_bits(self, latents, values, indices, level):
         """Bits f32[B] of the chosen codewords. The prior learns from them; the latents (if they carry
         gradients) feel the rate through a soft assignment."""
         total = 0.0
         batch = latents.shape[0]
-        for s, q, chosen, bits in zip(self.prior.layouts, self.quantizers, indices,
-                                      self.prior.codeword_bits(values, level, self.codebooks)):
-            taken = bits.gather(2, chosen[:, :, None]).squeeze(2)
-            if latents.requires_grad:
-                book = q.codebook.detach()
-                weights = torch.softmax(-distances(split_groups(latents[:, s.dims], s.d), book) / SOFT_ASSIGNMENT, 2)
-                felt = (weights * bits.detach().clamp(max=20)).sum(2)
-                taken = taken + felt - felt.detach()
+        for i, h in enumerate(self.prior.hidden(values, level)):
+            s, book, chosen = self.prior.layouts[i], self.codebooks[i].detach(), indices[i]
+            if s.d == 1:
+                low, high = (edge.gather(1, chosen)[:, :, None] for edge in self.prior.cells(book))
+                word = look_up(chosen, book)
+                here = split_groups(values[:, s.dims], 1)  # equals `word`, and carries the latents' gradient
+                mean, log_scale = self.prior.logistic(i, h)
+                taken = logistic_bits(here, mean, log_scale, low - word, high - word).squeeze(2)
+            else:
+                bits = self.prior.categorical_bits(i, h)
+                taken = bits.gather(2, chosen[:, :, None]).squeeze(2)
+                if latents.requires_grad:
+                    away = distances(split_groups(latents[:, s.dims], s.d), book)
+                    weights = torch.softmax(-away / SOFT_ASSIGNMENT, 2)
+                    felt = (weights * bits.detach().clamp(max=20)).sum(2)
+                    taken = taken + felt - felt.detach()
             total = total + taken.reshape(s.groups, batch, -1).sum((0, 2))
         return total
 
     def prior_losses(self, pixels, level) -> Losses:
         """Rate alone, on frozen indices."""
         with torch.no_grad():
-            latents = self.encoder(pixels, level)
-            mode = self.prior.mode
+            latents = self.analyse(pixels, level)
             wish = self.choice_bits(latents, level)
             indices, values = [], []
             shape = (latents.shape[0], *latents.shape[2:])
@@ -170,13 +204,8 @@ class ImageModel(nn.Module):
                 cost = distances(split_groups(latents[:, s.dims], s.d), q.codebook).add_(bits, alpha=RATE_WEIGHT)
                 indices.append(cost.argmin(2))
                 values.append(join_groups(look_up(indices[-1], q.codebook), shape))
-            self.prior.set_mode(mode)
         bits = self.index_bits(latents, torch.cat(values, 1), indices, level)
-        return Losses(bits / pixels[0, 0].numel(), bits.new_zeros(batch_of(bits)), bits.new_zeros(()))
-
-
-def batch_of(x: torch.Tensor) -> int:
-    return x.shape[0]
+        return Losses(bits / pixels[0, 0].numel(), torch.zeros_like(bits), bits.new_zeros(()))
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ import torch
 from .. import config as configuration
 from ..config import RunConfig, StageConfig
 from ..errors import InputError, UsageError
+from ..transform import init_linear_path
 from . import distributed
 from .data import Crops, find_pictures, split
 from .model import ImageModel, start_codebooks
@@ -57,8 +58,6 @@ class Trainer:
             self._load(torch.load(state, weights_only=True))
             return
         patches = torch.cat([self.crops.batch(-1 - i, 16, 256) for i in range(60)]).float() / 255
-        from ..transform import init_linear_path
-
         init_linear_path(self.model.encoder, self.model.decoder, patches, self.config.model.transform.lambdas)
         self._enter_stage()
 
@@ -83,6 +82,7 @@ class Trainer:
         if kind == "prior":
             for part in (self.model.encoder, self.model.decoder, self.model.quantizers):
                 part.requires_grad_(False)
+        self.model.train()
         self.model.prior.set_mode("calibrate" if kind == "prior" else "float")
         self._build_optimizer()
         self.average = copy.deepcopy(self.model)
@@ -137,16 +137,15 @@ class Trainer:
         torch.manual_seed(t.seed * 7919 + number * 31 + self.rank)
         self._set_rate(progress)
         head_only = c.kind == "vq" and self.step < c.head_steps
-        if c.kind == "prior":
-            if self.step == CALIBRATION_STEPS:
-                self.model.prior.set_mode("quantized")
+        if c.kind == "prior" and self.step >= CALIBRATION_STEPS and self.model.prior.mode != "quantized":
+            for model in (self.model, self.average):
+                model.prior.set_mode("quantized")
+        if c.kind == "prior" or head_only:
             losses = self.model.prior_losses(pixels, level)
-        elif head_only:
-            losses = self.model.prior_losses(pixels, level)
+        elif c.kind == "vq":
+            losses = self.model.vq_losses(pixels, level, t.commitment)
         else:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                losses = (self.model.soft_losses(pixels, level) if c.kind == "soft" else
-                          self.model.vq_losses(pixels, level, t.commitment))
+            losses = self.model.soft_losses(pixels, level)
         index = level.long()
         total = losses.bpp + self.lambdas[index] * losses.mse
         loss = (total * self.sample_weights[index]).mean() + losses.auxiliary
@@ -178,16 +177,15 @@ class Trainer:
     def _update_average(self) -> None:
         decay = min(self.config.training.average, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.average.parameters()), list(self.model.parameters()), 1 - decay)
-        buffers = [b for b in self.model.buffers()]
         if self.world > 1 and self.config.training.codebook_update == "ema":
             for q in self.model.quantizers:
                 distributed.average_([q.count, q.total, q.codebook.data])
-        for mine, theirs in zip(self.average.buffers(), buffers):
+        for mine, theirs in zip(self.average.buffers(), self.model.buffers()):
             mine.copy_(theirs)
 
     @torch.no_grad()
     def _revive(self, pixels, level) -> None:
-        latents = self.model.encoder(pixels, level)
+        latents = self.model.analyse(pixels, level)
         generator = torch.Generator().manual_seed(self.step)
         for s, q in zip(self.model.prior.layouts, self.model.quantizers):
             if s.d > 1:  # scalar codewords stay in ascending order: the prior integrates over their cells
@@ -248,8 +246,7 @@ class Trainer:
             entry["used"] = [round((q.count > 1e-3).float().mean().item(), 4) for q in self.model.quantizers]
             entry["revived"] = self.revived
         self._write(entry)
-        left = (c.steps - self.step) * self.seconds / max(1, self.step) if self.stage == 0 else \
-            (c.steps - self.step) * len(window) and (c.steps - self.step) * c.batch * c.crop**2 * self.world / speed
+        left = (c.steps - self.step) * c.batch * c.crop**2 * self.world / speed
         print(f"{c.kind} {self.step}/{c.steps} loss {mean['loss']:.4f} bpp {mean['bpp']:.4f} mse {mean['mse']:.1f} "
               f"{speed / 1e6:.2f} Mpixel/s, stage done in {left / 60:.0f} min", file=sys.stderr, flush=True)
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..quantize import join_groups, look_up, split_groups
+from ..quantize import choose, join_groups, look_up, split_groups
 
 
 def load(path, side: int = 768) -> torch.Tensor:
@@ -40,8 +40,6 @@ def rate_distortion(model, paths, soft: bool) -> list[dict]:
                 shape = (1, *latents.shape[2:])
                 for s, q, rate in zip(model.prior.layouts, model.quantizers, model.choice_bits(latents, level)):
                     vectors = split_groups(latents[:, s.dims], s.d)
-                    from ..quantize import choose
-
                     chosen.append(choose(vectors, q.codebook, rate))
                     values.append(join_groups(look_up(chosen[-1], q.codebook), shape))
                 values = torch.cat(values, 1)
