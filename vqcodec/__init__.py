@@ -11,8 +11,7 @@ the first call, not with the package.
 
 from __future__ import annotations
 
-from .errors import (CorruptStreamError, InputError, UnknownModelError, UnsupportedError, UsageError,
-                     VqcodecError)
+from .errors import CorruptStreamError, InputError, UnknownModelError, UnsupportedError, UsageError, VqcodecError
 
 __version__ = "0.1.0"
 __all__ = ["encode", "decode", "inspect", "tokens", "from_tokens", "VqcodecError", "InputError", "UsageError",

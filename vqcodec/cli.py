@@ -26,7 +26,6 @@ from .cli_support import (
 from .errors import UsageError, VqcodecError
 
 
-
 def _version(context, parameter, value) -> None:
     if value and not context.resilient_parsing:
         from importlib import metadata

@@ -66,7 +66,7 @@ class Program(click.Group):
             return _fail("not enough memory", 1)
         except OSError as error:
             return _fail(f"{error.filename + ': ' if error.filename else ''}{error.strerror or error}", 1)
-        except Exception as error:  # noqa: BLE001  (the last resort)
+        except Exception as error:
             message = f"unexpected {type(error).__name__}: {error}"
             return _fail(f"{message} (set {TRACEBACK}=1 to see where)", 1)
 

@@ -68,7 +68,7 @@ class Codec:
         self.codebooks, self.decoder, self.encoder = codebooks, decoder, encoder
 
     @classmethod
-    def open(cls, entry: registry.ModelEntry, *, encoder: bool = True) -> "Codec":
+    def open(cls, entry: registry.ModelEntry, *, encoder: bool = True) -> Codec:
         """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model."""
         model = configuration.from_dict(ModelConfig, configuration.parse_toml(entry.read("config.toml"), entry.name))
         if encoder and not entry.has_encoder:
@@ -225,7 +225,7 @@ class Codec:
     def _best_symbols(self, latents: torch.Tensor, step: Step, rate_aware: bool) -> torch.Tensor:
         """int64[N,G]: symbols of least distance² (+ RATE_WEIGHT·bits) for latents f32[D,h,w] of the band."""
         s = step.layout
-        n, g, symbols = step.cdf.shape[0], s.groups, step.cdf.shape[2] - 1
+        g, symbols = s.groups, step.cdf.shape[2] - 1
         vectors = latents[s.dims].reshape(g, s.d, -1)[:, :, step.positions].permute(0, 2, 1)
         window = (step.start[:, None] + torch.arange(symbols)).clamp(max=s.codewords - 1)
         book = look_up(window, self.codebooks[list(layouts(self.model.quantizer)).index(s)])

@@ -12,8 +12,8 @@ each output Σ|w|·max|input| < 2^24, so float32 kernels give the exact integer 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Callable
 
 import numpy as np
 import torch

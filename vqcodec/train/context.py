@@ -17,8 +17,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..prior import (COEFFICIENT_LIMIT, FEATURE_STEPS, LOG_SCALE_MIN, LOG_SCALE_STEP, MEAN_UNIT, SCALES, WEIGHT_LIMIT,
-                     WIDE_DIMS, phase_count, phase_map)
+from ..prior import (
+    COEFFICIENT_LIMIT,
+    FEATURE_STEPS,
+    LOG_SCALE_MIN,
+    LOG_SCALE_STEP,
+    MEAN_UNIT,
+    SCALES,
+    WEIGHT_LIMIT,
+    WIDE_DIMS,
+    phase_map,
+)
 from ..transform import lerp_rows
 
 

@@ -5,8 +5,20 @@ from __future__ import annotations
 import torch
 
 from ..config import ModelConfig
-from ..prior import (ACCUMULATOR_LIMIT, ACTIVATION_LIMIT, FEATURE_LIMIT, FEATURE_STEPS, LOG_SCALE_MIN, LOG_SCALE_STEP,
-                     LOGIT_UNIT, MEAN_UNIT, SHIFT, WEIGHT_LIMIT, check_bounds, tables)
+from ..prior import (
+    ACCUMULATOR_LIMIT,
+    ACTIVATION_LIMIT,
+    FEATURE_LIMIT,
+    FEATURE_STEPS,
+    LOG_SCALE_MIN,
+    LOG_SCALE_STEP,
+    LOGIT_UNIT,
+    MEAN_UNIT,
+    SHIFT,
+    WEIGHT_LIMIT,
+    check_bounds,
+    tables,
+)
 from .context import feature_steps, weight_steps, wide_count
 from .model import ContextPrior, boundaries
 

@@ -1,0 +1,210 @@
+"""Training: configuration, the three stages, resuming to the step, stopping, several processes, export."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import synthetic_picture, tiny_config
+from PIL import Image
+
+from vqcodec import codec, config, registry
+from vqcodec.config import RunConfig, StageConfig, TrainingConfig
+from vqcodec.errors import InputError, UsageError
+from vqcodec.media import Picture
+from vqcodec.train.data import Crops, split
+from vqcodec.train.optim import orthogonalise
+from vqcodec.train.run import Trainer, train_image
+
+SMALL = dict(batch=4, crop=32, late_crop=64)
+STAGES = (StageConfig("soft", steps=12, **SMALL), StageConfig("vq", steps=8, head_steps=3, **SMALL),
+          StageConfig("prior", steps=34, **SMALL))
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    for i in range(4):
+        Image.fromarray(synthetic_picture(256, 288, i)).save(folder / f"{i}.png")
+    return folder
+
+
+def run_config(**changes) -> RunConfig:
+    training = dict(validation=1, validate_every=0, log_every=4, stages=STAGES, revive_every=3)
+    return RunConfig(tiny_config(), TrainingConfig(**{**training, **changes}))
+
+
+def weights(trainer) -> dict:
+    return {k: v.clone() for k, v in trainer.model.state_dict().items()}
+
+
+# --- configuration -----------------------------------------------------------------------------------------
+
+def test_configuration_survives_toml(tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(config.to_toml(run_config(seed=7)))
+    assert config.from_dict(RunConfig, config.load_toml(path)) == run_config(seed=7)
+
+
+@pytest.mark.parametrize("text, words", [
+    ("[training]\nsede = 1", "unknown key 'training.sede'"),
+    ("[model.transform]\nlatent_dims = 1.5", "'model.transform.latent_dims' must be int"),
+    ("[model.transform]\nchannels = [1, 2]", "must have 3 entries"),
+    ("[training]\noptimizer = 'sgd'", "must be one of muon, adam"),
+    ("[[training.stages]]\nkind = 'hard'", "unknown stage kind 'hard'"),
+    ("[[training.stages]]\ncrop = 100", "multiples of 16"),
+    ("[model.quantizer]\nslices = [8, 24]", "must add up"),
+    ("[model.quantizer]\ndims = [1, 1, 3, 4]", "multiple of its 'dims'"),
+    ("[training\n", "run.toml"),
+])
+def test_bad_configuration_is_refused(tmp_path, text, words):
+    path = tmp_path / "run.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=words.replace("[", r"\[")):
+        config.check(config.from_dict(RunConfig, config.load_toml(path)))
+
+
+# --- data --------------------------------------------------------------------------------------------------
+
+def test_batches_depend_on_seed_and_step_alone(pictures):
+    paths = sorted(pictures.iterdir())
+    one, two = Crops(paths, seed=3), Crops(paths, seed=3)
+    one.batch(4, 32, 5)
+    assert torch.equal(one.batch(9, 32, 5), two.batch(9, 32, 5))
+    assert not torch.equal(one.batch(9, 32, 5), one.batch(10, 32, 5))
+    assert not torch.equal(one.batch(9, 32, 5), one.batch(9, 32, 5, rank=1))
+
+
+def test_validation_pictures_are_never_trained_on(pictures):
+    paths = sorted(pictures.iterdir())
+    train, held_out = split(paths, 2)
+    assert len(held_out) == 2 and not set(train) & set(held_out)
+    assert split(paths[:-1] + [paths[-1]], 2)[1] == held_out
+
+
+def test_no_pictures_is_an_input_error(tmp_path):
+    with pytest.raises(InputError, match="no pictures"):
+        train_image([tmp_path], None, tmp_path / "run")
+
+
+# --- optimiser ---------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("shape", [(16, 40), (40, 16)])
+def test_orthogonalise_makes_singular_values_alike(shape):
+    torch.manual_seed(0)
+    values = torch.linalg.svdvals(orthogonalise(torch.randn(shape) * torch.logspace(0, -1, shape[1])))
+    assert values.max() < 1.5 and values.median() > 0.6
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_soft_stage_learns(pictures, tmp_path, optimizer):
+    stage = StageConfig("soft", steps=60, batch=4, crop=64, late_crop=64)
+    trainer = Trainer(run_config(optimizer=optimizer, stages=(stage,)), [pictures], tmp_path)
+    trainer.begin()
+    losses = [trainer._train_step()["loss"] for _ in range(60)]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+
+
+@pytest.mark.parametrize("changes", [
+    dict(), dict(codebook_update="ema"), dict(assignment="soft"), dict(assignment="noise"), dict(commitment=1.0)])
+def test_every_kind_of_quantiser_trains(pictures, tmp_path, changes):
+    stage = StageConfig("vq", steps=40, head_steps=5, batch=4, crop=64, late_crop=64, learning_rate=2e-3)
+    trainer = Trainer(run_config(stages=(stage,), **changes), [pictures], tmp_path)
+    trainer.begin()
+    before = [q.codebook.detach().clone() for q in trainer.model.quantizers]
+    entries = [trainer._train_step() for _ in range(40)]
+    mean = lambda part: sum(e["loss"] for e in part) / len(part)  # noqa: E731
+    assert mean(entries[-10:]) < mean(entries[5:15])
+    assert any(not torch.equal(b, q.codebook) for b, q in zip(before, trainer.model.quantizers))
+    for q in trainer.model.quantizers[:1]:
+        line = q.codebook.detach().squeeze(2)
+        assert (line[:, 1:] > line[:, :-1]).float().mean() > 0.95
+
+
+# --- runs --------------------------------------------------------------------------------------------------
+
+def test_a_resumed_run_is_the_undisturbed_run(pictures, tmp_path):
+    for out, stops in ((tmp_path / "whole", ()), (tmp_path / "parts", (5, 15, 30, 45))):
+        out.mkdir()
+        for stop in (*stops, None):
+            trainer = Trainer(run_config(), [pictures], out)
+            trainer.begin()
+            count = sum(s.steps for s in STAGES[: trainer.stage]) + trainer.step
+            step, original = [count], trainer._train_step
+
+            def counted(step=step, original=original, trainer=trainer, stop=stop):
+                result = original()
+                step[0] += 1
+                trainer.stopping = step[0] == stop
+                return result
+
+            trainer._train_step = counted
+            trainer.run()
+        if stops:
+            assert all(torch.equal(a, b) for a, b in zip(weights(trainer).values(), reference.values()))
+        reference = weights(trainer)
+
+
+def test_export_makes_a_working_model(pictures, tmp_path):
+    path = tmp_path / "run.toml"
+    path.write_text(config.to_toml(run_config(validate_every=10)))
+    train_image([pictures], path, tmp_path / "run", "mine", tmp_path / "models")
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert {row["stage"] for row in rows} == {"soft", "vq", "prior"}
+    tables = [row["validation"] for row in rows if "validation" in row]
+    assert tables and all(set(point) == {"quality", "bpp", "psnr"} for table in tables for point in table)
+    assert any("perplexity" in row and row["revived"] >= 0 for row in rows)
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
+    entry = registry.find_by_name("mine", tmp_path / "models")
+    assert registry.check(entry) == ()
+    model = codec.Codec.open(entry)
+    rgb = synthetic_picture(70, 50)
+    assert model.decode(model.encode(Picture(rgb), 2).data).rgb.shape == rgb.shape
+
+
+def test_another_model_configuration_does_not_continue_a_run(pictures, tmp_path):
+    first, second = tmp_path / "a.toml", tmp_path / "b.toml"
+    stages = (StageConfig("soft", steps=2, **SMALL),)
+    first.write_text(config.to_toml(run_config(stages=stages)))
+    model = replace(tiny_config(), transform=replace(tiny_config().transform, channels=(8, 12, 24)))
+    second.write_text(config.to_toml(replace(run_config(stages=stages), model=model)))
+    train_image([pictures], first, tmp_path / "run")
+    with pytest.raises(UsageError, match="another model configuration"):
+        train_image([pictures], second, tmp_path / "run")
+
+
+def command(pictures, path, out) -> list[str]:
+    return ["-m", "vqcodec", "train", "image", str(pictures), "--config", str(path), "--out", str(out)]
+
+
+def test_a_signal_saves_and_ends_the_run(pictures, tmp_path):
+    path, out = tmp_path / "run.toml", tmp_path / "run"
+    path.write_text(config.to_toml(run_config(stages=(StageConfig("soft", steps=10**6, **SMALL),))))
+    process = subprocess.Popen([sys.executable, *command(pictures, path, out)], stderr=subprocess.DEVNULL,
+                               env={**os.environ, "OMP_NUM_THREADS": "1"})
+    deadline = time.time() + 120
+    while not (out / "log.jsonl").exists() and time.time() < deadline:
+        time.sleep(0.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
+    assert torch.load(out / "state.pt", weights_only=True)["step"] > 0
+
+
+def test_two_processes_train_one_model(pictures, tmp_path):
+    path, out = tmp_path / "run.toml", tmp_path / "run"
+    stages = (StageConfig("soft", steps=8, **SMALL), StageConfig("vq", steps=6, head_steps=2, **SMALL))
+    path.write_text(config.to_toml(run_config(stages=stages)))
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517"]
+    result = subprocess.run([*launch, *command(pictures, path, out)], capture_output=True, text=True, timeout=300,
+                            env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert result.returncode == 0, result.stderr[-2000:]
+    rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+    assert rows[-1]["pixels"] > 2 * 13 * 4 * 32 * 32  # both processes' crops are counted, and logged once
+    assert len(rows) == 4
