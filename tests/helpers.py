@@ -1,0 +1,206 @@
+"""Shared by the tests of the codec and the fuzzer: grids and models to code with, and ways to damage a stream."""
+
+from __future__ import annotations
+
+import gc
+import random
+import shutil
+import signal
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from vqcodec import container, rangecoder, registry
+from vqcodec.container import Stream
+from vqcodec.errors import UnsupportedError, UsageError
+
+WILD_ID = 60001
+
+
+def sample_grids(codec, height: int, width: int, sixteenths: int, seed: int = 0) -> np.ndarray:
+    """int64[G,height,width]: index grids drawn from the prior, so that every kind of symbol occurs."""
+    import torch
+
+    from vqcodec.codec import bands
+
+    rng = np.random.default_rng(seed)
+
+    def draw(step):
+        point = rng.integers(1 << 16, size=step.cdf.shape[:2])[:, :, None]
+        return torch.from_numpy((step.cdf.numpy()[:, :, 1:] <= point).sum(2))
+
+    return np.concatenate([codec.prior.code(bottom - top, width, sixteenths, draw).numpy()
+                           for top, bottom in bands(height, width)], 1)
+
+
+def make_wild_model(tiny_models_dir: Path, models_dir: Path) -> None:
+    """Puts the model "wild" into a models folder: "tiny", but with a prior of weights ±127 and strong multipliers.
+
+    Signs are random. Sums come as near to 2^24 as the layers' sizes allow, and one wrong unit anywhere soon changes a CDF."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = models_dir / "wild"
+    shutil.copytree(tiny_models_dir / "tiny", folder)
+    tensors = load_file(folder / "prior.safetensors")
+    generator = torch.Generator().manual_seed(1)
+    for name, weight in tensors.items():
+        if name.endswith(".weight"):
+            sign = torch.randint(2, weight.shape, generator=generator) * 2 - 1
+            tensors[name] = (127 * sign).to(torch.int8)
+            inputs = weight[0].numel()
+            typical = 127 * 60 * inputs**0.5  # of the sum, and what shall become of it:
+            wanted = 20 if "head" in name else 80
+            mult = name.replace("weight", "mult")
+            tensors[mult] = torch.full_like(tensors[mult], int(wanted / typical * 2**24) | 1)
+        elif name.endswith(".vectors"):
+            tensors[name] = torch.randint(-127, 128, weight.shape, generator=generator).to(torch.int8)
+    save_file(tensors, folder / "prior.safetensors")
+    registry.register(folder, "wild", models_dir, id=WILD_ID)
+
+
+@contextmanager
+def time_limit(seconds: int):
+    """Fails what takes longer, where the system has alarms."""
+    if not hasattr(signal, "SIGALRM"):
+        yield
+        return
+
+    def expired(*_):
+        raise AssertionError(f"not done after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, expired)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextmanager
+def memory_growth():
+    """Gives a function that tells by how many bytes the process grew at most, where Linux can say; else 0."""
+    status, peak = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+    def read(name):
+        return int(next(line.split()[1] for line in status.read_text().splitlines() if line.startswith(name))) << 10
+
+    gc.collect()
+    try:
+        peak.write_text("5")  # the peak begins anew
+        before = read("VmRSS")
+    except OSError:
+        yield lambda: 0
+        return
+    yield lambda: read("VmHWM") - before
+
+
+# --- damage ----------------------------------------------------------------------------------------------
+
+def flipped(data: bytes, bit: int) -> bytes:
+    """`data` with one bit inverted."""
+    out = bytearray(data)
+    out[bit // 8] ^= 1 << bit % 8
+    return bytes(out)
+
+
+def mutate(rng: random.Random, data: bytes, other: bytes = b"") -> bytes:
+    """`data` after one to four random edits: flips, overwriting, insertion, deletion, repetition, a splice with
+    `other`, truncation."""
+    out = bytearray(data)
+    for _ in range(rng.randint(1, 4)):
+        at = rng.randint(0, len(out))
+        end = min(len(out), at + rng.choice((1, 1, 2, 4, 16)))
+        kind = rng.randrange(8)
+        if kind <= 1 and at < len(out):
+            out[at] ^= 1 << rng.randrange(8)
+        elif kind == 2:
+            out[at:end] = rng.choice((b"\x00", b"\xff", b"\x80", bytes([rng.randrange(256)]))) * (end - at)
+        elif kind == 3:
+            out[at:at] = rng.randbytes(rng.choice((1, 1, 2, 4, 16)))
+        elif kind == 4:
+            del out[at:end]
+        elif kind == 5:
+            out[at:at] = out[at:end] * rng.randint(1, 3)
+        elif kind == 6 and other:
+            out[at:] = other[rng.randint(0, len(other)):]
+        elif kind == 7 and rng.random() < 0.3:
+            del out[at:]
+    return bytes(out)
+
+
+def mutate_stream(rng: random.Random, stream: Stream, qualities: int, other: Stream | None = None) -> bytes | None:
+    """A file in which some fields or payloads are others, with checksums of header and alpha that fit. None where
+    the format has no way to write such a file."""
+    changes = {}
+    for _ in range(rng.randint(1, 3)):
+        kind = rng.choice(("side", "side", "quality", "grey", "crc", "segment", "segment", "segment", "segments",
+                           "alpha", "model", "other"))
+        if kind == "side":
+            side = rng.choice(("width", "height"))
+            value = getattr(stream, side)
+            changes[side] = rng.choice((value - 1, value + 1, value + 16, 1, rng.randint(1, 300),
+                                        rng.randint(1, 1 << 20)))
+        elif kind == "quality":
+            changes["quality"] = rng.choice((rng.randrange(16 * qualities), rng.randrange(256)))
+        elif kind == "grey":
+            changes["grey"] = not stream.grey
+        elif kind == "crc":
+            changes["grids_crc"] = rng.getrandbits(32)
+        elif kind == "segment":
+            segments = list(changes.get("segments", stream.segments))
+            i = rng.randrange(len(segments))
+            segments[i] = mutate(rng, segments[i], segments[rng.randrange(len(segments))])
+            changes["segments"] = tuple(segments)
+        elif kind == "segments":
+            segments = list(changes.get("segments", stream.segments))
+            i = rng.randrange(len(segments))
+            segments[i:i + rng.randint(0, 1)] = [b""] * rng.randint(0, 2) or segments[:1] * rng.randint(1, 40)
+            changes["segments"] = tuple(segments)
+        elif kind == "alpha":
+            alpha = stream.alpha or bytes([rng.randrange(5), rng.randrange(256)])
+            changes["alpha"] = rng.choice((None, mutate(rng, alpha), mutate(rng, alpha)))
+        elif kind == "model":
+            changes["model_hash"] = rng.randbytes(4)
+        elif other is not None:
+            name = rng.choice(("segments", "alpha", "width", "height", "quality", "grids_crc"))
+            changes[name] = getattr(other, name)
+    try:
+        return container.pack(replace(stream, **changes))
+    except (UsageError, UnsupportedError):
+        return None
+
+
+def sealed(codec, stream: Stream) -> bytes:
+    """The valid file nearest to `stream`: whatever its segments decode to, coded properly and with the right
+    checksum of the grids. There must be as many segments as the picture needs."""
+    import torch
+
+    from vqcodec.codec import PATCH, bands
+
+    given, segments, grids = list(stream.segments), [], []
+    rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
+    for top, bottom in bands(rows, columns):
+        base = len(segments)
+        segments.extend([b""] * codec.prior.steps)
+
+        def read(step, base=base):
+            flat = step.cdf.reshape(-1, step.cdf.shape[2]).numpy()
+            symbols = rangecoder.decode(given[base + step.number], flat)
+            segments[base + step.number] = rangecoder.encode(symbols, flat)
+            return torch.from_numpy(symbols).reshape(step.cdf.shape[:2])
+
+        grids.append(codec.prior.code(bottom - top, columns, stream.quality, read).numpy())
+    grids_crc = container.grids_crc(np.concatenate(grids, 1))
+    return container.pack(replace(stream, segments=tuple(segments), grids_crc=grids_crc))
+
+
+def assert_consistent(codec, data: bytes, grids: np.ndarray) -> None:
+    """What a decoder accepted is what an encoder writes for the grids that it read."""
+    stream = container.unpack(data)
+    assert container.grids_crc(grids) == stream.grids_crc
+    again = codec.encode_tokens(grids, stream.width, stream.height, 1 + stream.quality / 16, grey=stream.grey)
+    assert container.unpack(again.data).segments == stream.segments
