@@ -143,7 +143,7 @@ def mutate_stream(rng: random.Random, stream: Stream, qualities: int, other: Str
             side = rng.choice(("width", "height"))
             value = getattr(stream, side)
             changes[side] = rng.choice((value - 1, value + 1, value + 16, 1, rng.randint(1, 300),
-                                        rng.randint(1, 1 << 20)))
+                                        rng.randint(1, 1 << 17)))
         elif kind == "quality":
             changes["quality"] = rng.choice((rng.randrange(16 * qualities), rng.randrange(256)))
         elif kind == "grey":

@@ -267,6 +267,8 @@ def _draw(coder, data: bytes, stream: container.Stream, grids: str | None, bits:
     """Write the pictures that `inspect` is asked for."""
     import numpy as np
 
+    # Waiting threads must not spin: beside other work on the machine that slows everything many times over.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from . import codec, media
 
     if grids is not None:

@@ -149,7 +149,7 @@ class TrainingConfig:
     codebook_update: str = "gradient"  # or 'ema'
     codebook_decay: float = 0.99  # of the moving averages
     commitment: float = 0.25  # beta
-    revive_every: int = 100  # steps between searches for dead codewords
+    revive_every: int = 0  # steps between searches for dead codewords; 0: keep what Lloyd's fit placed in the tails
     low_rate_weight: float = 0.3  # a sample of quality λ weighs λ^-this
     average: float = 0.999  # decay of the averaged weights, which are the ones validated and exported
     log_every: int = 50

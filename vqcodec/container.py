@@ -16,7 +16,7 @@ MAGIC = b"VQ"
 VERSION = 1
 IMAGE = 0  # the only modality of version 1; 1..7 are reserved
 MAX_MODEL_ID = (1 << 16) - 1
-MAX_SIDE = 1 << 20
+MAX_SIDE = 1 << 17  # so that a band of two rows of grid positions stays small
 MAX_PIXELS = 1 << 30
 MAX_SEGMENTS = 4096
 MAX_PAYLOAD = (1 << 31) - 1  # bytes of one segment, and of the alpha payload
@@ -31,7 +31,7 @@ class _Description:
 
     modality: int = IMAGE
     grey: bool = False
-    width: int  # in pixels; width and height in 1..2^20, their product at most 2^30
+    width: int  # in pixels; width and height in 1..2^17, their product at most 2^30
     height: int
     quality: int  # 0..255, in sixteenths above the lowest quality: q = 1 + quality / 16
     model_id: int  # 0..65535

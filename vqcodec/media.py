@@ -33,7 +33,7 @@ from .errors import InputError, UsageError, VqcodecError
 from .fileio import read_input
 
 MAX_PIXELS = 2**30
-MAX_SIDE = 2**20
+MAX_SIDE = 2**17
 
 _STRIP_PIXELS = 2**19
 _PILLOW_LOCK = threading.RLock()  # Pillow's size limit and the warning filters belong to the whole process
@@ -189,12 +189,12 @@ def _pillow_limits():
 
 
 def _check_size(size: tuple[int, int], name: str) -> None:
-    """Raise InputError unless 1 ≤ sides ≤ 2^20 and width · height ≤ 2^30 pixels."""
+    """Raise InputError unless 1 ≤ sides ≤ 2^17 and width · height ≤ 2^30 pixels."""
     width, height = size
     if width < 1 or height < 1:
         raise InputError(f"{name}: image without pixels ({width}×{height})")
     if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise InputError(f"{name}: image too large ({width}×{height}; at most 2^30 pixels, 2^20 a side)")
+        raise InputError(f"{name}: image too large ({width}×{height}; at most 2^30 pixels, 2^17 a side)")
 
 
 def _open(data: bytes, name: str) -> Image.Image:

@@ -102,14 +102,22 @@ def integer_prior(prior: ContextPrior, codebooks, config: ModelConfig, use: list
     return tensors
 
 
-def alphabet(use: torch.Tensor, sorted_line: bool, tail: float = 3e-6) -> tuple[torch.Tensor, torch.Tensor]:
-    """(start, size), int32[levels,G]: the window of codewords that holds all but `tail` of the choices at each
-    end. A coder must give every symbol 2^-16 of the mass, so unused codewords cost real bits."""
-    share = use.double() / use.sum(2, keepdim=True).clamp_min(1)
-    total = share.cumsum(2)
-    last = (total < 1 - tail).sum(2).clamp(max=use.shape[2] - 1)
-    first = (total <= tail).sum(2) if sorted_line else torch.zeros_like(last)
-    margin = 2 if sorted_line else 0
-    first = (first - margin).clamp(min=0)
-    last = (last + max(margin, 1)).clamp(max=use.shape[2] - 1)
+def alphabet(use: torch.Tensor, sorted_line: bool, least: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+    """(start, size), int32[levels,G]: the window of codewords that each quality may use, from how often
+    int64[levels,G,K] they were chosen.
+
+    A coder must give every symbol 2^-16 of the mass, so codewords that are never used cost real bits; but
+    pictures unlike the training ones must not be clipped. So a window holds what this quality and the next
+    used, and some more on both sides (on sorted lines), or at least `least` codewords (sorted by use)."""
+    used = use > 0
+    used = used | torch.cat([used[1:], used[-1:]])
+    count = use.shape[2]
+    last = count - 1 - used.flip(2).int().argmax(2)
+    first = used.int().argmax(2) if sorted_line else torch.zeros_like(last)
+    if sorted_line:
+        margin = 4 + (last - first) // 4
+        first, last = first - margin, last + margin
+    else:
+        last = torch.maximum(last + 1, torch.tensor(least - 1))
+    first, last = first.clamp(min=0), last.clamp(max=count - 1)
     return first.to(torch.int32), (last - first + 1).to(torch.int32)

@@ -160,7 +160,7 @@ class Trainer:
         else:
             self.skipped += 1
         self._update_average()
-        if c.kind == "vq" and self.step % t.revive_every == t.revive_every - 1 and not head_only:
+        if c.kind == "vq" and t.revive_every and (self.step + 1) % t.revive_every == 0 and not head_only:
             self._revive(pixels, level)
         self.step += 1
         self.pixels += count * size * size * self.world
@@ -187,9 +187,11 @@ class Trainer:
     def _revive(self, pixels, level) -> None:
         latents = self.model.analyse(pixels, level)
         generator = torch.Generator().manual_seed(self.step)
-        for s, q in zip(self.model.prior.layouts, self.model.quantizers):
+        for s, q, averaged in zip(self.model.prior.layouts, self.model.quantizers, self.average.quantizers):
             if s.d > 1:  # scalar codewords stay in ascending order: the prior integrates over their cells
-                self.revived += q.revive(latents[:, s.dims], generator)
+                dead = q.revive(latents[:, s.dims], generator)
+                averaged.codebook.data[dead] = q.codebook.data[dead]
+                self.revived += int(dead.sum())
         for q in self.model.quantizers:
             distributed.average_([q.codebook.data, q.count, q.total])
 

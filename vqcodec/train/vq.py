@@ -87,18 +87,19 @@ class SliceQuantizer(nn.Module):
             self.codebook.data.copy_(torch.where(seen[:, :, None], mean, self.codebook))
 
     @torch.no_grad()
-    def revive(self, latents: torch.Tensor, generator=None) -> int:
-        """Moves dead codewords onto random latents f32[B,G·d,h,w]; returns how many."""
+    def revive(self, latents: torch.Tensor, generator=None) -> torch.Tensor:
+        """Moves dead codewords onto latents f32[B,G·d,h,w] drawn in proportion to their squared error, so that
+        they go where codewords are missing (the tails), not where most latents are. Returns bool[G,K]: which."""
         groups, codewords, d = self.codebook.shape
         share = self.count / self.count.sum(1, keepdim=True).clamp_min(1e-9)
         dead = share < self.dead_share / codewords
         vectors = split_groups(latents, d)
-        pick = torch.randint(vectors.shape[1], dead.shape, generator=generator)
-        fresh = look_up(pick, vectors)
+        error = distances(vectors, self.codebook).amin(2).clamp_min(1e-9)
+        fresh = look_up(torch.multinomial(error, codewords, replacement=True, generator=generator), vectors)
         self.codebook.data[dead] = fresh[dead]
         self.total[dead] = fresh[dead]
         self.count[dead] = 1.0
-        return int(dead.sum())
+        return dead
 
     def perplexity(self) -> torch.Tensor:
         """f32[G]: 2^entropy of the running codeword use; K when all are used alike."""

@@ -1,0 +1,447 @@
+"""A decoder of .vq files written from bitstream_spec.md alone, for clarity rather than speed.
+
+NumPy (int64 for all that must be exact, float64 for the rest) and the standard library; `safetensors` reads the
+model's files. Nothing is shared with the package, so that what both agree on is what the specification says.
+
+    model = read_model(folder)
+    header, grids = decode_grids(data, model)
+    samples = reconstruct(grids, header, model)     alpha = decode_alpha(header)
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+BAND_POSITIONS = 16384
+
+
+class Invalid(Exception):
+    """The stream is not valid, or not supported."""
+
+
+def require(condition: bool, what: str) -> None:
+    if not condition:
+        raise Invalid(what)
+
+
+# Section 3: container.
+
+@dataclass
+class Header:
+    grey: bool
+    has_alpha: bool
+    model_id: int
+    model_hash: bytes
+    quality: int
+    width: int
+    height: int
+    grids_crc: int
+    segments: list[bytes]
+    alpha: bytes | None
+
+
+def crc16(data: bytes) -> int:
+    crc = 0xFFFF
+    for byte in data:
+        crc ^= byte << 8
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x1021 if crc & 0x8000 else crc << 1) & 0xFFFF
+    return crc
+
+
+def parse(data: bytes) -> Header:
+    position = 0
+
+    def take(count: int) -> bytes:
+        nonlocal position
+        require(position + count <= len(data), "the header is not complete")
+        position += count
+        return data[position - count : position]
+
+    def uint(count: int) -> int:
+        return int.from_bytes(take(count), "little")
+
+    def uvarint(longest: int) -> int:
+        value = 0
+        for i in range(longest):
+            byte = uint(1)
+            value |= (byte & 127) << 7 * i
+            if byte < 128:
+                require(i == 0 or byte > 0, "not the shortest form")
+                return value
+        raise Invalid("a uvarint is too long")
+
+    require(data[:2] == b"VQ", "magic")
+    position = 2
+    require(uint(1) == 1, "version")
+    flags = uint(1)
+    require(flags >> 5 == 0, "reserved flags")
+    has_alpha = bool(flags >> 4 & 1)
+    model_id, model_hash, quality = uvarint(3), take(4), uint(1)
+    width, height, grids_crc = uvarint(3), uvarint(3), uint(4)
+    n, b = uvarint(2), uint(1)
+    require(1 <= n <= 4096 and b <= 31, "n or b is out of range")
+    packed = uint((n * b + 7) // 8)
+    alpha_length, alpha_crc = (uvarint(5), uint(4)) if has_alpha else (0, 0)
+    checksum = crc16(data[:position])
+    require(uint(2) == checksum, "header checksum")
+    lengths = [packed >> i * b & (1 << b) - 1 for i in range(n)]
+    require(packed >> n * b == 0 and max(lengths).bit_length() == b, "segment lengths")
+    require(flags & 7 == 0, "modality")
+    require(model_id < 1 << 16 and alpha_length < 1 << 31, "model number or alpha length is out of range")
+    require(1 <= width <= 1 << 17 and 1 <= height <= 1 << 17 and width * height <= 1 << 30, "size")
+    require(len(data) == position + sum(lengths) + alpha_length, "length of the file")
+    segments = [take(length) for length in lengths]
+    alpha = take(alpha_length) if has_alpha else None
+    require(not has_alpha or zlib.crc32(alpha) == alpha_crc, "alpha checksum")
+    return Header(bool(flags >> 3 & 1), has_alpha, model_id, model_hash, quality, width, height, grids_crc,
+                  segments, alpha)
+
+
+# Section 4: arithmetic coder. `rows`: one sequence C[0..K] per symbol.
+
+HALF, QUARTER = 1 << 31, 1 << 30
+
+
+def renormalise(low: int, high: int):
+    """Yields (what is subtracted, low, high) for each turn of the loop."""
+    while True:
+        if high < HALF:
+            base = 0
+        elif low >= HALF:
+            base = HALF
+        elif low >= QUARTER and high < 3 * QUARTER:
+            base = QUARTER
+        else:
+            return
+        low, high = 2 * (low - base), 2 * (high - base) + 1
+        yield base, low, high
+
+
+def encode_segment(symbols, rows) -> bytes:
+    low, high, pending, bits = 0, (1 << 32) - 1, 0, []
+    if len(symbols) == 0:
+        return b""
+
+    def emit(bit: int) -> None:
+        nonlocal pending
+        bits.extend([bit] + [1 - bit] * pending)
+        pending = 0
+
+    for s, c in zip(symbols, rows):
+        span = high - low + 1
+        low, high = low + (span * c[s] >> 16), low + (span * c[s + 1] >> 16) - 1
+        for base, low, high in renormalise(low, high):  # noqa: B020, PLW2901 (they go on from where the loop ends)
+            if base == QUARTER:
+                pending += 1
+            else:
+                emit(int(base == HALF))
+    pending += 1
+    emit(int(low >= QUARTER))
+    bits += [0] * (-len(bits) % 8)
+    return np.packbits(np.array(bits, np.uint8)).tobytes()
+
+
+def decode_segment(data: bytes, rows) -> list[int]:
+    if len(rows) == 0:
+        require(data == b"", "an empty step has bytes")
+        return []
+    bits = iter(np.unpackbits(np.frombuffer(data, np.uint8)).tolist())
+    low, high, value, symbols = 0, (1 << 32) - 1, 0, []
+    for _ in range(32):
+        value = 2 * value + next(bits, 0)
+    for c in rows:
+        span = high - low + 1
+        count = ((value - low + 1 << 16) - 1) // span
+        s = next(s for s in range(len(c) - 1) if c[s] <= count < c[s + 1])
+        symbols.append(s)
+        low, high = low + (span * c[s] >> 16), low + (span * c[s + 1] >> 16) - 1
+        for base, low, high in renormalise(low, high):  # noqa: B020, PLW2901
+            value = 2 * (value - base) + next(bits, 0)
+    require(encode_segment(symbols, rows) == data, "a segment is not canonical")  # section 5.5
+    return symbols
+
+
+# Section 5: models, grids, bands, steps.
+
+@dataclass
+class Slice:
+    groups: int
+    d: int
+    codewords: int
+    phases: int
+
+
+@dataclass
+class Model:
+    config: dict
+    slices: list[Slice]
+    prior: dict[str, np.ndarray]
+    codebook: dict[str, np.ndarray]
+    decoder: dict[str, np.ndarray]
+    hash: bytes
+
+    @property
+    def qualities(self) -> int:
+        return len(self.config["transform"]["lambdas"])
+
+
+def read_model(folder) -> Model:
+    folder = Path(folder)
+    files = ("codebook.safetensors", "config.toml", "decoder.safetensors", "prior.safetensors")
+    lines = "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in files)
+    config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
+    q = config["quantizer"]
+    slices = [Slice(dims // d, d, k, 2 if i else 3)
+              for i, (dims, d, k) in enumerate(zip(q["slices"], q["dims"], q["codewords"]))]
+    codebook, decoder, prior = (load_file(folder / name) for name in (files[0], files[2], files[3]))
+    return Model(config, slices, {name: tensor.astype(np.int64) for name, tensor in prior.items()},
+                 {name: tensor.astype(np.float64) for name, tensor in codebook.items()},
+                 {name: tensor.astype(np.float64) for name, tensor in decoder.items()},
+                 hashlib.sha256(lines.encode("ascii")).digest()[:4])
+
+
+def bands(h: int, w: int) -> list[tuple[int, int]]:
+    """(first row, number of rows) of each band."""
+    rows = max(2, 2 * (BAND_POSITIONS // w // 2))
+    return [(top, min(rows, h - top)) for top in range(0, h, rows)]
+
+
+def phase_of(y: int, x: int, phases: int) -> int:
+    if phases == 2:
+        return (y + x) % 2
+    return 2 if (y + x) % 2 else y % 2
+
+
+def decode_grids(data: bytes, model: Model) -> tuple[Header, np.ndarray]:
+    """(header, int64[G,h,w])"""
+    header = parse(data)
+    require(header.model_hash == model.hash, "another model")
+    require(header.quality <= 16 * (model.qualities - 1), "quality")
+    h, w = -(-header.height // 16), -(-header.width // 16)
+    layout = bands(h, w)
+    require(len(header.segments) == len(layout) * sum(s.phases for s in model.slices), "number of segments")
+    segments = iter(header.segments)
+    grids = np.concatenate([decode_band(rows, w, header.quality, model, segments) for _, rows in layout], 1)
+    require(zlib.crc32(grids.astype("<u2").tobytes()) == header.grids_crc, "grid checksum")
+    return header, grids
+
+
+def decode_band(h: int, w: int, q: int, model: Model, segments) -> np.ndarray:
+    grids, past = [], []
+    for i, s in enumerate(model.slices):
+        tensors = {name.split(".", 1)[1]: t for name, t in model.prior.items() if name.startswith(f"s{i}.")}
+        first, size = alphabets(tensors, q)
+        grid = np.zeros((s.groups, h, w), np.int64)
+        own = np.zeros((h, w, feature_count(tensors)), np.int64)
+        state = past_state(np.concatenate(past, 2), tensors, q) if i else 0
+        for phase in range(s.phases):
+            positions = [(y, x) for y in range(h) for x in range(w) if phase_of(y, x, s.phases) == phase]
+            out = network(state, own, phase, tensors, q, (h, w))
+            rows = [frequencies(out[y, x], g, s, first[g], size[g], tensors, model.prior)
+                    for y, x in positions for g in range(s.groups)]
+            symbols = iter(decode_segment(next(segments), rows))
+            for y, x in positions:
+                for g in range(s.groups):
+                    grid[g, y, x] = first[g] + next(symbols)
+                own[y, x] = features(grid[:, y, x], tensors)
+        grids.append(grid)
+        past.append(own)
+    return np.concatenate(grids)
+
+
+# Section 6: integer prior. Everything is int64; >> is arithmetic in NumPy.
+
+def round24(a: np.ndarray) -> np.ndarray:
+    return (a + (1 << 23)) >> 24
+
+
+def act(a: np.ndarray) -> np.ndarray:
+    return np.clip(round24(a), 0, 255)
+
+
+def at(table: np.ndarray, q: int) -> np.ndarray:
+    low, part = divmod(q, 16)
+    return table[low] if part == 0 else (table[low] * (16 - part) + table[low + 1] * part + 8) >> 4
+
+
+def corr(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """int64[h,w,O] of x int64[h,w,C] and weights int64[O,C,k,k] or [O,C]."""
+    if weight.ndim == 2:
+        weight = weight[:, :, None, None]
+    (h, w, _), k = x.shape, weight.shape[2]
+    padded = np.pad(x, ((k // 2, k // 2), (k // 2, k // 2), (0, 0)))
+    return sum(padded[i : i + h, j : j + w] @ weight[:, :, i, j].T for i in range(k) for j in range(k))
+
+
+def feature_count(t: dict) -> int:
+    return sum(t[name].shape[0] * t[name].shape[2] for name in ("companded", "wide") if name in t)
+
+
+def features(indices: np.ndarray, t: dict) -> np.ndarray:
+    """int64[E] of one position's indices int64[G]."""
+    return np.concatenate([t[name][np.arange(len(indices)), indices].reshape(-1)
+                           for name in ("companded", "wide") if name in t])
+
+
+def past_state(past: np.ndarray, t: dict, q: int) -> np.ndarray:
+    a = act(corr(past, t["past1.weight"]) * t["past1.mult"] + at(t["past1.bias"], q))
+    b = act(corr(a, t["past2.weight"]) * t["past2.mult"] + t["past2.bias"])
+    return corr(b, t["past3.weight"]) * t["past3.mult"]
+
+
+def network(state, own: np.ndarray, phase: int, t: dict, q: int, shape) -> np.ndarray:
+    """Outputs int64[h,w,O], at all positions, of which only those of the phase are of use."""
+    total = state + np.broadcast_to(at(t["join.bias"][phase], q), (*shape, t["join.bias"].shape[2]))
+    if phase:
+        total = total + corr(own, t[f"near{phase}.weight"]) * t[f"near{phase}.mult"]
+    v = act(corr(act(total), t["mix.weight"]) * t["mix.mult"] + t["mix.bias"])
+    return round24(corr(v, t["head.weight"]) * t["head.mult"] + t["head.bias"])
+
+
+def alphabets(t: dict, q: int) -> tuple[list[int], list[int]]:
+    """(first, A) of each group."""
+    levels = [q // 16] if q % 16 == 0 else [q // 16, q // 16 + 1]
+    first = np.min([t["start"][level] for level in levels], axis=0)
+    end = np.max([t["start"][level] + t["size"][level] for level in levels], axis=0)
+    return first.tolist(), (end - first).tolist()
+
+
+def frequencies(out: np.ndarray, g: int, s: Slice, first: int, size: int, t: dict, tables: dict) -> list[int]:
+    """The row C[0..A] of group g from the outputs int64[O] at its position."""
+    j = np.arange(1, size)
+    if s.d == 1:
+        mean, scale = np.clip(out[g], -16384, 16384), np.clip(out[s.groups + g], 0, 63)
+        product = (t["bounds"][g, first + j - 1] - mean) * tables["table.inverse"][scale]
+        assert (np.abs(product) < 1 << 31).all(), "the model is not valid"
+        mass = tables["table.sigmoid"][np.clip(product >> 8, -2048, 2047) + 2048]
+        inner = j + mass - ((mass * size) >> 16)
+    else:
+        rank = t["vectors"].shape[2]
+        f = np.clip(out[g * rank : (g + 1) * rank], -1023, 1023)
+        logit = round24((t["vectors"][g, :size] @ f) * t["logit.mult"][g] + t["logit.offset"][g, :size])
+        weight = tables["table.exp"][np.minimum(logit.max() - logit, 4095)]
+        total = np.cumsum(weight)
+        inverse = ((65536 - size) << 24) // int(total[-1])
+        inner = j + ((total[:-1] * inverse) >> 24)
+    row = [0, *inner.tolist(), 65536]
+    assert all(a < b for a, b in zip(row, row[1:])), "the model is not valid"
+    return row
+
+
+# Section 7: reconstruction, float64.
+
+def lerp(table: np.ndarray, q: int) -> np.ndarray:
+    """f64[C,1,1]"""
+    low, part = q // 16, q % 16 / 16
+    row = table[low] if part == 0 else table[low] * (1 - part) + table[low + 1] * part
+    return row[:, None, None]
+
+
+def conv(x: np.ndarray, t: dict, name: str) -> np.ndarray:
+    """f64[O,h,w] of f64[I,h,w]"""
+    weight, bias = t[f"{name}.weight"], t[f"{name}.bias"]
+    (_, h, w), k = x.shape, weight.shape[2]
+    padded = np.pad(x, ((0, 0), (k // 2, k // 2), (k // 2, k // 2)))
+    parts = [np.tensordot(weight[:, :, i, j], padded[:, i : i + h, j : j + w], 1) for i in range(k) for j in range(k)]
+    return sum(parts) + bias[:, None, None]
+
+
+def silu(x: np.ndarray) -> np.ndarray:
+    return x / (1 + np.exp(-x))
+
+
+def soften(x: np.ndarray) -> np.ndarray:
+    return x / np.sqrt(1 + np.square(x).mean(0))
+
+
+def blocks(x: np.ndarray, t: dict, name: str, count: int) -> np.ndarray:
+    for j in range(count):
+        x = x + conv(silu(conv(soften(x), t, f"{name}.{j}.conv1")), t, f"{name}.{j}.conv2")
+    return x
+
+
+def shuffle(x: np.ndarray, n: int) -> np.ndarray:
+    """f64[C·n²,h,w] → f64[C,n·h,n·w]"""
+    c, h, w = x.shape
+    return x.reshape(c // n**2, n, n, h, w).transpose(0, 3, 1, 4, 2).reshape(c // n**2, n * h, n * w)
+
+
+def latents(grids: np.ndarray, model: Model) -> np.ndarray:
+    """f64[D,h,w]"""
+    dims, plane = [], 0
+    for i, s in enumerate(model.slices):
+        for g in range(s.groups):
+            dims.append(model.codebook[f"s{i}"][g][grids[plane]].transpose(2, 0, 1))
+            plane += 1
+    return np.concatenate(dims)
+
+
+def reconstruct(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
+    """Samples uint8[height,width,3], or [height,width] of a grey picture."""
+    t, q = model.decoder, header.quality
+    n1, n2, n3 = model.config["transform"]["decoder_blocks"]
+    z = latents(grids, model) * np.exp(-lerp(t["log_gain"], q))
+    x = conv(z, t, "stem") * lerp(t["condition.scale"], q) + lerp(t["condition.bias"], q)
+    x = blocks(x, t, "blocks3", n3)
+    x = blocks(shuffle(conv(x, t, "up2"), 2), t, "blocks2", n2)
+    x = blocks(shuffle(conv(x, t, "up1"), 2), t, "blocks1", n1)
+    pixels = shuffle(conv(z, t, "linear"), 16) + shuffle(conv(x, t, "head"), 4) + 0.5
+    samples = np.rint(255 * np.clip(pixels, 0, 1)).astype(np.int64)
+    samples = samples[:, : header.height, : header.width].transpose(1, 2, 0)
+    if header.grey:
+        samples = (samples @ np.array([77, 150, 29]) + 128) >> 8
+    return samples.astype(np.uint8)
+
+
+# Section 8: alpha.
+
+def decode_alpha(header: Header) -> np.ndarray | None:
+    """uint8[height,width]"""
+    if header.alpha is None:
+        return None
+    data, height, width = header.alpha, header.height, header.width
+    require(len(data) >= 2 and data[0] <= 3, "alpha method")
+    if data[0] == 0:
+        require(len(data) == 2, "bytes after a constant plane")
+        return np.full((height, width), data[1], np.uint8)
+    if data[0] == 3:
+        rows = inflate(data[1:], height, 1 + width).astype(np.int64)
+        plane = np.zeros((height + 1, width + 1), np.int64)  # row 0 and column 0: the zeros outside
+        for y, (f, *residuals) in enumerate(rows.tolist(), 1):
+            require(f <= 3, "alpha filter")
+            for x, r in enumerate(residuals, 1):
+                left, up, corner = plane[y, x - 1], plane[y - 1, x], plane[y - 1, x - 1]
+                plane[y, x] = (r + (0, left, up, left + up - corner)[f]) % 256
+        return plane[1:, 1:].astype(np.uint8)
+    require(len(data) >= 3 and data[1] < data[2], "alpha values")
+    rows = inflate(data[3:], height, (width + 7) // 8)
+    if data[0] == 2:
+        for y in range(1, height):
+            rows[y] ^= rows[y - 1]
+    mask = np.unpackbits(rows, axis=1)
+    require(not mask[:, width:].any(), "alpha padding")
+    return np.where(mask[:, :width], np.uint8(data[2]), np.uint8(data[1]))
+
+
+def inflate(data: bytes, height: int, row: int) -> np.ndarray:
+    """uint8[height,row]"""
+    stream = zlib.decompressobj(-15)
+    try:
+        content = stream.decompress(data, height * row + 1)
+    except zlib.error as error:
+        raise Invalid(f"alpha: {error}") from None
+    require(stream.eof and not stream.unused_data and len(content) == height * row, "alpha content")
+    return np.frombuffer(content, np.uint8).reshape(height, row).copy()

@@ -1,0 +1,274 @@
+"""bitstream_spec.md against the package: a decoder written from the text alone must give the same integers."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference_decoder as reference
+import torch
+from conftest import synthetic_picture
+from helpers import make_wild_model, sample_grids
+from safetensors.torch import load_file, save_file
+
+from vqcodec import codec as codec_module
+from vqcodec import container, registry
+from vqcodec.alpha import decode_alpha
+from vqcodec.codec import Codec
+from vqcodec.errors import CorruptStreamError
+from vqcodec.media import Picture
+
+SPEC = Path(__file__).parents[1] / "bitstream_spec.md"
+LIVELY_ID = 60002
+
+
+class Pair:
+    """One model twice: as the package loads it, and as the reference decoder does."""
+
+    def __init__(self, entry):
+        self.codec, self.model = Codec.open(entry, encoder=entry.has_encoder), reference.read_model(entry.path)
+        assert self.model.hash == entry.hash
+
+    def check(self, data: bytes, tolerance: int = 1) -> np.ndarray:
+        """The reference's samples, after comparing everything."""
+        header, grids = reference.decode_grids(data, self.model)
+        assert np.array_equal(grids, self.codec.decode_grids(data))
+        picture = self.codec.decode(data)
+        samples = reference.reconstruct(grids, header, self.model)
+        assert header.grey == picture.grey == (samples.ndim == 2)
+        rgb = picture.rgb[:, :, 0] if picture.grey else picture.rgb
+        assert samples.shape == rgb.shape
+        assert np.abs(samples.astype(int) - rgb).max() <= tolerance
+        alpha = reference.decode_alpha(header)
+        assert (alpha is None) == (picture.alpha is None) and (alpha is None or np.array_equal(alpha, picture.alpha))
+        return samples
+
+    def sample(self, height: int, width: int, sixteenths: int, seed: int = 0, **options) -> bytes:
+        """A stream of indices drawn from the prior."""
+        grids = sample_grids(self.codec, -(-height // 16), -(-width // 16), sixteenths, seed)
+        return self.codec.encode_tokens(grids, width, height, 1 + sixteenths / 16, **options).data
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model_dir):
+    return Pair(registry.find_by_name("tiny", tiny_model_dir))
+
+
+@pytest.fixture(scope="module")
+def lively(tiny_model_dir, tmp_path_factory):
+    """A prior in which one wrong unit soon shows, flat enough for all indices to occur, with alphabets of one
+    and a slice without wide features; and a synthesis network all layers of which matter (those of "tiny" begin
+    at zero), with a different number of blocks at each resolution."""
+    folder = tmp_path_factory.mktemp("lively")
+    make_wild_model(tiny_model_dir, folder)
+    wild = folder / "wild"
+    text = (wild / "config.toml").read_text(encoding="utf-8")
+    changed = text.replace("decoder_blocks = [1, 1, 1]", "decoder_blocks = [2, 1, 3]")
+    assert changed != text
+    (wild / "config.toml").write_text(changed, encoding="utf-8")
+    (wild / "encoder.safetensors").unlink()
+    tensors = load_file(wild / "prior.safetensors")
+    del tensors["s1.wide"]
+    tensors["s1.near1.weight"] = tensors["s1.near1.weight"][:, :16].contiguous()
+    tensors["s1.logit.offset"] //= 128
+    for name, group in (("s0.size", 4), ("s1.size", 3)):
+        tensors[name][:, group] = 1
+    tensors["s0.start"][:, 4] = 128
+    save_file(tensors, wild / "prior.safetensors")
+    tensors = load_file(wild / "decoder.safetensors")
+    for name, count in (("blocks1", 2), ("blocks3", 3)):
+        for j in range(1, count):
+            tensors |= {key.replace(".0.", f".{j}."): torch.zeros_like(tensor) for key, tensor in tensors.items()
+                        if key.startswith(f"{name}.0.")}
+    generator = torch.Generator().manual_seed(5)
+    for name, tensor in tensors.items():
+        noise = torch.randn(tensor.shape, generator=generator)
+        if name.endswith("weight") and "linear" not in name:
+            noise *= tensor[0].numel() ** -0.5 * (0.05 if name == "head.weight" else 1)
+            tensors[name] = noise.half()
+        else:
+            tensors[name] = (tensor.float() + noise * (0.002 if "linear" in name else 0.1)).half()
+    save_file(tensors, wild / "decoder.safetensors")
+    return Pair(registry.register(wild, "lively", folder, id=LIVELY_ID))
+
+
+def test_the_reference_decoder_shares_nothing_with_the_package():
+    tree = ast.parse(Path(reference.__file__).read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in names} <= {*sys.stdlib_module_names, "numpy", "safetensors", "tomli"}
+    assert "safetensors.torch" not in names
+
+
+@pytest.mark.parametrize("width, height, quality", [
+    (1, 1, 1), (1, 1, 2.5), (17, 33, 1.5), (40, 1, 3), (1, 40, 2), (200, 130, 1), (200, 130, 2.3125), (64, 48, 3)])
+def test_pictures(tiny, width, height, quality):
+    picture = Picture(synthetic_picture(height, width))
+    samples = tiny.check(tiny.codec.encode(picture, quality).data)
+    assert np.abs(samples.astype(int) - picture.rgb).mean() < 30
+
+
+@pytest.mark.parametrize("width, height, sixteenths", [
+    (1, 1, 0), (17, 33, 8), (40, 1, 32), (1, 100, 31), (130, 200, 1), (200, 130, 16), (200, 130, 23)])
+def test_indices_of_all_kinds(lively, width, height, sixteenths):
+    data = lively.sample(height, width, sixteenths, seed=sixteenths)
+    samples = lively.check(data)
+    if width > 100:
+        assert ((samples > 0) & (samples < 255)).mean() > 0.5
+        grids = lively.codec.decode_grids(data).reshape(16, -1)
+        assert (np.ptp(grids, axis=1) > 0).tolist() == [g not in (4, 11) for g in range(16)]
+
+
+def test_every_part_of_the_synthesis_network_matters(lively):
+    """Else the comparison of samples would prove little."""
+    data = lively.sample(50, 50, 9)
+    header, grids = reference.decode_grids(data, lively.model)
+    before = reference.reconstruct(grids, header, lively.model).astype(int)
+    for name, tensor in lively.model.decoder.items():
+        lively.model.decoder[name] = np.flip(tensor, -1 if tensor.shape[-1] > 1 else 1 if tensor.ndim > 1 else 0)
+        after = reference.reconstruct(grids, header, lively.model).astype(int)
+        lively.model.decoder[name] = tensor
+        assert np.abs(after - before).max() > 1, name
+
+
+def test_bands(lively, monkeypatch):
+    assert reference.BAND_POSITIONS == codec_module.BAND_POSITIONS
+    for h, w in [(1, 1), (1, 8192), (2, 8192), (3, 8192), (5, 5461), (700, 63), (8192, 1), (16385, 1), (300, 129)]:
+        assert [(top, top + rows) for top, rows in reference.bands(h, w)] == codec_module.bands(h, w)
+    for module in (reference, codec_module):
+        monkeypatch.setattr(module, "BAND_POSITIONS", 30)
+    data = lively.sample(16 * 9, 16 * 7, 5)
+    assert len(container.unpack(data).segments) == 3 * 5  # 4 + 4 + 1 rows, the last without some phases
+    assert b"" in container.unpack(data).segments
+    lively.check(data)
+
+
+def test_grey(lively):
+    assert lively.check(lively.sample(33, 50, 20, grey=True)).ndim == 2
+
+
+def alpha_planes():
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:21, 0:37]
+    disc = np.where((x - 18) ** 2 + (y - 10) ** 2 < 80, 255, 0)
+    return {"constant": np.full((21, 37), 77), "noise": rng.integers(0, 256, (21, 37)),
+            "mask": rng.choice([3, 200], (21, 37)), "disc": disc, "gradient": x * 3 + y * 5,
+            "steps": x // 3 * 20 % 256, "columns": rng.choice([0, 255], 37) + 0 * y}
+
+
+@pytest.mark.parametrize("name", alpha_planes())
+def test_alpha(tiny, name):
+    alpha = alpha_planes()[name].astype(np.uint8)
+    data = tiny.codec.encode(Picture(synthetic_picture(21, 37), alpha), 1).data
+    header, _ = reference.decode_grids(data, tiny.model)
+    assert np.array_equal(reference.decode_alpha(header), alpha)
+    tiny.check(data)
+
+
+def raw_deflate(content: bytes) -> bytes:
+    stream = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return stream.compress(content) + stream.flush()
+
+
+def test_every_alpha_method_and_filter(tiny):
+    header = reference.parse(tiny.sample(21, 37, 0))
+    mask = np.packbits(alpha_planes()["mask"] == 200, axis=1)
+    crossed = np.concatenate([mask[:1], mask[1:] ^ mask[:-1]])
+    content = np.random.default_rng(1).integers(0, 256, (21, 38)).astype(np.uint8)
+    content[:, 0] = np.arange(21) % 4
+    planes = []
+    for payload in (b"\1\x03\xc8" + raw_deflate(mask.tobytes()), b"\2\x03\xc8" + raw_deflate(crossed.tobytes()),
+                    b"\3" + raw_deflate(content.tobytes())):
+        header.alpha = payload
+        planes.append(reference.decode_alpha(header))
+        assert np.array_equal(planes[-1], decode_alpha(payload, 21, 37))
+    assert np.array_equal(planes[0], alpha_planes()["mask"]) and np.array_equal(planes[1], planes[0])
+
+
+@pytest.mark.parametrize("payload", [
+    b"", b"\0", b"\0\1\1", b"\4\1", b"\1\5\5" + raw_deflate(bytes(3)), b"\1\1\2" + raw_deflate(b"\1\0\0"),
+    b"\1\1\2" + raw_deflate(bytes(2)), b"\1\1\2" + raw_deflate(bytes(4)), b"\1\1\2" + raw_deflate(bytes(3)) + b"\0",
+    b"\1\1\2" + raw_deflate(bytes(3))[:-1], b"\2\1\2" + raw_deflate(b"\0\1\1"), b"\3" + raw_deflate(b"\4" + bytes(17)),
+    b"\3\xff\xff\xff"])
+def test_both_decoders_refuse_the_same_alpha(tiny, payload):
+    header = reference.parse(tiny.sample(3, 5, 0))
+    header.alpha = payload
+    with pytest.raises(reference.Invalid):
+        reference.decode_alpha(header)
+    with pytest.raises(CorruptStreamError):
+        decode_alpha(payload, 3, 5)
+
+
+def test_both_decoders_refuse_the_same_segments(tiny):
+    """Canonical segments, empty steps and the number of segments (sections 5.4, 5.5)."""
+    stream = container.unpack(tiny.sample(1, 1, 0))
+    assert [bool(s) for s in stream.segments] == [True, False, False, True, False]
+    fields = {name: getattr(stream, name) for name in stream.__dataclass_fields__}
+    good = list(stream.segments)
+    variants = [good[:1] + [b"\0"] + good[2:], [good[0] + b"\0"] + good[1:], good[:4], [*good, b""]]
+    for segments in (good, *variants):
+        data = container.pack(container.Stream(**fields | {"segments": tuple(segments)}))
+        if segments is good:
+            tiny.check(data)
+            continue
+        with pytest.raises(reference.Invalid):
+            reference.decode_grids(data, tiny.model)
+        with pytest.raises(CorruptStreamError):
+            tiny.codec.decode_grids(data)
+
+
+def test_the_decoders_refuse_a_quality_beyond_the_last(tiny):
+    stream = container.unpack(tiny.sample(1, 1, 32))
+    fields = {name: getattr(stream, name) for name in stream.__dataclass_fields__} | {"quality": 33}
+    data = container.pack(container.Stream(**fields))
+    with pytest.raises(reference.Invalid, match="quality"):
+        reference.decode_grids(data, tiny.model)
+    with pytest.raises(CorruptStreamError, match="quality"):
+        tiny.codec.decode_grids(data)
+
+
+# --- the worked example --------------------------------------------------------------------------------------
+
+def parse_dump(text: str) -> bytes:
+    """Bytes of a dump: lines of offset (hex), hex bytes with one space between them, and a comment, the three
+    set apart by two spaces or more. Raises ValueError where an offset is not that of its line."""
+    data = b""
+    for line in filter(str.strip, text.splitlines()):
+        fields = re.split(r" {2,}", line.strip(), maxsplit=2)
+        whole = len(fields) > 1 and re.fullmatch(r"[0-9a-f]{2}( [0-9a-f]{2})*", fields[1])
+        if not whole or int(fields[0], 16) != len(data):
+            raise ValueError(f"not at {len(data):04x}, or not a line of a dump: {line!r}")
+        data += bytes.fromhex(fields[1])
+    return data
+
+
+def worked_example(text: str) -> bytes | None:
+    """The bytes that the section "Worked example" dumps in its fenced blocks; None while there is none."""
+    section = re.search(r"^## \d+ Worked example\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL).group(1)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    dumps = [block for block in blocks if re.match(r"\s*[0-9a-f]+ {2,}[0-9a-f]{2}\b", block)]
+    return parse_dump("".join(dumps)) if dumps else None
+
+
+def test_dumps_are_parsed():
+    text = ("## 7 Worked example\n\nText.\n\n```\n0000  56 51        magic, 'be ad'\n0002  01\n\n```\nand\n"
+            "```text\n0003  0a 0b  de ad\n```\n\n```\nno dump\n```\n## 8 Changes\n")
+    assert worked_example(text) == bytes.fromhex("5651010a0b")
+    assert worked_example("## 7 Worked example\n\n*To be written.*\n\n## 8 Changes\n```\n0000  56\n```\n") is None
+    for bad in ("0001  56\n", "0000  56\n0002  51\n", "0000  5\n", "0000  56 xy\n", "0000\n"):
+        with pytest.raises(ValueError):
+            parse_dump(bad)
+
+
+def test_the_worked_example_decodes():
+    data = worked_example(SPEC.read_text(encoding="utf-8"))
+    if data is None:
+        pytest.skip("the section 'Worked example' holds no dump yet")
+    entry = registry.find_by_name(None, registry.packaged_dir())
+    assert reference.parse(data).model_id == entry.id
+    Pair(entry).check(data)  # the checksum of the grids among others
