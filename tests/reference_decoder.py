@@ -11,6 +11,7 @@ model's files. Nothing is shared with the package, so that what both agree on is
 from __future__ import annotations
 
 import hashlib
+import itertools
 import sys
 import zlib
 from dataclasses import dataclass
@@ -143,7 +144,7 @@ def encode_segment(symbols, rows) -> bytes:
     for s, c in zip(symbols, rows):
         span = high - low + 1
         low, high = low + (span * c[s] >> 16), low + (span * c[s + 1] >> 16) - 1
-        for base, low, high in renormalise(low, high):  # noqa: B020, PLW2901 (they go on from where the loop ends)
+        for base, low, high in renormalise(low, high):  # noqa: B020 (they go on from where the loop ends)
             if base == QUARTER:
                 pending += 1
             else:
@@ -168,7 +169,7 @@ def decode_segment(data: bytes, rows) -> list[int]:
         s = next(s for s in range(len(c) - 1) if c[s] <= count < c[s + 1])
         symbols.append(s)
         low, high = low + (span * c[s] >> 16), low + (span * c[s + 1] >> 16) - 1
-        for base, low, high in renormalise(low, high):  # noqa: B020, PLW2901
+        for base, low, high in renormalise(low, high):  # noqa: B020
             value = 2 * (value - base) + next(bits, 0)
     require(encode_segment(symbols, rows) == data, "a segment is not canonical")  # section 5.5
     return symbols
@@ -337,7 +338,7 @@ def frequencies(out: np.ndarray, g: int, s: Slice, first: int, size: int, t: dic
         inverse = ((65536 - size) << 24) // int(total[-1])
         inner = j + ((total[:-1] * inverse) >> 24)
     row = [0, *inner.tolist(), 65536]
-    assert all(a < b for a, b in zip(row, row[1:])), "the model is not valid"
+    assert all(a < b for a, b in itertools.pairwise(row)), "the model is not valid"
     return row
 
 
