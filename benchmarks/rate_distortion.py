@@ -118,7 +118,8 @@ def main() -> None:
     parser.add_argument("--codecs", default="vqcodec,jpeg,webp,jpeg2000,avif")
     parser.add_argument("--model")
     parser.add_argument("--models-dir")
-    parser.add_argument("--csv", type=Path)
+    parser.add_argument("--csv", type=Path, help="write every point")
+    parser.add_argument("--also", type=Path, help="add the points of an earlier run's --csv")
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     names = arguments.codecs.split(",")
@@ -131,6 +132,9 @@ def main() -> None:
         for name in names:
             points += neural(model, path, rgb, range(1, model.qualities + 1)) if name == "vqcodec" else \
                 classical(name, path, rgb)
+    if arguments.also:
+        with open(arguments.also, newline="") as file:
+            points += [Point(*row[:3], *map(float, row[3:])) for row in list(csv.reader(file))[1:]]
     curves = means(points)
     print(f"vqcodec {vqcodec.__version__}, torch {torch.__version__}, Pillow {PIL.__version__}, "
           f"{platform.machine()}, {len({p.picture for p in points})} pictures")

@@ -70,7 +70,8 @@ class Codec:
     @classmethod
     def open(cls, entry: registry.ModelEntry, *, encoder: bool = True) -> Codec:
         """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model."""
-        model = configuration.from_dict(ModelConfig, configuration.parse_toml(entry.read("config.toml"), entry.name))
+        table = configuration.parse_toml(entry.read("config.toml"), entry.name)
+        model = configuration.check_model(configuration.from_dict(ModelConfig, table, complete=True))
         if encoder and not entry.has_encoder:
             raise UnsupportedError(f"model '{entry.name}' is decoder-only here: it cannot encode")
         prior = Prior(read_tensors(entry, "prior"), model.quantizer)
@@ -244,7 +245,7 @@ class Codec:
         if self.encoder is None:
             raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
         sixteenths = self._sixteenths(quality)
-        check_size(*picture.rgb.shape[1::-1])
+        check_size(*picture.rgb.shape[1::-1], self.prior.steps)
         grids, segments = self._choose_and_code(self.latents(picture.rgb, sixteenths), sixteenths, rate_aware)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
         return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha)
@@ -252,7 +253,7 @@ class Codec:
     def encode_tokens(self, grids, width: int, height: int, quality: float, *, grey: bool = False) -> Encoded:
         """Index grids int[G,h,w] → .vq file of a width×height picture. The inverse of `decode_grids`."""
         sixteenths = self._sixteenths(quality)
-        check_size(width, height)
+        check_size(width, height, self.prior.steps)
         grids = np.asarray(grids)
         if grids.dtype.kind not in "iu":
             raise UsageError(f"index grids must be integers, not {grids.dtype}")
@@ -351,10 +352,11 @@ class Codec:
         return stream
 
 
-def check_size(width: int, height: int) -> None:
+def check_size(width: int, height: int, steps: int) -> None:
     """Raises UsageError for a picture that a stream cannot describe, before any work goes into it."""
     if not (1 <= width <= container.MAX_SIDE and 1 <= height <= container.MAX_SIDE
-            and width * height <= container.MAX_PIXELS):
+            and width * height <= container.MAX_PIXELS
+            and len(bands(-(-height // PATCH), -(-width // PATCH))) * steps <= container.MAX_SEGMENTS):
         raise UsageError(f"a picture of {width}×{height} pixels cannot be coded")
 
 

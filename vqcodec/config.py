@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import sys
 import typing
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover
     import tomli as tomllib
+
+
+WIDE_DIMS = 32  # the prior sees the first dims, of large range, linearly too
 
 
 @dataclass(frozen=True)
@@ -50,8 +54,9 @@ class ModelConfig:
     prior: PriorConfig = field(default_factory=PriorConfig)
 
 
-def from_dict(cls, data: dict, where: str = ""):
-    """Builds the data class `cls` from nested dicts. Raises UsageError for unknown keys or wrong types."""
+def from_dict(cls, data: dict, where: str = "", complete: bool = False):
+    """Builds the data class `cls` from nested dicts. Raises UsageError for unknown keys or wrong types, and,
+    if `complete`, for missing ones: what a published model means must not hang on defaults."""
     if not isinstance(data, dict):
         raise UsageError(f"config: [{where}] must be a table")
     hints = typing.get_type_hints(cls)
@@ -61,23 +66,25 @@ def from_dict(cls, data: dict, where: str = ""):
         path = f"{where}.{key}" if where else key
         if key not in known:
             raise UsageError(f"config: unknown key '{path}' (known: {', '.join(sorted(known))})")
-        values[key] = _convert(hints[key], value, path)
+        values[key] = _convert(hints[key], value, path, complete)
+    if complete and len(values) < len(known):
+        raise UsageError(f"config: [{where}] lacks {', '.join(sorted(known - set(values)))}")
     try:
         return cls(**values)
     except TypeError as error:
         raise UsageError(f"config: [{where}]: {error}") from None
 
 
-def _convert(hint, value, path: str):
+def _convert(hint, value, path: str, complete: bool):
     if dataclasses.is_dataclass(hint):
-        return from_dict(hint, value, path)
+        return from_dict(hint, value, path, complete)
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, (list, tuple)):
             raise UsageError(f"config: '{path}' must be a list")
         args = typing.get_args(hint)
         if args[-1] is not Ellipsis and len(value) != len(args):
             raise UsageError(f"config: '{path}' must have {len(args)} entries")
-        return tuple(_convert(args[0], item, path) for item in value)
+        return tuple(_convert(args[0], item, path, complete) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if type(value) is not hint:
@@ -185,15 +192,23 @@ def check(config: RunConfig) -> RunConfig:
             raise UsageError(f"config: unknown stage kind '{stage.kind}' (known: soft, vq, prior)")
         if stage.steps < 1 or stage.batch < 1 or stage.crop % 16 or stage.late_crop % 16:
             raise UsageError("config: stages need steps and batch of at least 1 and crops that are multiples of 16")
-    quantizer, transform = config.model.quantizer, config.model.transform
+    check_model(config.model)
+    return config
+
+
+def check_model(model: ModelConfig) -> ModelConfig:
+    """Raises UsageError for shapes that do not fit together."""
+    quantizer, transform = model.quantizer, model.transform
     if sum(quantizer.slices) != transform.latent_dims:
         raise UsageError("config: 'quantizer.slices' must add up to 'transform.latent_dims'")
     counts = {len(quantizer.slices), len(quantizer.dims), len(quantizer.codewords),
-              len(config.model.prior.context_channels), len(config.model.prior.rank)}
+              len(model.prior.context_channels), len(model.prior.rank)}
     if len(counts) != 1:
         raise UsageError("config: slices, dims, codewords, context_channels and rank need one entry per slice")
     if any(dims % d for dims, d in zip(quantizer.slices, quantizer.dims)):
         raise UsageError("config: each slice must be a multiple of its 'dims'")
     if any(not 2 <= k <= 4096 for k in quantizer.codewords):
         raise UsageError("config: 'quantizer.codewords' must be in 2..4096")
-    return config
+    if sum(quantizer.slices) > WIDE_DIMS and WIDE_DIMS not in itertools.accumulate(quantizer.slices):
+        raise UsageError(f"config: a slice of 'quantizer.slices' must end at dim {WIDE_DIMS}")
+    return model

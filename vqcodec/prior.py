@@ -27,13 +27,13 @@ WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 255
 FEATURE_LIMIT = 127
 FEATURE_STEPS = (1 / 16, 1 / 8)  # of asinh(value), and of value/8 for the wide dims
-WIDE_DIMS = 32  # the first dims have a large range: the network sees them linearly too
 MEAN_UNIT = 64  # logistic means and codeword boundaries are in 1/64
 SCALES = 64  # logistic scales exp(LOG_SCALE_MIN + i·LOG_SCALE_STEP)
 LOG_SCALE_MIN, LOG_SCALE_STEP = -3.5, 8.5 / 63
 SIGMOID_UNIT = 128  # arguments of the sigmoid table are in 1/128, clamped to ±2047
 INVERSE_SHIFT = 8
 COEFFICIENT_LIMIT = 1023
+MEAN_LIMIT = 1 << 14
 LOGIT_UNIT = 256  # logits are in 1/256 nat
 SHIFT = 24
 ACCUMULATOR_LIMIT = 1 << 24
@@ -150,7 +150,7 @@ class SlicePrior:
 
     def logistic_cdfs(self, out, start, size):
         g = self.layout.groups
-        mean, scale = out[:, :g].clamp(-(1 << 14), 1 << 14), out[:, g:].clamp(0, SCALES - 1)
+        mean, scale = out[:, :g].clamp(-MEAN_LIMIT, MEAN_LIMIT), out[:, g:].clamp(0, SCALES - 1)
         inner = int(size.max()) - 1
         number = torch.arange(inner)
         which = (start[:, None] + number).clamp(max=self.layout.codewords - 2)
@@ -266,15 +266,37 @@ class Prior:
 
 
 def check_bounds(tensors: dict[str, torch.Tensor]) -> None:
-    """Raises InputError unless every accumulator of the network stays below its proven limit."""
-    for name, weight in tensors.items():
-        if name.endswith(".weight"):
-            largest = FEATURE_LIMIT if ("near" in name or "past1" in name) else ACTIVATION_LIMIT
-            total = weight.long().abs().flatten(1).sum(1).max().item() * largest
-            if total >= ACCUMULATOR_LIMIT:
-                raise InputError(f"prior: {name} may overflow its accumulator ({total} ≥ 2^24)")
-        elif name.endswith(".mult") and weight.long().abs().max().item() >= 1 << 31:
-            raise InputError(f"prior: {name} is 2^31 or more")
+    """Raises InputError unless every integer of the network stays below its proven limit, whatever the input."""
+
+    def require(holds: bool, what: str) -> None:
+        if not holds:
+            raise InputError(f"prior: {what}")
+
+    for name, tensor in tensors.items():
+        kind = name.split(".")[-1]
+        largest = tensor.long().abs().max().item() if tensor.numel() else 0
+        if kind == "weight":
+            inputs = FEATURE_LIMIT if ("near" in name or "past1" in name) else ACTIVATION_LIMIT
+            total = tensor.long().abs().flatten(1).sum(1).max().item() * inputs
+            require(total < ACCUMULATOR_LIMIT, f"{name} may overflow its accumulator ({total} ≥ 2^24)")
+        if kind in ("weight", "companded", "wide", "vectors"):
+            require(largest <= WEIGHT_LIMIT, f"{name} has values beyond ±{WEIGHT_LIMIT}")
+        elif kind == "mult":
+            require(largest < 1 << 31, f"{name} is 2^31 or more")
+        elif kind in ("bias", "offset"):
+            require(largest < 1 << 58, f"{name} is 2^58 or more")
+        elif kind == "bounds":
+            require(bool((tensor.diff(dim=1) >= 0).all()), f"{name} is not in ascending order")
+            reach = (largest + MEAN_LIMIT) * tensors["table.inverse"].max().item()
+            require(reach < 1 << 31, f"{name} may overflow 32 bits")
+        elif kind == "start":
+            size = tensors[name.replace("start", "size")]
+            words = tensors[name.replace("start", "companded")].shape[1]
+            require(bool(((tensor >= 0) & (size >= 1) & (tensor + size <= words)).all()), f"{name}: no such codewords")
+            require(name.replace("start", "vectors") not in tensors or largest == 0, f"{name} must be 0")
+    sigmoid, exponential = tensors["table.sigmoid"], tensors["table.exp"]
+    require(bool((sigmoid.diff() >= 0).all()) and sigmoid[0] == 0 and sigmoid[-1] == 1 << CDF_BITS, "bad sigmoid table")
+    require(exponential[0] == 1 << 15 and bool((exponential.diff() <= 0).all()) and exponential[-1] >= 0, "bad exp table")
 
 
 def tables() -> dict[str, torch.Tensor]:

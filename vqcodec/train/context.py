@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..config import WIDE_DIMS
 from ..prior import (
     COEFFICIENT_LIMIT,
     FEATURE_STEPS,
@@ -25,7 +26,6 @@ from ..prior import (
     MEAN_UNIT,
     SCALES,
     WEIGHT_LIMIT,
-    WIDE_DIMS,
     phase_map,
 )
 from ..transform import lerp_rows
