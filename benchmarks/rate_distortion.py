@@ -132,6 +132,11 @@ def main() -> None:
         for name in names:
             points += neural(model, path, rgb, range(1, model.qualities + 1)) if name == "vqcodec" else \
                 classical(name, path, rgb)
+    if arguments.csv:
+        with open(arguments.csv, "w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow([f.name for f in fields(Point)])
+            writer.writerows(astuple(p) for p in points)
     if arguments.also:
         with open(arguments.also, newline="") as file:
             points += [Point(*row[:3], *map(float, row[3:])) for row in list(csv.reader(file))[1:]]
@@ -149,11 +154,6 @@ def main() -> None:
                 rates = [bd_rate(curves[other], curves[mine], column) for column in (1, 2)]
                 shown = ["no overlap" if r is None else f"{r:+.1f} %" for r in rates]
                 print(f"BD-rate of {mine} against {other}: PSNR {shown[0]}, MS-SSIM {shown[1]}")
-    if arguments.csv:
-        with open(arguments.csv, "w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow([f.name for f in fields(Point)])
-            writer.writerows(astuple(p) for p in points)
     if arguments.plot:
         plot(curves, arguments.plot)
 

@@ -24,7 +24,7 @@ from vqcodec import rangecoder, registry
 from vqcodec.codec import Codec, bands
 from vqcodec.errors import InputError
 from vqcodec.media import Picture
-from vqcodec.prior import ACTIVATION_LIMIT, FEATURE_LIMIT, WEIGHT_LIMIT, check_bounds, correlate
+from vqcodec.prior import ACTIVATION_LIMIT, FEATURE_LIMIT, WEIGHT_LIMIT, check_bounds, correlate, tables
 
 # What chooses kernels in torch, oneDNN and MKL, and the coder, away from this machine's defaults.
 OLD = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE",
@@ -190,16 +190,37 @@ def test_models_beyond_the_bound_are_refused(name, largest):
     total = (LIMIT - 1) // largest
     weight[1, :total // 127] = 127
     weight[1, -1] = total % 127
-    check_bounds({name: weight})
+    check_bounds({**tables(), name: weight})
     weight[1, -2] = -1
     with pytest.raises(InputError, match="overflow"):
-        check_bounds({name: weight})
+        check_bounds({**tables(), name: weight})
 
 
 def test_multipliers_beyond_the_bound_are_refused():
-    check_bounds({"s0.mix.mult": torch.tensor([2**31 - 1])})
+    check_bounds({**tables(), "s0.mix.mult": torch.tensor([2**31 - 1])})
     with pytest.raises(InputError, match="mult"):
-        check_bounds({"s0.mix.mult": torch.tensor([0, -2**31])})
+        check_bounds({**tables(), "s0.mix.mult": torch.tensor([0, -2**31])})
+
+
+SOUND = {"s0.bounds": torch.tensor([[-64, 0, 64]]), "s0.companded": torch.zeros(1, 4, 1, dtype=torch.int8),
+         "s0.start": torch.tensor([[1]]), "s0.size": torch.tensor([[3]])}
+
+
+@pytest.mark.parametrize("change, words", [
+    ({"s0.bounds": torch.tensor([[0, -64, 64]])}, "ascending"),
+    ({"s0.bounds": torch.tensor([[0, 64, 120_000]])}, "overflow 32 bits"),
+    ({"s0.companded": torch.full((1, 4, 1), -128, dtype=torch.int8)}, "beyond"),
+    ({"s0.size": torch.tensor([[4]])}, "no such codewords"),
+    ({"s0.size": torch.tensor([[0]])}, "no such codewords"),
+    ({"s0.vectors": torch.zeros(1, 4, 2, dtype=torch.int8)}, "must be 0"),
+    ({"s0.mix.bias": torch.tensor([1 << 58])}, "2\\^58"),
+    ({"table.exp": torch.zeros(4096, dtype=torch.int64)}, "exp table"),
+    ({"table.sigmoid": torch.zeros(4096, dtype=torch.int32)}, "sigmoid table"),
+])
+def test_unsound_models_are_refused(change, words):
+    check_bounds({**tables(), **SOUND})
+    with pytest.raises(InputError, match=words):
+        check_bounds({**tables(), **SOUND, **change})
 
 
 @pytest.mark.parametrize("model", ["tiny", "wild"])
