@@ -11,7 +11,6 @@ from safetensors.torch import save_file
 
 from .. import config as configuration
 from ..config import ModelConfig
-from ..quantize import RATE_WEIGHT, distances, split_groups
 from .model import ImageModel
 from .quantize_prior import integer_prior
 
@@ -24,10 +23,7 @@ def count_use(model: ImageModel, batches) -> list[torch.Tensor]:
     for pixels, level in batches:
         latents = model.encoder(pixels, level)
         row = level.long().repeat_interleave(latents[0, 0].numel())
-        for i, (s, q, bits) in enumerate(zip(model.prior.layouts, model.quantizers,
-                                             model.choice_bits(latents, level))):
-            cost = distances(split_groups(latents[:, s.dims], s.d), q.codebook).add_(bits, alpha=RATE_WEIGHT)
-            chosen = cost.argmin(2)
+        for i, (s, chosen) in enumerate(zip(model.prior.layouts, model.choose(latents, level)[0])):
             flat = (row[None] * s.groups + torch.arange(s.groups)[:, None]) * s.codewords + chosen
             use[i].view(-1).scatter_add_(0, flat.reshape(-1), torch.ones(flat.numel(), dtype=torch.int64))
     return use

@@ -16,7 +16,7 @@ from torch import nn
 
 from ..config import ModelConfig
 from ..prior import MEAN_UNIT, phase_count
-from ..quantize import RATE_WEIGHT, distances, join_groups, layouts, look_up, split_groups
+from ..quantize import choose, distances, join_groups, layouts, look_up, split_groups
 from ..transform import PATCH, Decoder, Encoder
 from . import vq
 from .context import CategoricalHead, LogisticHead, SliceContext, feature_steps, features, logistic_bits, wide_count
@@ -160,6 +160,16 @@ class ImageModel(nn.Module):
             nearest.append(join_groups(look_up(distances(vectors, book).argmin(2), book), shape))
         return list(self.prior.codeword_bits(torch.cat(nearest, 1), level, self.codebooks))
 
+    @torch.no_grad()
+    def choose(self, latents, level):
+        """(indices int64[G,N] of each slice, values f32[B,D,h,w]): the rate-aware choice of codewords."""
+        shape = (latents.shape[0], *latents.shape[2:])
+        indices, values = [], []
+        for s, book, bits in zip(self.prior.layouts, self.codebooks, self.choice_bits(latents, level)):
+            indices.append(choose(split_groups(latents[:, s.dims], s.d), book, bits))
+            values.append(join_groups(look_up(indices[-1], book), shape))
+        return indices, torch.cat(values, 1)
+
     def vq_losses(self, pixels, level, beta: float) -> Losses:
         latents = self.analyse(pixels, level)
         wish = self.choice_bits(latents, level)
@@ -197,14 +207,8 @@ class ImageModel(nn.Module):
         """Rate alone, on frozen indices."""
         with torch.no_grad():
             latents = self.analyse(pixels, level)
-            wish = self.choice_bits(latents, level)
-            indices, values = [], []
-            shape = (latents.shape[0], *latents.shape[2:])
-            for s, q, bits in zip(self.prior.layouts, self.quantizers, wish):
-                cost = distances(split_groups(latents[:, s.dims], s.d), q.codebook).add_(bits, alpha=RATE_WEIGHT)
-                indices.append(cost.argmin(2))
-                values.append(join_groups(look_up(indices[-1], q.codebook), shape))
-        bits = self.index_bits(latents, torch.cat(values, 1), indices, level)
+            indices, values = self.choose(latents, level)
+        bits = self.index_bits(latents, values, indices, level)
         return Losses(bits / pixels[0, 0].numel(), torch.zeros_like(bits), bits.new_zeros(()))
 
 

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..quantize import choose, join_groups, look_up, split_groups
-
 
 def load(path, side: int = 768) -> torch.Tensor:
     """f32[1,3,H,W]: the picture scaled to `side` at most and cut to multiples of 16."""
@@ -36,13 +34,7 @@ def rate_distortion(model, paths, soft: bool) -> list[dict]:
                 values = latents.round()
                 bits = model.prior.density_bits(values, level).sum().item()
             else:
-                values, chosen = [], []
-                shape = (1, *latents.shape[2:])
-                for s, q, rate in zip(model.prior.layouts, model.quantizers, model.choice_bits(latents, level)):
-                    vectors = split_groups(latents[:, s.dims], s.d)
-                    chosen.append(choose(vectors, q.codebook, rate))
-                    values.append(join_groups(look_up(chosen[-1], q.codebook), shape))
-                values = torch.cat(values, 1)
+                chosen, values = model.choose(latents, level)
                 bits = model.index_bits(latents, values, chosen, level).sum().item()
             decoded = (model.decoder(values, level).clamp(0, 1) * 255).round()
             mse = (decoded - x * 255).square().mean().item()
