@@ -134,13 +134,13 @@ def test_inspection_says_what_went_in(codec):
 
 def test_rate_aware_choice_saves_bytes(codec, picture):
     for quality in (1, 2, 3):
-        plain, aware = (codec.encode(picture, quality, rate_aware=on) for on in (False, True))
+        plain, aware = (codec.encode(picture, quality, effort=effort) for effort in (0, 1))
         assert len(aware.data) < 0.98 * len(plain.data)
         assert psnr(picture.rgb, codec.decode(aware.data).rgb) > psnr(picture.rgb, codec.decode(plain.data).rgb) - 1
 
 
 def test_plain_choice_is_the_nearest_codeword_in_use(codec, picture):
-    grids = codec.decode_grids(codec.encode(picture, 2, rate_aware=False).data)
+    grids = codec.decode_grids(codec.encode(picture, 2, effort=0).data)
     latents = codec.latents(picture.rgb, 16)[0].flatten(1)
     first = codec.prior.slices[0]
     start, size = first.alphabet(16)
@@ -312,10 +312,10 @@ def test_bands_are_an_even_number_of_rows(width, height, expected):
 
 
 def test_round_trip_in_bands(codec, picture, monkeypatch):
-    whole = codec.encode(picture, 2, rate_aware=False)
+    whole = codec.encode(picture, 2, effort=0)
     whole_grids = codec.decode_grids(whole.data)
     monkeypatch.setattr(codec_module, "BAND_POSITIONS", 24)  # two of the eight rows of eleven
-    banded = codec.encode(picture, 2, rate_aware=False)
+    banded = codec.encode(picture, 2, effort=0)
     assert len(codec_module.inspect(banded.data).segment_bytes) == 4 * codec.prior.steps
     banded_grids = codec.decode_grids(banded.data)
     np.testing.assert_array_equal(banded_grids, whole_grids)  # chosen without a look at the rate

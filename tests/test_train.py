@@ -11,17 +11,19 @@ import time
 from dataclasses import replace
 
 import pytest
+import pytorch_msssim
 import torch
 from conftest import synthetic_picture, tiny_config
 from PIL import Image
 
-from vqcodec import codec, config, registry
+from vqcodec import codec, config, distortion, registry
 from vqcodec.config import RunConfig, StageConfig, TrainingConfig
 from vqcodec.errors import InputError, UsageError
 from vqcodec.media import Picture
 from vqcodec.train.data import Crops, split
 from vqcodec.train.optim import orthogonalise
 from vqcodec.train.run import Trainer, train_image
+from vqcodec.train.validate import rate_distortion
 
 SMALL = dict(batch=4, crop=32, late_crop=64)
 STAGES = (StageConfig("soft", steps=12, **SMALL), StageConfig("vq", steps=8, head_steps=3, **SMALL),
@@ -58,6 +60,8 @@ def test_configuration_survives_toml(tmp_path):
     ("[model.transform]\nlatent_dims = 1.5", "'model.transform.latent_dims' must be int"),
     ("[model.transform]\nchannels = [1, 2]", "must have 3 entries"),
     ("[training]\noptimizer = 'sgd'", "must be one of muon, adam"),
+    ("[model.transform]\ndistortion = 'ms-ssim'", "MS-SSIM needs crops of 176 pixels"),
+    ("[model.transform]\ndistortion = 'ssim'", "must be one of mse, ms-ssim"),
     ("[[training.stages]]\nkind = 'hard'", "unknown stage kind 'hard'"),
     ("[[training.stages]]\ncrop = 100", "multiples of 16"),
     ("[model.quantizer]\nslices = [8, 24]", "must add up"),
@@ -103,14 +107,14 @@ def test_orthogonalise_makes_singular_values_alike(shape):
     assert values.max() < 1.5 and values.median() > 0.6
 
 
-def fixed_loss(trainer, kind: str) -> float:
+def fixed_loss(trainer, kind: str, size: int = 64) -> float:
     """Loss on one batch, the same noise and qualities every time."""
-    pixels, level = trainer._batch(-77, 64, 12)
+    pixels, level = trainer._batch(-77, size, 12)
     torch.manual_seed(1)
     with torch.no_grad():
         losses = trainer.model.soft_losses(pixels, level) if kind == "soft" else \
             trainer.model.vq_losses(pixels, level, 0.0)
-    return (losses.bpp + trainer.lambdas[level.long()] * losses.mse).mean().item()
+    return (losses.bpp + trainer.lambdas[level.long()] * losses.distortion).mean().item()
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adam"])
@@ -136,6 +140,31 @@ def test_every_kind_of_quantiser_trains(pictures, tmp_path, changes):
         trainer._train_step()
     assert fixed_loss(trainer, "vq") < 0.99 * before
     assert any(not torch.equal(old, q.codebook) for old, q in zip(books, trainer.model.quantizers))
+
+
+def test_training_on_ms_ssim_raises_it(pictures, tmp_path):
+    stage = StageConfig("soft", steps=100, batch=2, crop=176, late_crop=176, learning_rate=1e-2)
+    model = tiny_config()
+    model = replace(model, transform=replace(model.transform, distortion="ms-ssim"))
+    trainer = Trainer(replace(run_config(stages=(stage,)), model=model), [pictures], tmp_path)
+    trainer.begin()
+    before = fixed_loss(trainer, "soft", 176)
+    for _ in range(100):
+        trainer._train_step()
+    assert fixed_loss(trainer, "soft", 176) < 0.97 * before
+    assert set(rate_distortion(trainer.average, trainer.validation, soft=True)[0]) == {
+        "quality", "bpp", "psnr", "ms_ssim_db"}
+
+
+def test_ms_ssim_is_counted_in_thousandths_with_a_share_of_mse():
+    pixels = torch.rand(2, 3, 176, 176)
+    assert torch.allclose(distortion.ms_ssim(pixels, pixels), torch.zeros(2), atol=0.02)
+    shifted = (pixels * 0.8 + 0.1).requires_grad_()
+    value = distortion.ms_ssim(shifted, pixels)
+    alike = pytorch_msssim.ms_ssim(shifted, pixels, data_range=1.0, size_average=False)
+    assert torch.allclose(distortion.similarity(shifted, pixels), alike, atol=1e-5)
+    value.sum().backward()
+    assert (value > 0.05 * distortion.mse(shifted, pixels)).all() and shifted.grad.abs().sum() > 0
 
 
 # --- runs --------------------------------------------------------------------------------------------------
@@ -194,6 +223,25 @@ def test_another_model_configuration_does_not_continue_a_run(pictures, tmp_path)
     train_image([pictures], first, tmp_path / "run")
     with pytest.raises(UsageError, match="another model configuration"):
         train_image([pictures], second, tmp_path / "run")
+
+
+def test_a_run_starts_from_the_weights_of_another(pictures, tmp_path):
+    first, second = tmp_path / "a.toml", tmp_path / "b.toml"
+    first.write_text(config.to_toml(run_config(stages=STAGES[:1])))
+    train_image([pictures], first, tmp_path / "first")
+    trainer = Trainer(run_config(stages=STAGES[:1]), [pictures], tmp_path / "second")
+    trainer.begin(tmp_path / "first" / "stage0.pt")
+    start = torch.load(tmp_path / "first" / "stage0.pt", weights_only=True)
+    assert all(torch.equal(tensor, start[name]) for name, tensor in weights(trainer).items())
+    model = replace(tiny_config(), transform=replace(tiny_config().transform, channels=(8, 12, 24)))
+    second.write_text(config.to_toml(replace(run_config(stages=STAGES[:1]), model=model)))
+    with pytest.raises(UsageError, match="not the weights of a model of this configuration"):
+        train_image([pictures], second, tmp_path / "third", init=tmp_path / "first" / "stage0.pt")
+    for name, content in (("absent.pt", None), ("text.pt", b"not weights")):
+        if content:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match="cannot read weights"):
+            train_image([pictures], first, tmp_path / "fourth", init=tmp_path / name)
 
 
 def command(pictures, path, out) -> list[str]:

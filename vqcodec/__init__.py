@@ -32,11 +32,12 @@ def _open_for(data: bytes, models_dir):
 
 
 def encode(image, *, quality: float | None = None, bpp: float | None = None, psnr: float | None = None,
-           size: int | None = None, model: str | None = None, models_dir=None) -> bytes:
+           size: int | None = None, effort: int | None = None, model: str | None = None, models_dir=None) -> bytes:
     """An image → the bytes of a .vq file.
 
     image: path, bytes of an image file, PIL.Image, or uint8 array [H,W], [H,W,3] or [H,W,4].
     One of: quality (1..N, default the middle), bpp, psnr (dB), size (bytes, an upper bound).
+    effort: 0..5, how long to look for a smaller file (default 2).
     Raises InputError for what is not an image, UsageError for bad arguments.
     """
     from .media import read_picture
@@ -47,9 +48,10 @@ def encode(image, *, quality: float | None = None, bpp: float | None = None, psn
         raise UsageError(f"give only one of {', '.join(given)}")
     picture = read_picture(image)
     codec = _open(model, models_dir)
+    options = {} if effort is None else dict(effort=effort)
     if not given or quality is not None:
-        return codec.encode(picture, (1 + codec.qualities) / 2 if quality is None else quality).data
-    return codec.encode_to_target(picture, **targets).data
+        return codec.encode(picture, (1 + codec.qualities) / 2 if quality is None else quality, **options).data
+    return codec.encode_to_target(picture, **targets, **options).data
 
 
 def decode(data: bytes, *, models_dir=None):

@@ -56,13 +56,15 @@ main.add_command(models)
 @click.option("--bpp", type=Number("x", 0, above=True), help="Aim at this many bits per pixel.")
 @click.option("--psnr", type=Number("dB", 0, above=True), help="Aim at this PSNR in dB.")
 @click.option("--size", type=ByteSize(), help="Stay within this many bytes: 20000, 20k, 20KiB.")
+@click.option("--effort", type=click.IntRange(0, 5), default=2, show_default=True,
+              help="How long to look for a smaller file.")
 @click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list').")
 @models_dir_option
 @click.option("--verify", is_flag=True, help="Read the result back before it is written.")
 @force_option
 @json_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
-def encode(source, output, quality, bpp, psnr, size, model, models_dir, verify, force, as_json, quiet):
+def encode(source, output, quality, bpp, psnr, size, effort, model, models_dir, verify, force, as_json, quiet):
     """Encode the image IN as OUT (.vq)."""
     started = time.monotonic()
     targets = {"bpp": bpp, "psnr": psnr, "size": size}
@@ -79,9 +81,10 @@ def encode(source, output, quality, bpp, psnr, size, model, models_dir, verify, 
     picture = media.read_picture(original, name=shown(source))
     coder = _open(entry, encoder=True)
     if any(value is not None for value in targets.values()):
-        result = coder.encode_to_target(picture, **targets)
+        result = coder.encode_to_target(picture, **targets, effort=effort)
     else:
-        result = coder.encode(picture, _snapped(quality or (1 + coder.qualities) / 2, coder.qualities))
+        result = coder.encode(picture, _snapped(quality or (1 + coder.qualities) / 2, coder.qualities),
+                              effort=effort)
     if verify:
         coder.decode_grids(result.data)
     fileio.write_output(output, result.data, force)
@@ -206,13 +209,15 @@ def train():
 @click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Model and training configuration.")
 @click.option("--out", type=click.Path(path_type=Path), metavar="RUN", required=True, help="Folder of the run.")
+@click.option("--init", type=click.Path(path_type=Path), metavar="FILE",
+              help="Start a new run from these weights: a stageN.pt of another run.")
 @click.option("--export", metavar="NAME", help="Register the result as a model of this name.")
 @models_dir_option
-def train_image(directories, config, out, export, models_dir):
+def train_image(directories, config, out, init, export, models_dir):
     """Train an image model on the pictures below each DIR; an interrupted RUN is continued."""
     from .train.run import train_image as run
 
-    run(list(directories), config, out, export, models_dir)
+    run(list(directories), config, out, export, models_dir, init)
 
 
 def _open(entry: registry.ModelEntry, encoder: bool = False):

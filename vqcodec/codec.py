@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from . import config as configuration
-from . import container, rangecoder, registry
+from . import container, rangecoder, refine, registry
 from .alpha import decode_alpha, encode_alpha
 from .config import ModelConfig
 from .errors import CorruptStreamError, InputError, UnsupportedError, UsageError
@@ -143,15 +143,15 @@ class Codec:
     # --- index grids ⇄ segments --------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, rate_aware: bool):
-        """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments)."""
+    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, rate_aware: bool, code: bool = True):
+        """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments, empty unless `code`)."""
         grids, segments = [], []
         for top, bottom in bands(*latents.shape[2:]):
             part = latents[0, :, top:bottom]
 
             def supply(step: Step, part=part) -> torch.Tensor:
                 symbols = self._best_symbols(part, step, rate_aware)
-                segments.append(code_symbols(symbols, step.cdf))
+                segments.append(code_symbols(symbols, step.cdf) if code else b"")
                 return symbols
 
             grids.append(self._code_band(bottom - top, latents.shape[3], sixteenths, supply, segments))
@@ -240,13 +240,33 @@ class Codec:
 
     # --- whole pictures ----------------------------------------------------------------------------------
 
-    def encode(self, picture: Picture, quality: float, *, rate_aware: bool = True) -> Encoded:
-        """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths. Raises UsageError outside of that."""
+    def search(self, rgb: np.ndarray, sixteenths: int, effort: int) -> torch.Tensor:
+        """uint8[H,W,3] → latents f32[1,D,h,w] to choose codewords for, the better the greater the effort."""
+        latents = self.latents(rgb, sixteenths)
+        transform = self.model.transform
+        if not refine.applicable(transform, *rgb.shape[:2]):
+            return latents
+
+        def choose(latents):
+            grids, _ = self._choose_and_code(latents, sixteenths, True, code=False)
+            return dequantize(grids[None], self.codebooks, self.model.quantizer)
+
+        def gradient(chosen):
+            return refine.distortion_gradient(self.decoder, transform, chosen, rgb, sixteenths / SIXTEENTHS)
+
+        return refine.refine(latents, refine.STEPS[effort], choose, gradient)
+
+    def encode(self, picture: Picture, quality: float, *, effort: int = refine.DEFAULT_EFFORT) -> Encoded:
+        """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for
+        better codewords (see `refine.py`). Raises UsageError outside of that."""
         if self.encoder is None:
             raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
         sixteenths = self._sixteenths(quality)
         check_size(*picture.rgb.shape[1::-1], self.prior.steps)
-        grids, segments = self._choose_and_code(self.latents(picture.rgb, sixteenths), sixteenths, rate_aware)
+        if effort not in range(len(refine.STEPS)):
+            raise UsageError(f"effort must be between 0 and {len(refine.STEPS) - 1}, not {effort}")
+        latents = self.search(picture.rgb, sixteenths, effort)
+        grids, segments = self._choose_and_code(latents, sixteenths, rate_aware=effort > 0)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
         return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha)
 
@@ -271,7 +291,7 @@ class Codec:
         return Encoded(data, quality_of(sixteenths), 8 * len(data) / (width * height))
 
     def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
-                         size: int | None = None) -> Encoded:
+                         size: int | None = None, effort: int = refine.DEFAULT_EFFORT) -> Encoded:
         """The quality whose result is nearest to the one target given; `size` (bytes) is an upper bound.
 
         Rates and PSNR rise with quality, so that a bisection over its sixteenths finds it."""
@@ -281,7 +301,7 @@ class Codec:
 
         def attempt(sixteenths: int) -> float:
             if sixteenths not in tried:
-                result = self.encode(picture, quality_of(sixteenths))
+                result = self.encode(picture, quality_of(sixteenths), effort=effort)
                 value = result.bpp if bpp is not None else float(len(result.data))
                 if psnr is not None:
                     from .metrics import psnr as measure

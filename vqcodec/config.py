@@ -16,6 +16,8 @@ else:  # pragma: no cover
     import tomli as tomllib
 
 
+MS_SSIM_SIDE = 176  # least side whose coarsest of five scales still holds a window
+ADDED_LATER = {"added_later": True}  # marks keys that older models lack: their defaults must never change
 WIDE_DIMS = 32  # the prior sees the first dims, of large range, linearly too
 
 
@@ -28,6 +30,7 @@ class TransformConfig:
     encoder_blocks: tuple[int, int, int] = (1, 2, 2)
     decoder_blocks: tuple[int, int, int] = (1, 3, 3)
     lambdas: tuple[float, ...] = (0.0006, 0.00108, 0.00194, 0.0035, 0.0063, 0.0113, 0.0204, 0.0367)
+    distortion: str = field(default="mse", metadata=ADDED_LATER)  # or 'ms-ssim' (see `distortion.py`)
 
 
 @dataclass(frozen=True)
@@ -67,8 +70,9 @@ def from_dict(cls, data: dict, where: str = "", complete: bool = False):
         if key not in known:
             raise UsageError(f"config: unknown key '{path}' (known: {', '.join(sorted(known))})")
         values[key] = _convert(hints[key], value, path, complete)
-    if complete and len(values) < len(known):
-        raise UsageError(f"config: [{where}] lacks {', '.join(sorted(known - set(values)))}")
+    needed = {f.name for f in dataclasses.fields(cls) if not f.metadata.get("added_later")}
+    if complete and needed - set(values):
+        raise UsageError(f"config: [{where}] lacks {', '.join(sorted(needed - set(values)))}")
     try:
         return cls(**values)
     except TypeError as error:
@@ -192,6 +196,9 @@ def check(config: RunConfig) -> RunConfig:
             raise UsageError(f"config: unknown stage kind '{stage.kind}' (known: soft, vq, prior)")
         if stage.steps < 1 or stage.batch < 1 or stage.crop % 16 or stage.late_crop % 16:
             raise UsageError("config: stages need steps and batch of at least 1 and crops that are multiples of 16")
+        if (config.model.transform.distortion == "ms-ssim" and stage.kind != "prior"
+                and min(stage.crop, stage.late_crop) < MS_SSIM_SIDE):
+            raise UsageError(f"config: MS-SSIM needs crops of {MS_SSIM_SIDE} pixels or more")
     check_model(config.model)
     return config
 
@@ -199,6 +206,8 @@ def check(config: RunConfig) -> RunConfig:
 def check_model(model: ModelConfig) -> ModelConfig:
     """Raises UsageError for shapes that do not fit together."""
     quantizer, transform = model.quantizer, model.transform
+    if transform.distortion not in ("mse", "ms-ssim"):
+        raise UsageError("config: 'transform.distortion' must be one of mse, ms-ssim")
     if sum(quantizer.slices) != transform.latent_dims:
         raise UsageError("config: 'quantizer.slices' must add up to 'transform.latent_dims'")
     counts = {len(quantizer.slices), len(quantizer.dims), len(quantizer.codewords),

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from .. import distortion
 from ..config import ModelConfig
 from ..prior import MEAN_UNIT, phase_count
 from ..quantize import choose, distances, join_groups, layouts, look_up, split_groups
@@ -112,10 +113,10 @@ def boundaries(codebook: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Losses:
-    """Per-sample bits per pixel f32[B] and mean squared error (0..255 units) f32[B]; auxiliary f32[]."""
+    """Per-sample bits per pixel f32[B] and distortion f32[B] (see `distortion.py`); auxiliary f32[]."""
 
     bpp: torch.Tensor
-    mse: torch.Tensor
+    distortion: torch.Tensor
     auxiliary: torch.Tensor
 
 
@@ -124,6 +125,7 @@ class ImageModel(nn.Module):
                  decay: float = 0.99):
         super().__init__()
         self.config = config
+        self.distortion = distortion.KINDS[config.transform.distortion]
         self.encoder, self.decoder = Encoder(config.transform), Decoder(config.transform)
         self.prior = ContextPrior(config)
         self.quantizers = vq.build(config.quantizer, assignment=assignment, update=update, decay=decay)
@@ -147,8 +149,7 @@ class ImageModel(nn.Module):
             return self.decoder(latents, level)
 
     def _losses(self, bits, decoded, pixels, auxiliary=None) -> Losses:
-        mse = ((decoded - pixels) * 255).square().mean((1, 2, 3))
-        return Losses(bits / pixels[0, 0].numel(), mse, auxiliary if auxiliary is not None else bits.new_zeros(()))
+        return Losses(bits / pixels[0, 0].numel(), self.distortion(decoded, pixels), auxiliary if auxiliary is not None else bits.new_zeros(()))
 
     @torch.no_grad()
     def choice_bits(self, latents, level):

@@ -7,6 +7,7 @@ import copy
 import json
 import math
 import os
+import pickle
 import signal
 import sys
 import time
@@ -51,15 +52,30 @@ class Trainer:
 
     # --- state -------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Starts from the linear path, or from the run folder's checkpoint."""
+    def begin(self, init: Path | None = None) -> None:
+        """Starts from the run folder's checkpoint, else from the weights in `init` (a stageN.pt of another run),
+        else from the linear path. Raises InputError for a bad file, UsageError for weights of another shape."""
         state = self.out / "state.pt"
         if state.exists():
             self._load(torch.load(state, weights_only=True))
             return
+        if init is not None:
+            self._start_from(init)
+            self._enter_stage()
+            return
         patches = torch.cat([self.crops.batch(-1 - i, 16, 256) for i in range(60)]).float() / 255
         init_linear_path(self.model.encoder, self.model.decoder, patches, self.config.model.transform.lambdas)
         self._enter_stage()
+
+    def _start_from(self, init: Path) -> None:
+        try:
+            weights = torch.load(init, weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise InputError(f"{init}: cannot read weights ({getattr(error, 'strerror', None) or 'not a weight file'})") from None
+        try:
+            self.model.load_state_dict(weights)
+        except (RuntimeError, TypeError, AttributeError):
+            raise UsageError(f"{init}: not the weights of a model of this configuration") from None
 
     @property
     def stage_config(self) -> StageConfig:
@@ -147,7 +163,7 @@ class Trainer:
         else:
             losses = self.model.soft_losses(pixels, level)
         index = level.long()
-        total = losses.bpp + self.lambdas[index] * losses.mse
+        total = losses.bpp + self.lambdas[index] * losses.distortion
         loss = (total * self.sample_weights[index]).mean() + losses.auxiliary
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -164,7 +180,7 @@ class Trainer:
             self._revive(pixels, level)
         self.step += 1
         self.pixels += count * size * size * self.world
-        return dict(loss=loss.item(), bpp=losses.bpp.mean().item(), mse=losses.mse.mean().item(), norm=norm)
+        return dict(loss=loss.item(), bpp=losses.bpp.mean().item(), distortion=losses.distortion.mean().item(), norm=norm)
 
     def _set_rate(self, progress: float) -> None:
         c = self.stage_config
@@ -249,7 +265,7 @@ class Trainer:
             entry["revived"] = self.revived
         self._write(entry)
         left = (c.steps - self.step) * c.batch * c.crop**2 * self.world / speed
-        print(f"{c.kind} {self.step}/{c.steps} loss {mean['loss']:.4f} bpp {mean['bpp']:.4f} mse {mean['mse']:.1f} "
+        print(f"{c.kind} {self.step}/{c.steps} loss {mean['loss']:.4f} bpp {mean['bpp']:.4f} distortion {mean['distortion']:.1f} "
               f"{speed / 1e6:.2f} Mpixel/s, stage done in {left / 60:.0f} min", file=sys.stderr, flush=True)
 
     def _write(self, entry: dict) -> None:
@@ -267,8 +283,10 @@ class Trainer:
             print(f"  validation q {row['quality']}: {row['bpp']:.4f} bpp {row['psnr']:.2f} dB", file=sys.stderr)
 
 
-def train_image(directories, config: Path | None, out: Path, export: str | None = None, models_dir=None) -> None:
+def train_image(directories, config: Path | None, out: Path, export: str | None = None, models_dir=None,
+                init: Path | None = None) -> None:
     """Trains (or resumes) a run in `out`; with `export`, turns the finished run into the model of that name.
+    A new run starts from the weights in `init`, a stageN.pt of another run, if given.
 
     Raises UsageError for a bad configuration or one that differs from the run's, InputError for missing data.
     """
@@ -287,7 +305,7 @@ def train_image(directories, config: Path | None, out: Path, export: str | None 
     trainer = Trainer(run_config, directories, out)
     if trainer.rank == 0:
         stored.write_text(configuration.to_toml(run_config))
-    trainer.begin()
+    trainer.begin(init)
     trainer.run()
     if export and trainer.rank == 0 and not trainer.stopping:
         from .export import export_model

@@ -1,0 +1,85 @@
+"""The encoder's search: cheaper files at more effort, gradients in strips, limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from conftest import synthetic_picture
+
+from vqcodec import refine, registry
+from vqcodec.codec import Codec
+from vqcodec.config import TransformConfig
+from vqcodec.errors import UsageError
+from vqcodec.media import Picture
+
+
+@pytest.fixture(scope="module")
+def codec(tiny_model_dir):
+    return Codec.open(registry.find_by_name("tiny", tiny_model_dir))
+
+
+def cost(codec, picture, quality: int, effort: int) -> float:
+    """Bits per pixel + λ·MSE, of the file and the decoded picture."""
+    encoded = codec.encode(picture, quality, effort=effort)
+    decoded = codec.decode(encoded.data).rgb
+    mse = np.mean((decoded.astype(float) - picture.rgb) ** 2)
+    return encoded.bpp + codec.model.transform.lambdas[quality - 1] * mse
+
+
+def test_more_effort_makes_files_cheaper(codec):
+    picture = Picture(synthetic_picture(144, 160, 3))
+    costs = [cost(codec, picture, codec.qualities, effort) for effort in (1, 2, 4)]
+    assert costs[1] < 0.998 * costs[0] and costs[2] < costs[1]
+
+
+def test_effort_beyond_the_scale_is_refused(codec):
+    for effort in (-1, 6):
+        with pytest.raises(UsageError, match="effort must be between 0 and 5"):
+            codec.encode(Picture(synthetic_picture(20, 20)), 1, effort=effort)
+
+
+def gradient(codec, chosen, rgb, transform=None):
+    return refine.distortion_gradient(codec.decoder, transform or codec.model.transform, chosen, rgb, 1.0)
+
+
+def test_gradient_is_that_of_the_decoded_picture(codec, monkeypatch):
+    monkeypatch.setattr(refine, "fast_arithmetic", refine.nullcontext)
+    rgb = synthetic_picture(43, 58)  # not whole patches: what lies beyond the picture must not count
+    latents = codec.latents(rgb, 16).clone()
+    found = gradient(codec, latents, rgb)
+    direction = torch.randn(latents.shape, generator=torch.Generator().manual_seed(0)) * 0.01
+    pixels = torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None].double()
+
+    def bits(y):
+        decoded = codec.decoder(y, torch.tensor([1.0]))[:, :, :43, :58].double() * 255
+        return codec.model.transform.lambdas[1] * (decoded - pixels).square().sum() / 3
+
+    with torch.no_grad():
+        slope = bits(latents + direction) - bits(latents - direction)
+    assert torch.isclose(2 * (found * direction).sum().double(), slope, rtol=0.02)
+
+
+def test_gradient_in_strips_is_near_the_whole(codec, monkeypatch):
+    monkeypatch.setattr(refine, "fast_arithmetic", refine.nullcontext)
+    rgb = synthetic_picture(700, 48)
+    latents = codec.latents(rgb, 16).clone()
+    whole = gradient(codec, latents, rgb)
+    monkeypatch.setattr(refine, "STRIP_PIXELS", 48 * 200)
+    strips = gradient(codec, latents, rgb)
+    assert not torch.equal(strips, whole) or refine.REACH * 16 > 200
+    assert (strips - whole).norm() < 0.05 * whole.norm()
+
+
+def test_ms_ssim_gradient_needs_a_picture_of_some_size(codec):
+    transform = TransformConfig(**{**vars(codec.model.transform), "distortion": "ms-ssim"})
+    assert not refine.applicable(transform, 175, 500) and refine.applicable(transform, 176, 500)
+    rgb = synthetic_picture(400, 200)
+    assert gradient(codec, codec.latents(rgb, 16).clone(), rgb, transform).abs().sum() > 0
+
+
+def test_lambda_is_interpolated_between_qualities():
+    transform = TransformConfig(lambdas=(0.001, 0.004, 0.016))
+    found = [refine.slope(transform, level) for level in (0, 0.5, 1, 1.5, 2)]
+    assert np.allclose(found, [0.001, 0.002, 0.004, 0.008, 0.016])
+    assert refine.slope(TransformConfig(lambdas=(0.01,)), 0) == 0.01

@@ -1,0 +1,88 @@
+"""Encoder-side search: latents moved so that the codewords chosen for them cost less rate + λ·distortion, as the
+real prior and the real decoder see it. It changes what an encoder writes, never how a stream is read.
+
+    latents → rate-aware choice → codewords → decoder → distortion
+       ↑                                                    │
+       └────────── codewords - step · gradient ─────────────┘
+
+Around codewords v with gradient g (in bits per latent unit) the distortion is modelled as the quantiser's own
+|v - y|² of a bit worth RATE_WEIGHT, so v - g·RATE_WEIGHT/2 are better latents y, and the rate-aware choice goes
+on from there: proximal gradient descent with momentum over codewords. (Campos et al., 2019, and Yang et al.,
+2020, descend over continuous latents instead.)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import numpy as np
+import torch
+
+from .config import MS_SSIM_SIDE, TransformConfig
+from .distortion import KINDS
+from .quantize import RATE_WEIGHT
+from .transform import PATCH, Decoder
+
+STEPS = (0, 0, 1, 3, 8, 20)  # gradients taken at each effort; 0 takes the nearest codewords, 1 looks at rates too
+DEFAULT_EFFORT = 2
+PULL, MOMENTUM = 0.6, 0.3
+STRIP_PIXELS = 1 << 20
+REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into account
+
+
+def refine(latents: torch.Tensor, steps: int, choose: Callable, gradient: Callable) -> torch.Tensor:
+    """Latents f32[1,D,h,w] after `steps` improvements. choose: latents → chosen codewords, f32[1,D,h,w];
+    gradient: codewords → gradient of the distortion in bits, f32[1,D,h,w]."""
+    velocity = torch.zeros_like(latents)
+    for _ in range(steps):
+        chosen = choose(latents)
+        better = chosen - gradient(chosen) * (RATE_WEIGHT / 2)
+        velocity = MOMENTUM * velocity + (better - latents)
+        latents = latents + PULL * velocity
+    return latents
+
+
+def applicable(config: TransformConfig, height: int, width: int) -> bool:
+    """MS-SSIM has no value for small pictures."""
+    return config.distortion != "ms-ssim" or min(height, width) >= MS_SSIM_SIDE
+
+
+def slope(config: TransformConfig, level: float) -> float:
+    """λ at a fractional level: bits per pixel that a unit of distortion is worth."""
+    low = min(int(level), len(config.lambdas) - 2) if len(config.lambdas) > 1 else 0
+    first, second = config.lambdas[low], config.lambdas[min(low + 1, len(config.lambdas) - 1)]
+    return first * (second / first) ** (level - low)
+
+
+def distortion_gradient(decoder: Decoder, config: TransformConfig, chosen: torch.Tensor, rgb: np.ndarray,
+                        level: float) -> torch.Tensor:
+    """Gradient f32[1,D,h,w] of λ·distortion, in bits, of the picture decoded from codewords f32[1,D,h,w] against
+    uint8[H,W,3]; in strips, so that memory is bounded."""
+    rows, columns = chosen.shape[2:]
+    height, width = rgb.shape[:2]
+    count = max(MS_SSIM_SIDE // PATCH, STRIP_PIXELS // (PATCH * PATCH * columns))
+    result = torch.empty_like(chosen)
+    for top in range(0, rows, count):
+        bottom = min(top + count, rows)
+        first, last = max(0, top - REACH), min(rows, bottom + REACH)
+        if (last - first) * PATCH < MS_SSIM_SIDE:
+            first = max(0, last - math.ceil(MS_SSIM_SIDE / PATCH) - 1)
+        piece = chosen[:, :, first:last].clone(memory_format=torch.channels_last).requires_grad_()
+        pixels = torch.from_numpy(rgb[first * PATCH : last * PATCH].copy()).permute(2, 0, 1)[None].float().div_(255)
+        with torch.enable_grad():
+            with fast_arithmetic():
+                decoded = decoder(piece, torch.tensor([level]))
+            decoded = decoded[:, :, : pixels.shape[2], :width]
+            loss = KINDS[config.distortion](decoded, pixels) * (slope(config, level) * pixels[0, 0].numel())
+            (gradient,) = torch.autograd.grad(loss.sum(), piece)
+        result[:, :, top:bottom] = gradient[:, :, top - first : bottom - first]
+    return result
+
+
+def fast_arithmetic():
+    """bfloat16 where the processor multiplies it: the direction of a step need not be exact."""
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+    return nullcontext()
