@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from conftest import synthetic_picture
+from PIL import Image
 
 from vqcodec import refine, registry
 from vqcodec.codec import Codec
@@ -27,10 +30,14 @@ def cost(codec, picture, quality: int, effort: int) -> float:
     return encoded.bpp + codec.model.transform.lambdas[quality - 1] * mse
 
 
-def test_more_effort_makes_files_cheaper(codec):
-    picture = Picture(synthetic_picture(144, 160, 3))
-    costs = [cost(codec, picture, codec.qualities, effort) for effort in (1, 2, 4)]
-    assert costs[1] < 0.998 * costs[0] and costs[2] < costs[1]
+def test_more_effort_makes_files_cheaper():
+    """By the shipped model: the tests' tiny one is a linear transform with nothing left to find."""
+    codec = Codec.open(registry.find_by_name("photo-1"))
+    with Image.open(Path(__file__).parents[1] / "examples" / "coffee.png") as image:
+        picture = Picture(np.asarray(image.convert("RGB").crop((180, 100, 388, 260))))
+    costs = [cost(codec, picture, 5, effort) for effort in range(5)]
+    assert costs == sorted(costs, reverse=True)
+    assert costs[2] < 0.98 * costs[1] and costs[4] < 0.96 * costs[1]
 
 
 def test_effort_beyond_the_scale_is_refused(codec):
@@ -67,8 +74,7 @@ def test_gradient_in_strips_is_near_the_whole(codec, monkeypatch):
     whole = gradient(codec, latents, rgb)
     monkeypatch.setattr(refine, "STRIP_PIXELS", 48 * 200)
     strips = gradient(codec, latents, rgb)
-    assert not torch.equal(strips, whole) or refine.REACH * 16 > 200
-    assert (strips - whole).norm() < 0.05 * whole.norm()
+    assert torch.allclose(strips, whole, rtol=1e-4, atol=1e-4 * whole.abs().max())
 
 
 def test_ms_ssim_gradient_needs_a_picture_of_some_size(codec):
