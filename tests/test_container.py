@@ -146,7 +146,6 @@ def test_flipped_bits_of_alpha_are_detected():
     (b"VQ", CorruptStreamError, "truncated within its header"),
     (changed(2, 0), UnsupportedError, "format version 0 is unknown"),
     (changed(2, 2), UnsupportedError, "format version 2 is unknown"),
-    (changed(3, 0x20), UnsupportedError, "reserved flags"),
     (changed(3, 0x40), UnsupportedError, "reserved flags"),
     (changed(3, 0x80), UnsupportedError, "reserved flags"),
     (changed(3, 1), UnsupportedError, "modality 1 is reserved"),

@@ -154,7 +154,7 @@ class Codec:
                 segments.append(code_symbols(symbols, step.cdf))
                 return symbols
 
-            grids.append(self._code_band(bottom - top, latents.shape[3], sixteenths, supply, segments))
+            grids.append(self._code_band(bottom - top, latents.shape[3], sixteenths, supply, lambda: segments.append(b"")))
         return torch.cat(grids, 1), tuple(segments)
 
     @torch.inference_mode()
@@ -173,54 +173,52 @@ class Codec:
                 segments.append(code_symbols(symbols, step.cdf))
                 return symbols
 
-            self._code_band(bottom - top, grids.shape[2], sixteenths, supply, segments)
+            self._code_band(bottom - top, grids.shape[2], sixteenths, supply, lambda: segments.append(b""))
         return tuple(segments)
 
     @torch.inference_mode()
-    def _read_grids(self, stream: container.Stream, spent=None) -> torch.Tensor:
-        """Index grids int64[G,h,w] of a stream; `spent(step, symbols, top)` sees every step."""
+    def _read_grids(self, stream: container.Stream, seen=None) -> torch.Tensor:
+        """Index grids int64[G,h,w] of a stream; `seen(step, symbols, top, length)` is told of every step that has
+        symbols, and of the bytes of its segment."""
         rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
         pieces = bands(rows, columns)
-        if len(stream.segments) != len(pieces) * self.prior.steps:
-            raise CorruptStreamError(
-                f"expected {len(pieces) * self.prior.steps} segments, found {len(stream.segments)}")
-        segments = iter(stream.segments)
+        reader = SegmentReader(stream, len(pieces), self.prior)
         grids = []
         for top, bottom in pieces:
 
             def supply(step: Step, top=top) -> torch.Tensor:
-                symbols = read_symbols(next(segments), step.cdf)
-                if spent:
-                    spent(step, symbols, top)
+                before = reader.position
+                symbols = reader.read(step.cdf)
+                if seen:
+                    seen(step, symbols, top, reader.position - before)
                 return symbols
 
-            grids.append(self._code_band(bottom - top, columns, self._checked_quality(stream.quality), supply, segments))
+            quality = self._checked_quality(stream.quality)
+            grids.append(self._code_band(bottom - top, columns, quality, supply, reader.skip))
+        reader.finish()
         grids = torch.cat(grids, 1)
         if container.grids_crc(grids.numpy()) != stream.grids_crc:
             raise CorruptStreamError("checksum of the index grids does not match: the stream is damaged")
         return grids
 
-    def _code_band(self, height, width, sixteenths, supply, segments):
-        """Runs the prior over one band; a step without positions still has its (empty) segment."""
-        seen = 0
+    def _code_band(self, height, width, sixteenths, supply, skip):
+        """Runs the prior over one band; `skip()` stands in for `supply` in steps without positions."""
+        done = 0
+
+        def skip_to(number):
+            nonlocal done
+            while done < number:
+                skip()
+                done += 1
 
         def counted(step):
-            nonlocal seen
-            fill_to(step.number)
-            seen += 1
+            nonlocal done
+            skip_to(step.number)
+            done += 1
             return supply(step)
 
-        def fill_to(number):
-            nonlocal seen
-            while seen < number:
-                if isinstance(segments, list):
-                    segments.append(b"")
-                elif next(segments):
-                    raise CorruptStreamError("an empty step has bytes")
-                seen += 1
-
         grids = self.prior.code(height, width, sixteenths, counted)
-        fill_to(self.prior.steps)
+        skip_to(self.prior.steps)
         return grids
 
     def _best_symbols(self, latents: torch.Tensor, step: Step, rate_aware: bool) -> torch.Tensor:
@@ -267,7 +265,8 @@ class Codec:
     def _packed(self, grids, segments, height, width, sixteenths, grey, alpha) -> Encoded:
         data = container.pack(container.Stream(
             grey=grey, alpha=alpha, width=width, height=height, quality=sixteenths, model_id=self.entry.id,
-            model_hash=self.entry.hash, grids_crc=container.grids_crc(grids.numpy()), segments=segments))
+            model_hash=self.entry.hash, grids_crc=container.grids_crc(grids.numpy()),
+            joined=True, segments=(b"".join(segments),)))
         return Encoded(data, quality_of(sixteenths), 8 * len(data) / (width * height))
 
     def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
@@ -336,12 +335,25 @@ class Codec:
         columns = -(-stream.width // PATCH)
         spent = np.zeros(-(-stream.height // PATCH) * columns)
 
-        def add(step: Step, symbols: torch.Tensor, top: int) -> None:
+        def add(step: Step, symbols: torch.Tensor, top: int, _length: int) -> None:
             mass = step.cdf.diff(dim=2).gather(2, symbols[:, :, None]).squeeze(2)
             np.add.at(spent, step.positions.numpy() + top * columns, (CDF_BITS - mass.double().log2()).sum(1).numpy())
 
         self._read_grids(stream, add)
         return spent.reshape(-1, columns)
+
+    def segment_bytes(self, data: bytes) -> tuple[int, ...]:
+        """Bytes of each segment of a .vq file, in coding order; of steps without symbols 0."""
+        stream = self._checked(data)
+        rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
+        index = {top: i for i, (top, _) in enumerate(bands(rows, columns))}
+        lengths = [0] * (len(index) * self.prior.steps)
+
+        def note(step: Step, _symbols: torch.Tensor, top: int, length: int) -> None:
+            lengths[index[top] * self.prior.steps + step.number] = length
+
+        self._read_grids(stream, note)
+        return tuple(lengths)
 
     def _checked(self, data: bytes) -> container.Stream:
         stream = container.unpack(data)
@@ -371,13 +383,40 @@ def code_symbols(symbols: torch.Tensor, cdf: torch.Tensor) -> bytes:
     return rangecoder.encode(symbols.reshape(-1).numpy(), cdf.reshape(-1, cdf.shape[2]).numpy())
 
 
-def read_symbols(segment: bytes, cdf: torch.Tensor) -> torch.Tensor:
-    """The inverse of `code_symbols`. A segment that no encoder writes is refused."""
-    flat = cdf.reshape(-1, cdf.shape[2]).numpy()
-    symbols = rangecoder.decode(segment, flat)
-    if rangecoder.encode(symbols, flat) != segment:
-        raise CorruptStreamError("a segment is damaged: it is not what an encoder writes")
-    return torch.from_numpy(np.asarray(symbols, np.int64)).reshape(cdf.shape[:2])
+class SegmentReader:
+    """The segments of a stream, one after the other, in either of their layouts.
+
+    Every method raises CorruptStreamError for segments that no encoder writes, the constructor where there
+    cannot be enough of them for the picture."""
+
+    def __init__(self, stream: container.Stream, bands: int, prior: Prior):
+        self.data, self.position = b"".join(stream.segments), 0
+        self.lengths = None if stream.joined else iter(stream.segments)
+        needed = bands * prior.steps
+        if not stream.joined and len(stream.segments) != needed:
+            raise CorruptStreamError(f"expected {needed} segments, found {len(stream.segments)}")
+        # Phase 0 of each slice has positions in every band, and a segment with symbols has a byte or more.
+        if stream.joined and (needed > container.MAX_SEGMENTS or len(self.data) < bands * len(prior.slices)):
+            raise CorruptStreamError(f"{len(self.data)} bytes cannot hold the segments of such a picture")
+
+    def read(self, cdf: torch.Tensor) -> torch.Tensor:
+        """Symbols int64[N,G] under CDFs int32[N,G,A+1]."""
+        start, table = self.position, cdf.reshape(-1, cdf.shape[2]).numpy()
+        symbols, self.position = rangecoder.decode_segment(self.data, table, start)
+        self._check_length(self.position - start, "a segment is damaged: it is not what an encoder writes")
+        return torch.from_numpy(symbols).reshape(cdf.shape[:2])
+
+    def skip(self) -> None:
+        """A step without symbols."""
+        self._check_length(0, "an empty step has bytes")
+
+    def finish(self) -> None:
+        if self.position != len(self.data):
+            raise CorruptStreamError(f"{len(self.data) - self.position} bytes follow the last segment")
+
+    def _check_length(self, length: int, message: str) -> None:
+        if self.lengths is not None and len(next(self.lengths)) != length:
+            raise CorruptStreamError(message)
 
 
 def grids_image(grids: np.ndarray) -> np.ndarray:
