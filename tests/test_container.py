@@ -72,7 +72,7 @@ def test_header_checksum_is_the_catalogued_one():
 
 def test_headers_of_images_take_at_most_32_bytes():
     """The numbers of the specification's section "Size"."""
-    assert len(header_of(JOINED)) == 21
+    assert len(header_of(JOINED)) == 22
     greatest = dataclasses.replace(JOINED, width=1 << 17, height=1 << 13, model_id=16383, quality=255)
     lengths = {(1 << 21) - 1: 25, 1 << 21: 26, container.MAX_PAYLOAD: 27}
     assert {n: len(container._uvarint(n)) + len(header_of(greatest)) - 2 for n in lengths} == lengths
@@ -179,7 +179,7 @@ def test_flipped_bits_of_alpha_are_detected():
     (changed(slice(18, 20), b"\x80\x80\x80\x80\x80", JOINED_HEADER), CorruptStreamError, "longer than 5 bytes"),
     (changed(slice(18, 20), b"\xdc\x8c\x00", JOINED_HEADER), CorruptStreamError, "longer than it need be"),
     (pack(JOINED) + b"\0", CorruptStreamError, "followed by other data"),
-    (pack(JOINED)[:-1], CorruptStreamError, "truncated: 1648 bytes instead of 1649"),
+    (pack(JOINED)[:-1], CorruptStreamError, "truncated: 1649 bytes instead of 1650"),
     (pack(SMALL) + b"\0", CorruptStreamError, "followed by other data"),
     (pack(SMALL)[:-1], CorruptStreamError, "truncated: 1657 bytes instead of 1658"),
 ])

@@ -213,7 +213,7 @@ def test_both_decoders_refuse_the_same_segments(tiny):
     fields = {name: getattr(stream, name) for name in stream.__dataclass_fields__}
     good = list(stream.segments)
     variants = [good[:1] + [b"\0"] + good[2:], [good[0] + b"\0"] + good[1:], good[:4], [*good, b""]]
-    for segments, join in [*((v, False) for v in (good, *variants)), *((v, True) for v in (good, *variants[:3]))]:
+    for segments, join in [*((v, False) for v in (good, *variants)), *((v, True) for v in (good, *variants[:2]))]:
         changed = container.Stream(**fields | {"segments": tuple(segments)})
         data = container.pack(joined(changed) if join else changed)
         if segments is good:
