@@ -23,8 +23,8 @@ from .config import ModelConfig
 from .errors import CorruptStreamError, InputError, UnsupportedError, UsageError
 from .inspection import Inspection, inspect, quality_of  # noqa: F401 (part of this module's interface)
 from .media import Picture
-from .prior import CDF_BITS, Prior, Step
-from .quantize import RATE_WEIGHT, dequantize, distances, layouts, look_up
+from .prior import CDF_BITS, CHUNK, Prior, Step
+from .quantize import choose, dequantize, layouts, look_up
 from .transform import PATCH, Decoder, Encoder, halo
 
 SIXTEENTHS = 16  # quality steps between two trained qualities
@@ -228,13 +228,13 @@ class Codec:
         vectors = latents[s.dims].reshape(g, s.d, -1)[:, :, step.positions].permute(0, 2, 1)
         window = (step.start[:, None] + torch.arange(symbols)).clamp(max=s.codewords - 1)
         book = look_up(window, self.codebooks[list(layouts(self.model.quantizer)).index(s)])
-        mass = step.cdf.diff(dim=2).permute(1, 0, 2)
-        cost = distances(vectors, book)
-        if rate_aware:
-            bits = CDF_BITS - torch.log2(mass.float())
-            cost = torch.add(cost, bits, alpha=RATE_WEIGHT)
-        cost = torch.where(mass > 0, cost, torch.inf)
-        return cost.argmin(2).T.contiguous()
+        chosen, count = [], max(1, CHUNK // (g * symbols))
+        for part, cdf in zip(vectors.split(count, 1), step.cdf.split(count)):
+            mass = cdf.diff(dim=2).permute(1, 0, 2).float()
+            # Without mass: infinite. Otherwise, if the rate does not matter, nothing.
+            bits = CDF_BITS - torch.log2(mass if rate_aware else mass.clamp_(max=1).mul_(1 << CDF_BITS))
+            chosen.append(choose(part, book, bits))
+        return torch.cat(chosen, 1).T.contiguous()
 
     # --- whole pictures ----------------------------------------------------------------------------------
 
@@ -389,14 +389,14 @@ class SegmentReader:
     Every method raises CorruptStreamError for segments that no encoder writes, the constructor where there
     cannot be enough of them for the picture."""
 
-    def __init__(self, stream: container.Stream, bands: int, prior: Prior):
+    def __init__(self, stream: container.Stream, pieces: int, prior: Prior):
         self.data, self.position = b"".join(stream.segments), 0
         self.lengths = None if stream.joined else iter(stream.segments)
-        needed = bands * prior.steps
+        needed = pieces * prior.steps
         if not stream.joined and len(stream.segments) != needed:
             raise CorruptStreamError(f"expected {needed} segments, found {len(stream.segments)}")
         # Phase 0 of each slice has positions in every band, and a segment with symbols has a byte or more.
-        if stream.joined and (needed > container.MAX_SEGMENTS or len(self.data) < bands * len(prior.slices)):
+        if stream.joined and (needed > container.MAX_SEGMENTS or len(self.data) < pieces * len(prior.slices)):
             raise CorruptStreamError(f"{len(self.data)} bytes cannot hold the segments of such a picture")
 
     def read(self, cdf: torch.Tensor) -> torch.Tensor:
