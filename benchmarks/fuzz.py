@@ -75,7 +75,7 @@ def make_input(kind: str, rng: random.Random, codec, files: list[bytes]) -> byte
             width=width, height=height, quality=rng.randint(0, 16 * (codec.qualities - 1)),
             segments=tuple(payloads), **fields))
         return data if rng.random() < 0.5 else container.pack(joined(container.unpack(data)))
-    width, height = (rng.choice((1, 1 << 20, int(2 ** rng.uniform(0, 20)))) for _ in range(2))
+    width, height = (rng.choice((1, container.MAX_SIDE, int(2 ** rng.uniform(0, 17)))) for _ in range(2))
     height = min(height, container.MAX_PIXELS // width)
     payloads = [rng.randbytes(rng.randint(0, 3)) for _ in range(min(container.MAX_SEGMENTS,
                                                                      segments_of(codec, width, height)))]

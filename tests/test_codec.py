@@ -13,7 +13,7 @@ from conftest import TINY_ID, synthetic_picture
 from helpers import make_wild_model, sample_grids, tabled
 
 from vqcodec import codec as codec_module
-from vqcodec import container, registry
+from vqcodec import container, modelfile, registry
 from vqcodec.codec import Codec
 from vqcodec.config import TransformConfig
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
@@ -288,8 +288,8 @@ def test_streams_of_other_models_are_unsupported(codec, tiny_model_dir, picture,
 
 
 def test_a_decoder_only_model_decodes_and_cannot_encode(codec, tiny_model_dir, picture, tmp_path):
-    registry.export_model(codec.entry, tmp_path / "tiny.vqmodel", decoder_only=True)
-    entry = registry.import_model(tmp_path / "tiny.vqmodel", tmp_path / "models", force=True)
+    modelfile.export_model(codec.entry, tmp_path / "tiny.vqmodel", decoder_only=True)
+    entry = modelfile.import_model(tmp_path / "tiny.vqmodel", tmp_path / "models", force=True)
     with pytest.raises(UnsupportedError, match="decoder-only"):
         Codec.open(entry)
     encoded = codec.encode(picture, 2)

@@ -156,7 +156,7 @@ def grids_crc(grids) -> int:
     grids = np.asarray(grids)
     if grids.dtype.kind not in "iu" or (grids.size and (grids.min() < 0 or grids.max() > 0xFFFF)):
         raise UsageError("index grids must be integers in 0..65535")
-    return zlib.crc32(grids.astype("<u2").tobytes())
+    return zlib.crc32(np.ascontiguousarray(grids, "<u2"))
 
 
 def _check_fields(description: _Description, error: type[Exception]) -> None:
