@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from conftest import make_tiny_model, synthetic_picture
-from helpers import assert_consistent, memory_growth, mutate, mutate_stream, sealed, time_limit
+from helpers import assert_consistent, joined, memory_growth, mutate, mutate_stream, sealed, tabled, time_limit
 
 from vqcodec import codec as codec_module
 from vqcodec import container, registry
@@ -43,7 +43,8 @@ MAX_FINDINGS = 20
 
 
 def corpus(codec) -> list[bytes]:
-    """Files of small pictures: several sizes and qualities, grey, each kind of alpha."""
+    """Files of small pictures: several sizes and qualities, grey, each kind of alpha, with and without a table of
+    segment lengths."""
     y, x = np.mgrid[:40, :50]
     alphas = (None, np.where(x > y, 255, 0), 5 * x + y, np.full_like(x, 77), None)
     files = []
@@ -53,6 +54,7 @@ def corpus(codec) -> list[bytes]:
             alpha = None if alpha is None else np.ascontiguousarray(alpha[:height, :width].astype(np.uint8))
             picture = Picture(synthetic_picture(height, width, i), alpha, i == 2)
             files.append(codec.encode(picture, quality).data)
+            files.append(container.pack(tabled(codec, files[-1])))
     return files
 
 
@@ -69,15 +71,17 @@ def make_input(kind: str, rng: random.Random, codec, files: list[bytes]) -> byte
         width, height = rng.randint(1, 70), rng.randint(1, 70)
         count = segments_of(codec, width, height)
         payloads = [mutate(rng, rng.choice(seed.segments)) for _ in range(count)]
-        return sealed(codec, container.Stream(
+        data = sealed(codec, container.Stream(
             width=width, height=height, quality=rng.randint(0, 16 * (codec.qualities - 1)),
             segments=tuple(payloads), **fields))
-    width, height = (rng.choice((1, 1 << 20, int(2 ** rng.uniform(0, 20)))) for _ in range(2))
+        return data if rng.random() < 0.5 else container.pack(joined(container.unpack(data)))
+    width, height = (rng.choice((1, container.MAX_SIDE, int(2 ** rng.uniform(0, 17)))) for _ in range(2))
     height = min(height, container.MAX_PIXELS // width)
     payloads = [rng.randbytes(rng.randint(0, 3)) for _ in range(min(container.MAX_SEGMENTS,
                                                                      segments_of(codec, width, height)))]
-    return container.pack(container.Stream(width=width, height=height, quality=rng.randint(0, 255),
-                                           segments=tuple(payloads), alpha=rng.choice((None, b"\0\1")), **fields))
+    stream = container.Stream(width=width, height=height, quality=rng.randint(0, 255), segments=tuple(payloads),
+                              alpha=rng.choice((None, b"\0\1")), **fields)
+    return container.pack(stream if rng.random() < 0.5 else joined(stream))
 
 
 def segments_of(codec, width: int, height: int) -> int:

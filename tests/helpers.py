@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import random
 import shutil
 import signal
@@ -132,13 +133,25 @@ def mutate(rng: random.Random, data: bytes, other: bytes = b"") -> bytes:
     return bytes(out)
 
 
+def tabled(codec, data: bytes) -> Stream:
+    """A stream with the table of segment lengths of format 1.0, whatever the layout of the file."""
+    stream, ends = container.unpack(data), [0, *itertools.accumulate(codec.segment_bytes(data))]
+    payload = b"".join(stream.segments)
+    return replace(stream, joined=False, segments=tuple(payload[a:b] for a, b in itertools.pairwise(ends)))
+
+
+def joined(stream: Stream) -> Stream:
+    """A stream without the table."""
+    return replace(stream, joined=True, segments=(b"".join(stream.segments),))
+
+
 def mutate_stream(rng: random.Random, stream: Stream, qualities: int, other: Stream | None = None) -> bytes | None:
     """A file in which some fields or payloads are others, with checksums of header and alpha that fit. None where
     the format has no way to write such a file."""
     changes = {}
     for _ in range(rng.randint(1, 3)):
         kind = rng.choice(("side", "side", "quality", "grey", "crc", "segment", "segment", "segment", "segments",
-                           "alpha", "model", "other"))
+                           "alpha", "model", "other", "layout"))
         if kind == "side":
             side = rng.choice(("width", "height"))
             value = getattr(stream, side)
@@ -165,9 +178,14 @@ def mutate_stream(rng: random.Random, stream: Stream, qualities: int, other: Str
             changes["alpha"] = rng.choice((None, mutate(rng, alpha), mutate(rng, alpha)))
         elif kind == "model":
             changes["model_hash"] = rng.randbytes(4)
+        elif kind == "layout":
+            changes["joined"] = not stream.joined
+            changes["segments"] = (b"".join(changes.get("segments", stream.segments)),)
         elif other is not None:
             name = rng.choice(("segments", "alpha", "width", "height", "quality", "grids_crc"))
             changes[name] = getattr(other, name)
+            if name == "segments":
+                changes["joined"] = other.joined
     try:
         return container.pack(replace(stream, **changes))
     except (UsageError, UnsupportedError):
@@ -176,7 +194,7 @@ def mutate_stream(rng: random.Random, stream: Stream, qualities: int, other: Str
 
 def sealed(codec, stream: Stream) -> bytes:
     """The valid file nearest to `stream`: whatever its segments decode to, coded properly and with the right
-    checksum of the grids. There must be as many segments as the picture needs."""
+    checksum of the grids. It must have a table, of as many segments as the picture needs."""
     import torch
 
     from vqcodec.codec import PATCH, bands
@@ -203,4 +221,4 @@ def assert_consistent(codec, data: bytes, grids: np.ndarray) -> None:
     stream = container.unpack(data)
     assert container.grids_crc(grids) == stream.grids_crc
     again = codec.encode_tokens(grids, stream.width, stream.height, 1 + stream.quality / 16, grey=stream.grey)
-    assert container.unpack(again.data).segments == stream.segments
+    assert b"".join(container.unpack(again.data).segments) == b"".join(stream.segments)

@@ -49,7 +49,8 @@ class Header:
     width: int
     height: int
     grids_crc: int
-    segments: list[bytes]
+    segments: list[bytes] | None  # None: joined
+    payload: bytes
     alpha: bytes | None
 
 
@@ -88,27 +89,37 @@ def parse(data: bytes) -> Header:
     position = 2
     require(uint(1) == 1, "version")
     flags = uint(1)
-    require(flags >> 5 == 0, "reserved flags")
-    has_alpha = bool(flags >> 4 & 1)
+    require(flags >> 6 == 0, "reserved flags")
+    has_alpha, joined = bool(flags >> 4 & 1), bool(flags >> 5 & 1)
     model_id, model_hash, quality = uvarint(3), take(4), uint(1)
     width, height, grids_crc = uvarint(3), uvarint(3), uint(4)
-    n, b = uvarint(2), uint(1)
-    require(1 <= n <= 4096 and b <= 31, "n or b is out of range")
-    packed = uint((n * b + 7) // 8)
+    if joined:
+        payload_length = uvarint(5)
+    else:
+        n, b = uvarint(2), uint(1)
+        require(1 <= n <= 4096 and b <= 31, "n or b is out of range")
+        packed = uint((n * b + 7) // 8)
     alpha_length, alpha_crc = (uvarint(5), uint(4)) if has_alpha else (0, 0)
     checksum = crc16(data[:position])
     require(uint(2) == checksum, "header checksum")
-    lengths = [packed >> i * b & (1 << b) - 1 for i in range(n)]
-    require(packed >> n * b == 0 and max(lengths).bit_length() == b, "segment lengths")
+    if not joined:
+        lengths = [packed >> i * b & (1 << b) - 1 for i in range(n)]
+        require(packed >> n * b == 0 and max(lengths).bit_length() == b, "segment lengths")
+        payload_length = sum(lengths)
+    require(not joined or payload_length < 1 << 31, "payload length")
     require(flags & 7 == 0, "modality")
     require(model_id < 1 << 16 and alpha_length < 1 << 31, "model number or alpha length is out of range")
     require(1 <= width <= 1 << 17 and 1 <= height <= 1 << 17 and width * height <= 1 << 30, "size")
-    require(len(data) == position + sum(lengths) + alpha_length, "length of the file")
-    segments = [take(length) for length in lengths]
+    require(len(data) == position + payload_length + alpha_length, "length of the file")
+    payload = take(payload_length)
+    segments = None
+    if not joined:
+        ends = itertools.accumulate(lengths)
+        segments = [payload[end - length : end] for end, length in zip(ends, lengths)]
     alpha = take(alpha_length) if has_alpha else None
     require(not has_alpha or zlib.crc32(alpha) == alpha_crc, "alpha checksum")
     return Header(bool(flags >> 3 & 1), has_alpha, model_id, model_hash, quality, width, height, grids_crc,
-                  segments, alpha)
+                  segments, payload, alpha)
 
 
 # Section 4: arithmetic coder. `rows`: one sequence C[0..K] per symbol.
@@ -155,10 +166,11 @@ def encode_segment(symbols, rows) -> bytes:
     return np.packbits(np.array(bits, np.uint8)).tobytes()
 
 
-def decode_segment(data: bytes, rows) -> list[int]:
+def decode_segment(data: bytes, rows) -> tuple[list[int], int]:
+    """(symbols, bytes read) of the segment that `data` begins with."""
     if len(rows) == 0:
-        require(data == b"", "an empty step has bytes")
-        return []
+        return [], 0
+    shifts = 0
     bits = iter(np.unpackbits(np.frombuffer(data, np.uint8)).tolist())
     low, high, value, symbols = 0, (1 << 32) - 1, 0, []
     for _ in range(32):
@@ -171,8 +183,25 @@ def decode_segment(data: bytes, rows) -> list[int]:
         low, high = low + (span * c[s] >> 16), low + (span * c[s + 1] >> 16) - 1
         for base, low, high in renormalise(low, high):  # noqa: B020
             value = 2 * (value - base) + next(bits, 0)
-    require(encode_segment(symbols, rows) == data, "a segment is not canonical")  # section 5.5
-    return symbols
+            shifts += 1
+    length = (shifts + 2 + 7) // 8  # section 4.5
+    require(encode_segment(symbols, rows) == data[:length], "a segment is not canonical")  # section 5.5
+    return symbols, length
+
+
+class Segments:
+    """The segments of a stream, taken one after the other."""
+
+    def __init__(self, header: Header):
+        self.separate = None if header.segments is None else iter(header.segments)
+        self.rest = header.payload
+
+    def read(self, rows) -> list[int]:
+        data = self.rest if self.separate is None else next(self.separate)
+        symbols, length = decode_segment(data, rows)
+        require(self.separate is None or length == len(data), "the length of a segment")
+        self.rest = self.rest[length:]
+        return symbols
 
 
 # Section 5: models, grids, bands, steps.
@@ -233,9 +262,11 @@ def decode_grids(data: bytes, model: Model) -> tuple[Header, np.ndarray]:
     require(header.quality <= 16 * (model.qualities - 1), "quality")
     h, w = -(-header.height // 16), -(-header.width // 16)
     layout = bands(h, w)
-    require(len(header.segments) == len(layout) * sum(s.phases for s in model.slices), "number of segments")
-    segments = iter(header.segments)
+    needed = len(layout) * sum(s.phases for s in model.slices)
+    require(needed <= 4096 and header.segments is None or len(header.segments) == needed, "number of segments")
+    segments = Segments(header)
     grids = np.concatenate([decode_band(rows, w, header.quality, model, segments) for _, rows in layout], 1)
+    require(segments.rest == b"", "bytes after the last segment")
     require(zlib.crc32(grids.astype("<u2").tobytes()) == header.grids_crc, "grid checksum")
     return header, grids
 
@@ -253,7 +284,7 @@ def decode_band(h: int, w: int, q: int, model: Model, segments) -> np.ndarray:
             out = network(state, own, phase, tensors, q, (h, w))
             rows = [frequencies(out[y, x], g, s, first[g], size[g], tensors, model.prior)
                     for y, x in positions for g in range(s.groups)]
-            symbols = iter(decode_segment(next(segments), rows))
+            symbols = iter(segments.read(rows))
             for y, x in positions:
                 for g in range(s.groups):
                     grid[g, y, x] = first[g] + next(symbols)

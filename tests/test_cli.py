@@ -285,11 +285,9 @@ def test_corrupt_streams(run, stream, tmp_path, command, damage):
 
 
 def test_damaged_segments(run, stream, tmp_path):
-    segments = list(container.unpack(stream).segments)
-    longest = max(range(len(segments)), key=lambda i: len(segments[i]))
-    segments[longest] = bytes([segments[longest][0] ^ 0x55]) + segments[longest][1:]
-    (tmp_path / "bad.vq").write_bytes(reidentified(stream, segments=tuple(segments)))
-    for command in ("decode bad.vq", "inspect bad.vq --grids g.png"):
+    payload, = container.unpack(stream).segments
+    (tmp_path / "bad.vq").write_bytes(reidentified(stream, segments=(bytes([payload[0] ^ 0x55]) + payload[1:],)))
+    for command in ("decode bad.vq", "inspect bad.vq --grids g.png", "inspect bad.vq --segments"):
         assert_one_error_line(run(command), 3)
     assert os.listdir(tmp_path) == ["bad.vq"]
     assert run("inspect bad.vq").exit_code == 0  # its header is sound
@@ -356,20 +354,24 @@ def test_interruption(run, coded, tmp_path, monkeypatch):
 # Inspecting and verifying.
 
 def test_inspect(run, coded):
-    lines = run("inspect in.vq").stdout.splitlines()
-    assert lines[0].split() == ["picture", "90x70,", "colour", "with", "alpha"]
-    assert "tiny" in lines[2] and "6x5" in lines[3]
-    sizes = [int(line.split(" bytes ")[0].split()[-1]) for line in lines if " bytes " in line]
-    assert sum(sizes[:-1]) == sizes[-1] == coded.stat().st_size
-    assert lines[-1].endswith("100.00 %")
+    for options, rows in (("", 4), (" --segments", 8)):
+        lines = run("inspect in.vq" + options).stdout.splitlines()
+        assert lines[0].split() == ["picture", "90x70,", "colour", "with", "alpha"]
+        assert "tiny" in lines[2] and "6x5" in lines[3]
+        sizes = [int(line.split(" bytes ")[0].split()[-1]) for line in lines if " bytes " in line]
+        assert len(sizes) == rows and sum(sizes[:-1]) == sizes[-1] == coded.stat().st_size
+        assert lines[-1].endswith("100.00 %")
 
 
 def test_inspect_json(run, coded):
     result = run("inspect in.vq --json")
     facts = json.loads(result.stdout)
     assert set(facts) == {"input", "width", "height", "quality", "grey", "alpha", "model", "model_id", "model_hash",
-                          "blocks", "header_bytes", "segment_bytes", "alpha_bytes", "bytes", "bpp"}
-    assert facts["bytes"] == facts["header_bytes"] + sum(facts["segment_bytes"]) + facts["alpha_bytes"]
+                          "blocks", "header_bytes", "payload_bytes", "segment_bytes", "alpha_bytes", "bytes", "bpp"}
+    assert facts["bytes"] == facts["header_bytes"] + facts["payload_bytes"] + facts["alpha_bytes"]
+    assert facts["segment_bytes"] is None
+    detailed = json.loads(run("inspect in.vq --json --segments").stdout)
+    assert len(detailed["segment_bytes"]) == 5 and sum(detailed["segment_bytes"]) == facts["payload_bytes"]
     assert facts["blocks"] == [5, 6] and facts["alpha"] is True
 
 

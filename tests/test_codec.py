@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY_ID, synthetic_picture
-from helpers import make_wild_model, sample_grids
+from helpers import make_wild_model, sample_grids, tabled
 
 from vqcodec import codec as codec_module
-from vqcodec import container, registry
+from vqcodec import container, modelfile, registry
 from vqcodec.codec import Codec
 from vqcodec.config import TransformConfig
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
@@ -124,8 +124,12 @@ def test_inspection_says_what_went_in(codec):
     found = codec_module.inspect(data)
     assert (found.width, found.height, found.quality, found.grey) == (70, 30, 2.25, True)
     assert (found.model_id, found.model_hash) == (TINY_ID, codec.entry.hash.hex())
-    assert len(found.segment_bytes) == codec.prior.steps == 5
-    assert found.header_bytes + sum(found.segment_bytes) + found.alpha_bytes == len(data)
+    assert found.segment_bytes is None
+    assert len(codec.segment_bytes(data)) == codec.prior.steps == 5
+    assert sum(codec.segment_bytes(data)) == found.payload_bytes
+    assert found.header_bytes + found.payload_bytes + found.alpha_bytes == len(data)
+    old = codec_module.inspect(container.pack(tabled(codec, data)))
+    assert old.segment_bytes == codec.segment_bytes(data) and old.payload_bytes == found.payload_bytes
     assert found.alpha_bytes == 2 and found.bpp == 8 * len(data) / 2100
     assert codec_module.inspect(codec.encode(Picture(synthetic_picture(30, 70)), 1).data).alpha_bytes == 0
 
@@ -155,7 +159,7 @@ def test_bits_per_block_add_up_to_the_file(codec, picture):
     data = codec.encode(picture, 2).data
     bits = codec.bits_per_block(data)
     assert bits.shape == (8, 11) and (bits > 0).all()
-    real = 8 * sum(codec_module.inspect(data).segment_bytes)
+    real = 8 * codec_module.inspect(data).payload_bytes
     assert bits.sum() - 1 <= real <= bits.sum() + codec.prior.steps * 16
 
 
@@ -284,8 +288,8 @@ def test_streams_of_other_models_are_unsupported(codec, tiny_model_dir, picture,
 
 
 def test_a_decoder_only_model_decodes_and_cannot_encode(codec, tiny_model_dir, picture, tmp_path):
-    registry.export_model(codec.entry, tmp_path / "tiny.vqmodel", decoder_only=True)
-    entry = registry.import_model(tmp_path / "tiny.vqmodel", tmp_path / "models", force=True)
+    modelfile.export_model(codec.entry, tmp_path / "tiny.vqmodel", decoder_only=True)
+    entry = modelfile.import_model(tmp_path / "tiny.vqmodel", tmp_path / "models", force=True)
     with pytest.raises(UnsupportedError, match="decoder-only"):
         Codec.open(entry)
     encoded = codec.encode(picture, 2)
@@ -313,16 +317,18 @@ def test_bands_are_an_even_number_of_rows(width, height, expected):
 
 def test_round_trip_in_bands(codec, picture, monkeypatch):
     whole = codec.encode(picture, 2, effort=0)
-    whole_grids = codec.decode_grids(whole.data)
+    whole_grids, table = codec.decode_grids(whole.data), tabled(codec, whole.data)
     monkeypatch.setattr(codec_module, "BAND_POSITIONS", 24)  # two of the eight rows of eleven
     banded = codec.encode(picture, 2, effort=0)
-    assert len(codec_module.inspect(banded.data).segment_bytes) == 4 * codec.prior.steps
+    assert len(codec.segment_bytes(banded.data)) == 4 * codec.prior.steps
     banded_grids = codec.decode_grids(banded.data)
     np.testing.assert_array_equal(banded_grids, whole_grids)  # chosen without a look at the rate
     bits = codec.bits_per_block(banded.data)
     assert bits.shape == (8, 11) and (bits > 0).all()
     assert codec.encode_tokens(banded_grids, 168, 120, 2) == banded
     with pytest.raises(CorruptStreamError, match="expected 20 segments, found 5"):
+        codec.decode(container.pack(table))
+    with pytest.raises(CorruptStreamError):
         codec.decode(whole.data)
 
 

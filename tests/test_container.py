@@ -19,11 +19,13 @@ from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
 SMALL = Stream(width=768, height=512, quality=80, model_id=1, model_hash=b"\x0a\x0b\x0c\x0d",
                grids_crc=0x12345678, segments=tuple(bytes([i]) * (200 + i) for i in range(8)))
 ALPHA = dataclasses.replace(SMALL, grey=True, alpha=b"alpha")
+JOINED = dataclasses.replace(SMALL, joined=True, segments=(b"".join(SMALL.segments),))
 
 # The golden headers are the format: if one of these changes, so must the format version.
 SMALL_HEADER = bytes.fromhex("56 51 01 00 01 0a0b0c0d 50 8006 8004 78563412 08 08 c8c9cacbcccdcecf eaf0")
 ALPHA_HEADER = bytes.fromhex("56 51 01 18 01 0a0b0c0d 50 8006 8004 78563412 08 08 c8c9cacbcccdcecf"
                              "05 6a39e0d0 ca98")
+JOINED_HEADER = bytes.fromhex("56 51 01 20 01 0a0b0c0d 50 8006 8004 78563412 dc0c 0098")
 
 
 def header_of(stream):
@@ -51,35 +53,46 @@ def test_imports_neither_torch_nor_numpy():
 def test_golden_headers():
     assert header_of(SMALL).hex() == SMALL_HEADER.hex()
     assert header_of(ALPHA).hex() == ALPHA_HEADER.hex()
+    assert header_of(JOINED).hex() == JOINED_HEADER.hex()
+    assert pack(JOINED) == JOINED_HEADER + b"".join(SMALL.segments)
     assert pack(SMALL) == SMALL_HEADER + b"".join(SMALL.segments)
     assert pack(ALPHA) == ALPHA_HEADER + b"".join(ALPHA.segments) + b"alpha"
 
 
-def test_the_specification_prints_the_golden_header():
+@pytest.mark.parametrize("number, header", [(6, SMALL_HEADER), (7, JOINED_HEADER)])
+def test_the_specification_prints_the_golden_headers(number, header):
     text = (Path(__file__).parents[1] / "bitstream_spec.md").read_text(encoding="utf-8")
-    example = re.search(r"### 3.6 Example\n(?:\S.*\n|\n)+((?:    .*\n)+)", text).group(1)
-    assert bytes.fromhex(" ".join(line.strip().split("   ")[0] for line in example.splitlines())) == SMALL_HEADER
+    example = re.search(rf"### 3.{number} Example.*\n(?:\S.*\n|\n)+((?:    .*\n)+)", text).group(1)
+    assert bytes.fromhex(" ".join(line.strip().split("   ")[0] for line in example.splitlines())) == header
 
 
 def test_header_checksum_is_the_catalogued_one():
     assert container._header_crc(b"123456789") == (0x29B1).to_bytes(2, "little")  # CRC-16/IBM-3740
 
 
-def test_header_of_a_small_image_takes_at_most_32_bytes():
-    assert len(header_of(SMALL)) == 30
-    widest = dataclasses.replace(SMALL, width=16383, height=16383, model_id=127,
-                                 segments=(b"\xff" * 255,) * 8)
-    assert len(header_of(widest)) == 30
-    assert len(header_of(dataclasses.replace(SMALL, segments=(bytes(1023),) * 8))) == 32
+def test_headers_of_images_take_at_most_32_bytes():
+    """The numbers of the specification's section "Size"."""
+    assert len(header_of(JOINED)) == 22
+    greatest = dataclasses.replace(JOINED, width=1 << 17, height=1 << 13, model_id=16383, quality=255)
+    lengths = {(1 << 21) - 1: 25, 1 << 21: 26, container.MAX_PAYLOAD: 27}
+    assert {n: len(container._uvarint(n)) + len(header_of(greatest)) - 2 for n in lengths} == lengths
+    square = dataclasses.replace(greatest, width=1 << 15, height=1 << 15)  # both sides in three bytes
+    assert len(header_of(square)) - 2 + 5 == 28
+    assert len(header_of(dataclasses.replace(square, model_id=65535))) - 2 + 5 == 29
+    assert len(header_of(dataclasses.replace(square, alpha=b""))) - 2 + 5 - 1 + 5 == 37
+    common = dataclasses.replace(JOINED, width=16383, height=16383, model_id=127, alpha=bytes(16383))
+    assert len(header_of(common)) - 2 + 3 == 29  # up to 2 MiB of segments
 
 
 def streams():
     side = st.integers(1, 1 << 17)
+    segments = st.lists(st.binary(max_size=300), min_size=1, max_size=200).map(tuple)
+    layouts = segments.map(lambda s: (False, s)) | segments.map(lambda s: (True, (b"".join(s),)))
     return st.builds(
-        Stream, grey=st.booleans(), alpha=st.none() | st.binary(max_size=300), width=side, height=side,
+        lambda layout, **fields: Stream(joined=layout[0], segments=layout[1], **fields), layout=layouts,
+        grey=st.booleans(), alpha=st.none() | st.binary(max_size=300), width=side, height=side,
         quality=st.integers(0, 255), model_id=st.integers(0, 65535),
         model_hash=st.binary(min_size=4, max_size=4), grids_crc=st.integers(0, 2**32 - 1),
-        segments=st.lists(st.binary(max_size=300), min_size=1, max_size=200).map(tuple),
     ).filter(lambda s: s.width * s.height <= 1 << 30)
 
 
@@ -106,7 +119,7 @@ def test_arbitrary_bytes_raise_only_the_documented_errors(data, with_magic):
 @given(st.binary(min_size=10, max_size=60))
 def test_arbitrary_sealed_headers_raise_only_the_documented_errors(data):
     data = bytearray(b"VQ\x01" + data)
-    data[3] &= 0x1F
+    data[3] &= 0x3F
     try:
         stream = unpack(resealed(bytes(data)))
     except (CorruptStreamError, UnsupportedError):
@@ -115,7 +128,7 @@ def test_arbitrary_sealed_headers_raise_only_the_documented_errors(data):
         assert pack(stream) == resealed(bytes(data))  # one stream, one form
 
 
-@pytest.mark.parametrize("stream", [SMALL, ALPHA], ids=["plain", "alpha"])
+@pytest.mark.parametrize("stream", [SMALL, ALPHA, JOINED], ids=["plain", "alpha", "joined"])
 def test_every_flipped_bit_of_the_header_is_detected(stream):
     data = pack(stream)
     for bit in range(8 * peek(data).size):
@@ -125,7 +138,7 @@ def test_every_flipped_bit_of_the_header_is_detected(stream):
             unpack(bytes(broken))
 
 
-@pytest.mark.parametrize("stream", [SMALL, ALPHA], ids=["plain", "alpha"])
+@pytest.mark.parametrize("stream", [SMALL, ALPHA, JOINED], ids=["plain", "alpha", "joined"])
 def test_every_truncation_is_detected(stream):
     data = pack(stream)
     for length in range(len(data)):
@@ -146,7 +159,6 @@ def test_flipped_bits_of_alpha_are_detected():
     (b"VQ", CorruptStreamError, "truncated within its header"),
     (changed(2, 0), UnsupportedError, "format version 0 is unknown"),
     (changed(2, 2), UnsupportedError, "format version 2 is unknown"),
-    (changed(3, 0x20), UnsupportedError, "reserved flags"),
     (changed(3, 0x40), UnsupportedError, "reserved flags"),
     (changed(3, 0x80), UnsupportedError, "reserved flags"),
     (changed(3, 1), UnsupportedError, "modality 1 is reserved"),
@@ -163,6 +175,11 @@ def test_flipped_bits_of_alpha_are_detected():
     (changed(slice(18, 28), b"\x01\x04\x05"), CorruptStreamError, "more bits than they need"),
     (changed(slice(28, 29), b"\x80\x80\x80\x80\x08", ALPHA_HEADER), CorruptStreamError,
      "alpha payload is said to be longer"),
+    (changed(slice(18, 20), b"\x80\x80\x80\x80\x08", JOINED_HEADER), CorruptStreamError, "segments are said to be longer"),
+    (changed(slice(18, 20), b"\x80\x80\x80\x80\x80", JOINED_HEADER), CorruptStreamError, "longer than 5 bytes"),
+    (changed(slice(18, 20), b"\xdc\x8c\x00", JOINED_HEADER), CorruptStreamError, "longer than it need be"),
+    (pack(JOINED) + b"\0", CorruptStreamError, "followed by other data"),
+    (pack(JOINED)[:-1], CorruptStreamError, "truncated: 1649 bytes instead of 1650"),
     (pack(SMALL) + b"\0", CorruptStreamError, "followed by other data"),
     (pack(SMALL)[:-1], CorruptStreamError, "truncated: 1657 bytes instead of 1658"),
 ])
@@ -198,6 +215,11 @@ def test_pack_refuses_fields_out_of_range(field, value, error, match):
 def test_pack_refuses_too_many_pixels():
     with pytest.raises(UsageError, match="more than the format's limit"):
         pack(dataclasses.replace(SMALL, width=1 << 15, height=(1 << 15) + 1))
+
+
+def test_pack_refuses_joined_segments_in_pieces():
+    with pytest.raises(UsageError, match="one piece"):
+        pack(dataclasses.replace(SMALL, joined=True))
 
 
 def test_pack_refuses_payloads_beyond_the_limit(monkeypatch):

@@ -8,7 +8,18 @@ import random
 import numpy as np
 import pytest
 from conftest import TINY_ID, synthetic_picture
-from helpers import assert_consistent, flipped, memory_growth, mutate, mutate_stream, sample_grids, sealed, time_limit
+from helpers import (
+    assert_consistent,
+    flipped,
+    joined,
+    memory_growth,
+    mutate,
+    mutate_stream,
+    sample_grids,
+    sealed,
+    tabled,
+    time_limit,
+)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -45,15 +56,16 @@ def files(tiny_model_dir):
 
 
 @pytest.fixture(scope="module")
-def streams(files):
-    return [container.unpack(data) for data in files.values()]
+def streams(codec, files):
+    """The same with tables of segment lengths."""
+    return [tabled(codec, data) for data in files.values()]
 
 
 @pytest.fixture
 def banded(codec, monkeypatch):
     """A stream of three bands, which are of two rows while this fixture is used."""
     monkeypatch.setattr(codec_module, "BAND_POSITIONS", 4)
-    stream = container.unpack(codec.encode_tokens(sample_grids(codec, 6, 2, 3), 30, 90, 1 + 3 / 16).data)
+    stream = tabled(codec, codec.encode_tokens(sample_grids(codec, 6, 2, 3), 30, 90, 1 + 3 / 16).data)
     assert len(stream.segments) == 3 * codec.prior.steps
     return stream
 
@@ -111,6 +123,30 @@ def test_segments_longer_or_shorter_than_coded_are_corrupt(codec, streams):
                 codec.decode(container.pack(dataclasses.replace(stream, segments=segments)))
 
 
+def test_both_layouts_hold_the_same(codec, files, streams):
+    for data, stream in zip(files.values(), streams):
+        assert container.unpack(data) == joined(stream)
+        again = container.pack(stream)
+        assert len(stream.segments) == 5 and tabled(codec, again) == stream
+        np.testing.assert_array_equal(codec.decode_grids(again), codec.decode_grids(data))
+        np.testing.assert_array_equal(codec.decode(again).rgb, codec.decode(data).rgb)
+
+
+def test_joined_segments_longer_or_shorter_than_coded_are_corrupt(codec, streams):
+    """Where one segment ends and the next begins is coded nowhere, yet no byte can be added or left out."""
+    pieces = streams[0].segments
+    for i in range(len(pieces)):
+        for changed in (pieces[i] + b"\0", pieces[i] + b"\x80", pieces[i][:-1], b"\0" + pieces[i]):
+            with pytest.raises(CorruptStreamError):
+                stream = dataclasses.replace(streams[0], segments=(*pieces[:i], changed, *pieces[i + 1:]))
+                codec.decode(container.pack(joined(stream)))
+    whole = joined(streams[0])
+    for payload, message in ((whole.segments[0] + b"\0", "1 bytes follow"), (whole.segments[0][:-1], "end before"),
+                             (b"", "cannot hold"), (b"\0", "cannot hold")):
+        with pytest.raises(CorruptStreamError, match=message):
+            codec.decode(container.pack(dataclasses.replace(whole, segments=(payload,))))
+
+
 def test_the_wrong_number_of_segments_is_corrupt(codec, streams):
     stream = streams[0]
     for segments in (stream.segments[:-1], stream.segments + (b"",), stream.segments * 2, (b"",) * 4096):
@@ -119,7 +155,7 @@ def test_the_wrong_number_of_segments_is_corrupt(codec, streams):
 
 
 def test_bytes_in_the_segment_of_an_empty_step_are_corrupt(codec):
-    stream = container.unpack(codec.encode_tokens(sample_grids(codec, 1, 1, 0), 16, 16, 1).data)
+    stream = tabled(codec, codec.encode_tokens(sample_grids(codec, 1, 1, 0), 16, 16, 1).data)
     empty = [i for i, segment in enumerate(stream.segments) if not segment]
     assert len(empty) == 3  # of 3 + 2 phases only the first ones hold the only position
     for i in empty:
@@ -159,7 +195,8 @@ def test_random_damage_is_an_error_or_harmless(codec, files, seed):
 def test_damage_below_valid_checksums(codec, streams, seed):
     """What is accepted in the end is what an encoder would have written."""
     rng = random.Random(seed)
-    data = mutate_stream(rng, rng.choice(streams), codec.qualities, rng.choice(streams))
+    choices = [*streams, *map(joined, streams)]
+    data = mutate_stream(rng, rng.choice(choices), codec.qualities, rng.choice(choices))
     if data is not None:
         result = outcome(codec, data)
         if isinstance(result, np.ndarray):
@@ -177,15 +214,16 @@ def test_any_bytes_are_some_picture_once_sealed(codec, segments, width, height, 
     data = sealed(codec, stream)
     assert_consistent(codec, data, codec.decode_grids(data))
     assert codec.decode(data).rgb.shape == (height, width, 3)
-    raw = outcome(codec, container.pack(stream))
-    assert not isinstance(raw, np.ndarray) or data == container.pack(stream)
+    for claim, found in ((stream, data), (joined(stream), container.pack(joined(container.unpack(data))))):
+        raw = outcome(codec, container.pack(claim))
+        assert not isinstance(raw, np.ndarray) or found == container.pack(claim)
 
 
 @EXAMPLES
 @given(seed=SEEDS)
 def test_damage_in_files_of_several_bands(codec, banded, seed):
     rng = random.Random(seed)
-    data = mutate_stream(rng, banded, codec.qualities)
+    data = mutate_stream(rng, rng.choice((banded, joined(banded))), codec.qualities)
     if data is not None:
         result = outcome(codec, data)
         if isinstance(result, np.ndarray):
@@ -197,18 +235,18 @@ def test_damage_in_files_of_several_bands(codec, banded, seed):
 CLAIMS = [(1 << 17, 1 << 10), (1 << 10, 1 << 17), (1 << 15, 1 << 15), (1 << 17, 1), (1, 1 << 17)]
 
 
-def claiming(codec, width, height, **changes):
+def claiming(codec, width, height, join=False, **changes):
     """A file of some hundred bytes with all its checksums right, of a picture as large as the format allows."""
     steps = codec.prior.steps * len(codec_module.bands(-(-height // 16), -(-width // 16)))
     return container.pack(container.Stream(
         width=width, height=height, quality=0, model_id=TINY_ID, model_hash=codec.entry.hash, grids_crc=0,
-        segments=(b"\x55",) * steps, **changes))
+        joined=join, segments=(b"\x55" * steps,) if join else (b"\x55",) * steps, **changes))
 
 
 @pytest.mark.parametrize("width, height", CLAIMS)
-@pytest.mark.parametrize("alpha", [None, b"\0\x07"])
-def test_claimed_sizes_take_no_memory(codec, width, height, alpha):
-    data = claiming(codec, width, height, alpha=alpha)
+@pytest.mark.parametrize("alpha, join", [(None, False), (None, True), (b"\0\x07", True)])
+def test_claimed_sizes_take_no_memory(codec, width, height, alpha, join):
+    data = claiming(codec, width, height, join, alpha=alpha)
     assert len(data) < 3000
     for method in (codec.decode, codec.decode_grids):
         with memory_growth() as growth, pytest.raises(CorruptStreamError):

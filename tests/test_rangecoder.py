@@ -1,6 +1,7 @@
 """The arithmetic coder: plain Python, torchac and the specification's pseudocode give the same bits."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from vqcodec import rangecoder
-from vqcodec.rangecoder import decode, encode
+from vqcodec.errors import CorruptStreamError
+from vqcodec.rangecoder import decode, decode_segment, encode
 
 # The worked example of bitstream_spec.md.
 EXAMPLE_CDF = np.array([[0, 40960, 61440, 65536], [0, 40960, 61440, 65536],
@@ -166,6 +168,55 @@ def test_plain_coder_follows_the_specification(case):
     assert data == spec_encode(symbols, cdf)[0]
     assert decode(data, cdf, "plain").tolist() == symbols.tolist()
     assert decode(noise, cdf, "plain").tolist() == spec_decode(noise, cdf)
+
+
+def reencoded(data, start, cdf, backend):
+    """What `decode_segment` must give, by encoding again: (symbols, end), or None for what is not canonical."""
+    symbols = decode(data[start:], cdf, backend)
+    again = encode(symbols, cdf, backend)
+    return (symbols.tolist(), start + len(again)) if data.startswith(again, start) else None
+
+
+def segment_of(data, start, cdf, backend):
+    try:
+        symbols, end = decode_segment(data, cdf, start, backend)
+    except CorruptStreamError:
+        return None
+    return symbols.tolist(), end
+
+
+@pytest.mark.parametrize("backend", ["plain", "torchac"])
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(case=coded(), before=st.binary(max_size=3), after=st.binary(max_size=6), seed=st.integers(0, 2**32))
+def test_segments_end_where_they_say_whatever_follows(request, backend, case, before, after, seed):
+    if backend == "torchac":
+        request.getfixturevalue("torchac")
+    cdf, symbols, noise = case
+    segment = encode(symbols, cdf, "plain")
+    data, start = before + segment + after, len(before)
+    assert segment_of(data, start, cdf, backend) == (symbols.tolist(), start + len(segment))
+    assert segment_of(data[:start + len(segment) - 1], start, cdf, backend) in (
+        None, reencoded(data[:start + len(segment) - 1], start, cdf, "plain"))
+    # Every bit counts, and what is accepted is what the encoder writes.
+    position = start + random.Random(seed).randrange(len(segment))
+    for bit in range(8):
+        damaged = bytearray(data)
+        damaged[position] ^= 1 << bit
+        found = segment_of(bytes(damaged), start, cdf, backend)
+        assert found == reencoded(bytes(damaged), start, cdf, "plain") != (symbols.tolist(), start + len(segment))
+    assert segment_of(noise, 0, cdf, backend) == reencoded(noise, 0, cdf, "plain")
+
+
+@settings(deadline=None, max_examples=100)
+@given(coded())
+def test_lengths_follow_from_the_shifts(case):
+    """The statement of the specification: in all, shifts + 2 bits."""
+    cdf, symbols, _ = case
+    data, steps = spec_encode(symbols, cdf)
+    written = sum(len(step[2]) for step in steps)
+    shifts = sum(len(step[2]) for step in steps[:-1]) + steps[-2][3]
+    assert written == shifts + 2 and len(data) == (shifts + 9) // 8
+    assert shifts <= rangecoder.MAX_SHIFT * len(symbols)
 
 
 @settings(deadline=None, max_examples=200)

@@ -46,6 +46,11 @@ def test_effort_beyond_the_scale_is_refused(codec):
             codec.encode(Picture(synthetic_picture(20, 20)), 1, effort=effort)
 
 
+def test_usual_effort_depends_on_the_size():
+    assert refine.checked_effort(None, 2048, 2048) == 2 and refine.checked_effort(None, 2049, 2048) == 1
+    assert refine.checked_effort(0, 5000, 5000) == 0
+
+
 def gradient(codec, chosen, rgb, transform=None):
     return refine.distortion_gradient(codec.decoder, transform or codec.model.transform, chosen, rgb, 1.0)
 

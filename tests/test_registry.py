@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from vqcodec import registry
+from vqcodec import modelfile, registry
 from vqcodec.errors import CorruptStreamError, InputError, UnknownModelError, UsageError
 
 FILES = {
@@ -51,7 +51,7 @@ def exported(tmp_path):
     """(entry, path of its .vqmodel file)"""
     entry = make(tmp_path / "source", "alpha", 7)
     path = tmp_path / "alpha.vqmodel"
-    registry.export_model(entry, path)
+    modelfile.export_model(entry, path)
     return entry, path
 
 
@@ -239,7 +239,7 @@ def test_check_and_read(tmp_path):
 
 def test_round_trip(exported, user_dir):
     entry, path = exported
-    got = registry.import_model(path)
+    got = modelfile.import_model(path)
     assert got == replace(entry, path=user_dir / "alpha")
     assert registry.find_by_stream(7, entry.hash) == got
     assert {file: (got.path / file).read_bytes() for file in FILES} == FILES
@@ -257,8 +257,8 @@ def test_export_is_deterministic_and_does_not_overwrite(exported):
     entry, path = exported
     first = path.read_bytes()
     with pytest.raises(InputError, match="exists"):
-        registry.export_model(entry, path)
-    registry.export_model(entry, path, force=True)
+        modelfile.export_model(entry, path)
+    modelfile.export_model(entry, path, force=True)
     assert path.read_bytes() == first
     with zipfile.ZipFile(path) as archive:
         assert archive.namelist() == [registry.REGISTRY, *registry.FILES]
@@ -268,33 +268,33 @@ def test_export_refuses_damaged_models(exported, tmp_path):
     entry, _ = exported
     (entry.path / "decoder.safetensors").write_bytes(b"damaged")
     with pytest.raises(CorruptStreamError):
-        registry.export_model(entry, tmp_path / "new.vqmodel")
+        modelfile.export_model(entry, tmp_path / "new.vqmodel")
     assert not (tmp_path / "new.vqmodel").exists()
 
 
 def test_decoder_only(exported, tmp_path, user_dir):
     entry, full = exported
     small = tmp_path / "small.vqmodel"
-    registry.export_model(entry, small, decoder_only=True)
-    got = registry.import_model(small)
+    modelfile.export_model(entry, small, decoder_only=True)
+    got = modelfile.import_model(small)
     assert got.hash == entry.hash and not got.has_encoder and not (got.path / registry.ENCODER).exists()
-    assert registry.import_model(full).has_encoder  # completes it
-    assert registry.import_model(small).has_encoder  # which is not lost again
+    assert modelfile.import_model(full).has_encoder  # completes it
+    assert modelfile.import_model(small).has_encoder  # which is not lost again
 
 
 def test_import_twice_changes_nothing_and_repairs(exported, user_dir):
     _, path = exported
-    got = registry.import_model(path)
+    got = modelfile.import_model(path)
     before = snapshot(user_dir)
-    assert registry.import_model(path) == got and snapshot(user_dir) == before
+    assert modelfile.import_model(path) == got and snapshot(user_dir) == before
     (got.path / "prior.safetensors").write_bytes(b"damaged")
-    assert registry.import_model(path) == got and snapshot(user_dir) == before
+    assert modelfile.import_model(path) == got and snapshot(user_dir) == before
 
 
 def test_an_import_is_never_the_default(tmp_path, user_dir):
     make(user_dir, "mine", 1, "default")
-    registry.export_model(make(tmp_path / "source", "alpha", 7, "default"), tmp_path / "a.vqmodel")
-    assert registry.import_model(tmp_path / "a.vqmodel").status == "stable"
+    modelfile.export_model(make(tmp_path / "source", "alpha", 7, "default"), tmp_path / "a.vqmodel")
+    assert modelfile.import_model(tmp_path / "a.vqmodel").status == "stable"
     assert registry.find_by_name().name == "mine"
 
 
@@ -303,15 +303,15 @@ def test_clashes(exported, tmp_path, user_dir):
     make(user_dir, "alpha", 7, prior=b"other")
     before = snapshot(user_dir)
     with pytest.raises(InputError, match="another model named 'alpha'"):
-        registry.import_model(path)
+        modelfile.import_model(path)
     assert snapshot(user_dir) == before
-    assert registry.import_model(path, force=True).hash == entry.hash
+    assert modelfile.import_model(path, force=True).hash == entry.hash
     assert len(registry.list_models()) == 1 and registry.check(registry.find_by_name("alpha")) == ()
     other = tmp_path / "other"
     make(other, "beta", 7)
     for force in (False, True):
         with pytest.raises(InputError, match="number 7"):
-            registry.import_model(path, other, force)
+            modelfile.import_model(path, other, force)
 
 
 def test_clashes_with_other_folders(exported, tmp_path, user_dir, monkeypatch):
@@ -322,17 +322,17 @@ def test_clashes_with_other_folders(exported, tmp_path, user_dir, monkeypatch):
         packaged = tmp_path / f"packaged-{name}"
         make(packaged, name, 7, prior=b"other")
         with pytest.raises(InputError, match=message):
-            registry.import_model(path)
+            modelfile.import_model(path)
         assert not user_dir.exists()
     packaged = entry.path.parent  # the very same model is no clash
-    assert registry.import_model(path).path == user_dir / "alpha"
+    assert modelfile.import_model(path).path == user_dir / "alpha"
 
 
 def test_unregistered_folders_are_not_replaced(exported, user_dir):
     (user_dir / "alpha").mkdir(parents=True)
     with pytest.raises(InputError, match="exists"):
-        registry.import_model(exported[1])
-    assert registry.import_model(exported[1], force=True).path == user_dir / "alpha"
+        modelfile.import_model(exported[1])
+    assert modelfile.import_model(exported[1], force=True).path == user_dir / "alpha"
 
 
 @pytest.mark.parametrize("failure", [OSError("disk full"), KeyboardInterrupt()])
@@ -345,11 +345,11 @@ def test_failed_installation_changes_nothing(exported, user_dir, monkeypatch, fa
 
     monkeypatch.setattr(registry, "write_output", fail)
     with pytest.raises((InputError, KeyboardInterrupt)):
-        registry.import_model(exported[1], force=True)
+        modelfile.import_model(exported[1], force=True)
     assert snapshot(user_dir) == before
     monkeypatch.setattr(registry.Path, "mkdir", fail)
     with pytest.raises((InputError, KeyboardInterrupt)):
-        registry.import_model(exported[1], force=True)
+        modelfile.import_model(exported[1], force=True)
     assert snapshot(user_dir) == before
 
 
@@ -361,7 +361,7 @@ def test_every_flipped_byte_is_noticed_or_harmless(exported, tmp_path, user_dir)
         path.write_bytes(damaged)
         target = tmp_path / "targets" / str(position)
         try:
-            got = registry.import_model(path, target)
+            got = modelfile.import_model(path, target)
         except CorruptStreamError:
             assert not target.exists()
         else:  # a timestamp, say
@@ -373,7 +373,7 @@ def test_every_truncation_is_noticed(exported, user_dir):
     for length in range(1, len(data), 37):
         exported[1].write_bytes(data[:length])
         with pytest.raises(CorruptStreamError):
-            registry.import_model(exported[1])
+            modelfile.import_model(exported[1])
     assert not user_dir.exists()
 
 
@@ -403,7 +403,7 @@ def test_hostile_archives(exported, user_dir, tmp_path, change):
     before = snapshot(tmp_path)
     for force in (False, True):
         with pytest.raises(CorruptStreamError):
-            registry.import_model(exported[1], force=force)
+            modelfile.import_model(exported[1], force=force)
     assert snapshot(tmp_path) == before
 
 
@@ -411,7 +411,7 @@ def test_names_with_a_nul_are_refused(exported):
     rewrite(exported[1], lambda members: [*members[:-1], ("card.mdX", members[-1][1])])
     exported[1].write_bytes(exported[1].read_bytes().replace(b"card.mdX", b"card.md\0"))
     with pytest.raises(CorruptStreamError):
-        registry.import_model(exported[1])
+        modelfile.import_model(exported[1])
 
 
 def test_compressed_archives_are_refused(exported):
@@ -423,23 +423,23 @@ def test_compressed_archives_are_refused(exported):
             archive.writestr(name, data)
     exported[1].write_bytes(packed.getvalue())
     with pytest.raises(CorruptStreamError, match="compressed"):
-        registry.import_model(exported[1])
+        modelfile.import_model(exported[1])
 
 
 def test_large_members_are_refused(exported, monkeypatch):
     monkeypatch.setattr(registry, "MAX_FILE", 4)
     with pytest.raises(CorruptStreamError, match="more than 4 bytes|too large"):
-        registry.import_model(exported[1])
+        modelfile.import_model(exported[1])
 
 
 def test_missing_and_foreign_files(tmp_path):
     with pytest.raises(InputError):
-        registry.import_model(tmp_path / "nothing")
+        modelfile.import_model(tmp_path / "nothing")
     with pytest.raises(InputError):
-        registry.import_model(tmp_path)
+        modelfile.import_model(tmp_path)
     (tmp_path / "text").write_text("hello")
     with pytest.raises(CorruptStreamError, match="text: damaged, or not a model file"):
-        registry.import_model(tmp_path / "text")
+        modelfile.import_model(tmp_path / "text")
 
 
 # Places.

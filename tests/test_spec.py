@@ -13,7 +13,7 @@ import pytest
 import reference_decoder as reference
 import torch
 from conftest import synthetic_picture
-from helpers import make_wild_model, sample_grids
+from helpers import joined, make_wild_model, sample_grids, tabled
 from safetensors.torch import load_file, save_file
 
 from vqcodec import codec as codec_module
@@ -143,9 +143,11 @@ def test_bands(lively, monkeypatch):
     for module in (reference, codec_module):
         monkeypatch.setattr(module, "BAND_POSITIONS", 30)
     data = lively.sample(16 * 9, 16 * 7, 5)
-    assert len(container.unpack(data).segments) == 3 * 5  # 4 + 4 + 1 rows, the last without some phases
-    assert b"" in container.unpack(data).segments
+    stream = tabled(lively.codec, data)
+    assert len(stream.segments) == 3 * 5  # 4 + 4 + 1 rows, the last without some phases
+    assert b"" in stream.segments
     lively.check(data)
+    lively.check(container.pack(stream))
 
 
 def test_grey(lively):
@@ -206,13 +208,14 @@ def test_both_decoders_refuse_the_same_alpha(tiny, payload):
 
 def test_both_decoders_refuse_the_same_segments(tiny):
     """Canonical segments, empty steps and the number of segments (sections 5.4, 5.5)."""
-    stream = container.unpack(tiny.sample(1, 1, 0))
+    stream = tabled(tiny.codec, tiny.sample(1, 1, 0))
     assert [bool(s) for s in stream.segments] == [True, False, False, True, False]
     fields = {name: getattr(stream, name) for name in stream.__dataclass_fields__}
     good = list(stream.segments)
     variants = [good[:1] + [b"\0"] + good[2:], [good[0] + b"\0"] + good[1:], good[:4], [*good, b""]]
-    for segments in (good, *variants):
-        data = container.pack(container.Stream(**fields | {"segments": tuple(segments)}))
+    for segments, join in [*((v, False) for v in (good, *variants)), *((v, True) for v in (good, *variants[:2]))]:
+        changed = container.Stream(**fields | {"segments": tuple(segments)})
+        data = container.pack(joined(changed) if join else changed)
         if segments is good:
             tiny.check(data)
             continue
@@ -247,28 +250,28 @@ def parse_dump(text: str) -> bytes:
     return data
 
 
-def worked_example(text: str) -> bytes | None:
-    """The bytes that the section "Worked example" dumps in its fenced blocks; None while there is none."""
+def worked_examples(text: str) -> list[bytes]:
+    """The bytes of each dump in a fenced block of the section "Worked example"."""
     section = re.search(r"^## \d+ Worked example\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL).group(1)
     blocks = re.findall(r"^```\w*\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     dumps = [block for block in blocks if re.match(r"\s*[0-9a-f]+ {2,}[0-9a-f]{2}\b", block)]
-    return parse_dump("".join(dumps)) if dumps else None
+    return [parse_dump(dump) for dump in dumps]
 
 
 def test_dumps_are_parsed():
     text = ("## 7 Worked example\n\nText.\n\n```\n0000  56 51        magic, 'be ad'\n0002  01\n\n```\nand\n"
-            "```text\n0003  0a 0b  de ad\n```\n\n```\nno dump\n```\n## 8 Changes\n")
-    assert worked_example(text) == bytes.fromhex("5651010a0b")
-    assert worked_example("## 7 Worked example\n\n*To be written.*\n\n## 8 Changes\n```\n0000  56\n```\n") is None
+            "```text\n0000  0a 0b  de ad\n```\n\n```\nno dump\n```\n## 8 Changes\n```\n0000  56\n```\n")
+    assert worked_examples(text) == [bytes.fromhex("565101"), bytes.fromhex("0a0b")]
     for bad in ("0001  56\n", "0000  56\n0002  51\n", "0000  5\n", "0000  56 xy\n", "0000\n"):
         with pytest.raises(ValueError):
             parse_dump(bad)
 
 
-def test_the_worked_example_decodes():
-    data = worked_example(SPEC.read_text(encoding="utf-8"))
-    if data is None:
-        pytest.skip("the section 'Worked example' holds no dump yet")
+def test_the_worked_examples_decode():
+    table, joint = worked_examples(SPEC.read_text(encoding="utf-8"))
     entry = registry.find_by_name(None, registry.packaged_dir())
-    assert reference.parse(data).model_id == entry.id
-    Pair(entry).check(data)  # the checksum of the grids among others
+    assert reference.parse(table).model_id == entry.id
+    pair = Pair(entry)
+    for data in (table, joint):
+        pair.check(data)  # the checksum of the grids among others
+    assert joint == container.pack(joined(container.unpack(table)))

@@ -37,7 +37,7 @@ def encode(image, *, quality: float | None = None, bpp: float | None = None, psn
 
     image: path, bytes of an image file, PIL.Image, or uint8 array [H,W], [H,W,3] or [H,W,4].
     One of: quality (1..N, default the middle), bpp, psnr (dB), size (bytes, an upper bound).
-    effort: 0..5, how long to look for a smaller file (default 2).
+    effort: 0..5, how long to look for a smaller file (default 2 up to 4 megapixels, 1 above).
     Raises InputError for what is not an image, UsageError for bad arguments.
     """
     from .media import read_picture
@@ -48,10 +48,9 @@ def encode(image, *, quality: float | None = None, bpp: float | None = None, psn
         raise UsageError(f"give only one of {', '.join(given)}")
     picture = read_picture(image)
     codec = _open(model, models_dir)
-    options = {} if effort is None else dict(effort=effort)
     if not given or quality is not None:
-        return codec.encode(picture, (1 + codec.qualities) / 2 if quality is None else quality, **options).data
-    return codec.encode_to_target(picture, **targets, **options).data
+        return codec.encode(picture, (1 + codec.qualities) / 2 if quality is None else quality, effort=effort).data
+    return codec.encode_to_target(picture, **targets, effort=effort).data
 
 
 def decode(data: bytes, *, models_dir=None):

@@ -56,8 +56,8 @@ main.add_command(models)
 @click.option("--bpp", type=Number("x", 0, above=True), help="Aim at this many bits per pixel.")
 @click.option("--psnr", type=Number("dB", 0, above=True), help="Aim at this PSNR in dB.")
 @click.option("--size", type=ByteSize(), help="Stay within this many bytes: 20000, 20k, 20KiB.")
-@click.option("--effort", type=click.IntRange(0, 5), default=2, show_default=True,
-              help="How long to look for a smaller file.")
+@click.option("--effort", type=click.IntRange(0, 5),
+              help="How long to look for a smaller file [2 up to 4 megapixels, 1 above].")
 @click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list').")
 @models_dir_option
 @click.option("--verify", is_flag=True, help="Read the result back before it is written.")
@@ -142,11 +142,12 @@ def decode(source, output, extension, models_dir, force, as_json):
 @click.argument("source", metavar="IN", type=click.Path())
 @click.option("--grids", type=click.Path(), metavar="PNG", help="Write a picture of the index grids.")
 @click.option("--bits", type=click.Path(), metavar="PNG", help="Write a heat map of the bits spent on each block.")
+@click.option("--segments", is_flag=True, help="Show the size of each segment.")
 @models_dir_option
 @force_option
 @json_option
-def inspect(source, grids, bits, models_dir, force, as_json):
-    """Show what is in IN (.vq); only --grids and --bits need its model."""
+def inspect(source, grids, bits, segments, models_dir, force, as_json):
+    """Show what is in IN (.vq); only --grids, --bits and --segments need its model."""
     for path in (grids, bits):
         if path is not None:
             _refuse_same_file(source, path)
@@ -156,12 +157,15 @@ def inspect(source, grids, bits, models_dir, force, as_json):
     try:
         entry = registry.find_by_stream(stream.model_id, stream.model_hash, models_dir)
     except VqcodecError:
-        if grids or bits:
+        if grids or bits or segments:
             raise
         entry = None
-    if grids or bits:
-        _draw(_open(entry), data, stream, grids, bits, force)
     facts = {"input": source, "model": entry.name if entry else None, **asdict(inspection.inspect(data))}
+    if grids or bits or segments:
+        coder = _open(entry)
+        _draw(coder, data, stream, grids, bits, force)
+        if segments:
+            facts["segment_bytes"] = coder.segment_bytes(data)
     if as_json:
         echo_json(facts, "-" if "-" in (grids, bits) else None)
     else:
@@ -262,7 +266,10 @@ def _table(facts: dict) -> str:
         "",
     ]
     parts = [("header", facts["header_bytes"])]
-    parts += [(f"segment {i}", size) for i, size in enumerate(facts["segment_bytes"])]
+    if facts["segment_bytes"] is None:
+        parts.append(("segments", facts["payload_bytes"]))
+    else:
+        parts += [(f"segment {i}", size) for i, size in enumerate(facts["segment_bytes"])]
     parts += [("alpha", facts["alpha_bytes"])] * facts["alpha"] + [("total", facts["bytes"])]
     lines += [f"{name:<10} {size:>10} bytes {100 * size / facts['bytes']:>6.2f} %" for name, size in parts]
     return "\n".join(lines)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from . import registry
+from . import modelfile, registry
 from .cli_support import echo_json, force_option, json_option, models_dir_option, shown
 from .errors import CorruptStreamError
 
@@ -60,7 +60,7 @@ def show(name, models_dir, as_json):
 @force_option
 def export(name, output, decoder_only, models_dir, force):
     """Write the model NAME as one file, to be imported elsewhere."""
-    registry.export_model(registry.find_by_name(name, models_dir), output, decoder_only, force)
+    modelfile.export_model(registry.find_by_name(name, models_dir), output, decoder_only, force)
 
 
 @models.command("import")
@@ -70,7 +70,7 @@ def export(name, output, decoder_only, models_dir, force):
 @json_option
 def import_command(source, models_dir, force, as_json):
     """Install a model file that 'vqcodec models export' wrote, in --models-dir or the user's folder."""
-    entry = registry.import_model(source, models_dir, force)
+    entry = modelfile.import_model(source, models_dir, force)
     if as_json:
         echo_json(_facts(entry))
     else:

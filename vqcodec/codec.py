@@ -17,14 +17,15 @@ import numpy as np
 import torch
 
 from . import config as configuration
-from . import container, rangecoder, refine, registry
+from . import container, refine, registry
 from .alpha import decode_alpha, encode_alpha
 from .config import ModelConfig
 from .errors import CorruptStreamError, InputError, UnsupportedError, UsageError
 from .inspection import Inspection, inspect, quality_of  # noqa: F401 (part of this module's interface)
 from .media import Picture
-from .prior import CDF_BITS, Prior, Step
-from .quantize import RATE_WEIGHT, dequantize, distances, layouts, look_up
+from .prior import CDF_BITS, CHUNK, Prior, Step
+from .quantize import choose, dequantize, layouts, look_up
+from .segments import SegmentReader, code_symbols
 from .transform import PATCH, Decoder, Encoder, halo
 
 SIXTEENTHS = 16  # quality steps between two trained qualities
@@ -154,7 +155,7 @@ class Codec:
                 segments.append(code_symbols(symbols, step.cdf) if code else b"")
                 return symbols
 
-            grids.append(self._code_band(bottom - top, latents.shape[3], sixteenths, supply, segments))
+            grids.append(self._code_band(bottom - top, latents.shape[3], sixteenths, supply, lambda: segments.append(b"")))
         return torch.cat(grids, 1), tuple(segments)
 
     @torch.inference_mode()
@@ -173,54 +174,52 @@ class Codec:
                 segments.append(code_symbols(symbols, step.cdf))
                 return symbols
 
-            self._code_band(bottom - top, grids.shape[2], sixteenths, supply, segments)
+            self._code_band(bottom - top, grids.shape[2], sixteenths, supply, lambda: segments.append(b""))
         return tuple(segments)
 
     @torch.inference_mode()
-    def _read_grids(self, stream: container.Stream, spent=None) -> torch.Tensor:
-        """Index grids int64[G,h,w] of a stream; `spent(step, symbols, top)` sees every step."""
+    def _read_grids(self, stream: container.Stream, seen=None) -> torch.Tensor:
+        """Index grids int64[G,h,w] of a stream; `seen(step, symbols, top, length)` is told of every step that has
+        symbols, and of the bytes of its segment."""
         rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
         pieces = bands(rows, columns)
-        if len(stream.segments) != len(pieces) * self.prior.steps:
-            raise CorruptStreamError(
-                f"expected {len(pieces) * self.prior.steps} segments, found {len(stream.segments)}")
-        segments = iter(stream.segments)
+        reader = SegmentReader(stream, len(pieces), self.prior)
         grids = []
         for top, bottom in pieces:
 
             def supply(step: Step, top=top) -> torch.Tensor:
-                symbols = read_symbols(next(segments), step.cdf)
-                if spent:
-                    spent(step, symbols, top)
+                before = reader.position
+                symbols = reader.read(step.cdf)
+                if seen:
+                    seen(step, symbols, top, reader.position - before)
                 return symbols
 
-            grids.append(self._code_band(bottom - top, columns, self._checked_quality(stream.quality), supply, segments))
+            quality = self._checked_quality(stream.quality)
+            grids.append(self._code_band(bottom - top, columns, quality, supply, reader.skip))
+        reader.finish()
         grids = torch.cat(grids, 1)
         if container.grids_crc(grids.numpy()) != stream.grids_crc:
             raise CorruptStreamError("checksum of the index grids does not match: the stream is damaged")
         return grids
 
-    def _code_band(self, height, width, sixteenths, supply, segments):
-        """Runs the prior over one band; a step without positions still has its (empty) segment."""
-        seen = 0
+    def _code_band(self, height, width, sixteenths, supply, skip):
+        """Runs the prior over one band; `skip()` stands in for `supply` in steps without positions."""
+        done = 0
+
+        def skip_to(number):
+            nonlocal done
+            while done < number:
+                skip()
+                done += 1
 
         def counted(step):
-            nonlocal seen
-            fill_to(step.number)
-            seen += 1
+            nonlocal done
+            skip_to(step.number)
+            done += 1
             return supply(step)
 
-        def fill_to(number):
-            nonlocal seen
-            while seen < number:
-                if isinstance(segments, list):
-                    segments.append(b"")
-                elif next(segments):
-                    raise CorruptStreamError("an empty step has bytes")
-                seen += 1
-
         grids = self.prior.code(height, width, sixteenths, counted)
-        fill_to(self.prior.steps)
+        skip_to(self.prior.steps)
         return grids
 
     def _best_symbols(self, latents: torch.Tensor, step: Step, rate_aware: bool) -> torch.Tensor:
@@ -230,13 +229,13 @@ class Codec:
         vectors = latents[s.dims].reshape(g, s.d, -1)[:, :, step.positions].permute(0, 2, 1)
         window = (step.start[:, None] + torch.arange(symbols)).clamp(max=s.codewords - 1)
         book = look_up(window, self.codebooks[list(layouts(self.model.quantizer)).index(s)])
-        mass = step.cdf.diff(dim=2).permute(1, 0, 2)
-        cost = distances(vectors, book)
-        if rate_aware:
-            bits = CDF_BITS - torch.log2(mass.float())
-            cost = torch.add(cost, bits, alpha=RATE_WEIGHT)
-        cost = torch.where(mass > 0, cost, torch.inf)
-        return cost.argmin(2).T.contiguous()
+        chosen, count = [], max(1, CHUNK // (g * symbols))
+        for part, cdf in zip(vectors.split(count, 1), step.cdf.split(count)):
+            mass = cdf.diff(dim=2).permute(1, 0, 2).float()
+            # Without mass: infinite. Otherwise, if the rate does not matter, nothing.
+            bits = CDF_BITS - torch.log2(mass if rate_aware else mass.clamp_(max=1).mul_(1 << CDF_BITS))
+            chosen.append(choose(part, book, bits))
+        return torch.cat(chosen, 1).T.contiguous()
 
     # --- whole pictures ----------------------------------------------------------------------------------
 
@@ -256,15 +255,14 @@ class Codec:
 
         return refine.refine(latents, refine.STEPS[effort], choose, gradient)
 
-    def encode(self, picture: Picture, quality: float, *, effort: int = refine.DEFAULT_EFFORT) -> Encoded:
+    def encode(self, picture: Picture, quality: float, *, effort: int | None = None) -> Encoded:
         """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for
-        better codewords (see `refine.py`). Raises UsageError outside of that."""
+        better codewords (see `refine.py`; None: as long as is usual for its size). Raises UsageError outside of that."""
         if self.encoder is None:
             raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
         sixteenths = self._sixteenths(quality)
         check_size(*picture.rgb.shape[1::-1], self.prior.steps)
-        if effort not in range(len(refine.STEPS)):
-            raise UsageError(f"effort must be between 0 and {len(refine.STEPS) - 1}, not {effort}")
+        effort = refine.checked_effort(effort, *picture.rgb.shape[:2])
         latents = self.search(picture.rgb, sixteenths, effort)
         grids, segments = self._choose_and_code(latents, sixteenths, rate_aware=effort > 0)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
@@ -287,11 +285,12 @@ class Codec:
     def _packed(self, grids, segments, height, width, sixteenths, grey, alpha) -> Encoded:
         data = container.pack(container.Stream(
             grey=grey, alpha=alpha, width=width, height=height, quality=sixteenths, model_id=self.entry.id,
-            model_hash=self.entry.hash, grids_crc=container.grids_crc(grids.numpy()), segments=segments))
+            model_hash=self.entry.hash, grids_crc=container.grids_crc(grids.numpy()),
+            joined=True, segments=(b"".join(segments),)))
         return Encoded(data, quality_of(sixteenths), 8 * len(data) / (width * height))
 
     def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
-                         size: int | None = None, effort: int = refine.DEFAULT_EFFORT) -> Encoded:
+                         size: int | None = None, effort: int | None = None) -> Encoded:
         """The quality whose result is nearest to the one target given; `size` (bytes) is an upper bound.
 
         Rates and PSNR rise with quality, so that a bisection over its sixteenths finds it."""
@@ -356,12 +355,25 @@ class Codec:
         columns = -(-stream.width // PATCH)
         spent = np.zeros(-(-stream.height // PATCH) * columns)
 
-        def add(step: Step, symbols: torch.Tensor, top: int) -> None:
+        def add(step: Step, symbols: torch.Tensor, top: int, _length: int) -> None:
             mass = step.cdf.diff(dim=2).gather(2, symbols[:, :, None]).squeeze(2)
             np.add.at(spent, step.positions.numpy() + top * columns, (CDF_BITS - mass.double().log2()).sum(1).numpy())
 
         self._read_grids(stream, add)
         return spent.reshape(-1, columns)
+
+    def segment_bytes(self, data: bytes) -> tuple[int, ...]:
+        """Bytes of each segment of a .vq file, in coding order; of steps without symbols 0."""
+        stream = self._checked(data)
+        rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
+        index = {top: i for i, (top, _) in enumerate(bands(rows, columns))}
+        lengths = [0] * (len(index) * self.prior.steps)
+
+        def note(step: Step, _symbols: torch.Tensor, top: int, length: int) -> None:
+            lengths[index[top] * self.prior.steps + step.number] = length
+
+        self._read_grids(stream, note)
+        return tuple(lengths)
 
     def _checked(self, data: bytes) -> container.Stream:
         stream = container.unpack(data)
@@ -384,20 +396,6 @@ def strips(rows: int, columns: int) -> list[tuple[int, int]]:
     """Latent rows [top, bottom) of each strip of a transform."""
     count = max(8, STRIP_PIXELS // (PATCH * PATCH * columns))
     return [(top, min(top + count, rows)) for top in range(0, rows, count)]
-
-
-def code_symbols(symbols: torch.Tensor, cdf: torch.Tensor) -> bytes:
-    """Symbols int64[N,G] under CDFs int32[N,G,A+1], row by row."""
-    return rangecoder.encode(symbols.reshape(-1).numpy(), cdf.reshape(-1, cdf.shape[2]).numpy())
-
-
-def read_symbols(segment: bytes, cdf: torch.Tensor) -> torch.Tensor:
-    """The inverse of `code_symbols`. A segment that no encoder writes is refused."""
-    flat = cdf.reshape(-1, cdf.shape[2]).numpy()
-    symbols = rangecoder.decode(segment, flat)
-    if rangecoder.encode(symbols, flat) != segment:
-        raise CorruptStreamError("a segment is damaged: it is not what an encoder writes")
-    return torch.from_numpy(np.asarray(symbols, np.int64)).reshape(cdf.shape[:2])
 
 
 def grids_image(grids: np.ndarray) -> np.ndarray:

@@ -19,9 +19,9 @@ MAX_MODEL_ID = (1 << 16) - 1
 MAX_SIDE = 1 << 17  # so that a band of two rows of grid positions stays small
 MAX_PIXELS = 1 << 30
 MAX_SEGMENTS = 4096
-MAX_PAYLOAD = (1 << 31) - 1  # bytes of one segment, and of the alpha payload
+MAX_PAYLOAD = (1 << 31) - 1  # bytes of one segment, of all of them if joined, and of the alpha payload
 
-_MODALITY, _GREY, _ALPHA, _RESERVED = 0x07, 0x08, 0x10, 0xE0
+_MODALITY, _GREY, _ALPHA, _JOINED, _RESERVED = 0x07, 0x08, 0x10, 0x20, 0xC0
 _LENGTH_BITS = MAX_PAYLOAD.bit_length()
 
 
@@ -37,13 +37,16 @@ class _Description:
     model_id: int  # 0..65535
     model_hash: bytes  # first 4 bytes of the SHA-256 of the model
     grids_crc: int  # see grids_crc()
+    joined: bool = False  # the segments follow one another without a table of their lengths
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stream(_Description):
     """A whole .vq file."""
 
-    segments: tuple[bytes, ...]  # 1..4096 entropy-coded segments, in coding order
+    # 1..4096 entropy-coded segments, in coding order; of a joined stream one piece that holds them all, since
+    # only a decoder with the model can tell where each of them ends.
+    segments: tuple[bytes, ...]
     alpha: bytes | None = None  # the coded alpha plane, opaque here
 
 
@@ -51,7 +54,7 @@ class Stream(_Description):
 class Header(_Description):
     """What can be known of a .vq file from its first bytes."""
 
-    segment_lengths: tuple[int, ...]
+    segment_lengths: tuple[int, ...]  # of the pieces in Stream.segments
     alpha_length: int | None  # None: no alpha
     alpha_crc: int | None
     size: int  # bytes of the header, its checksum included
@@ -66,17 +69,18 @@ def pack(stream: Stream) -> bytes:
     """Serialise a stream. Raises UsageError where a field is out of range."""
     _check_fields(stream, UsageError)
     lengths = [len(segment) for segment in stream.segments]
+    if stream.joined and len(lengths) != 1:
+        raise UsageError(f"joined segments are one piece of bytes, not {len(lengths)}")
     if not 1 <= len(lengths) <= MAX_SEGMENTS:
         raise UsageError(f"a stream has 1..{MAX_SEGMENTS} segments, not {len(lengths)}")
     if max(lengths + [len(stream.alpha or b"")]) > MAX_PAYLOAD:
         raise UsageError(f"a segment or the alpha payload is longer than {MAX_PAYLOAD} bytes")
-    flags = stream.modality | _GREY * bool(stream.grey) | _ALPHA * (stream.alpha is not None)
-    bits = max(lengths).bit_length()
-    packed = sum(length << i * bits for i, length in enumerate(lengths))
+    flags = (stream.modality | _GREY * bool(stream.grey) | _ALPHA * (stream.alpha is not None)
+             | _JOINED * bool(stream.joined))
     header = (MAGIC + bytes([VERSION, flags]) + _uvarint(stream.model_id) + stream.model_hash
               + bytes([stream.quality]) + _uvarint(stream.width) + _uvarint(stream.height)
-              + stream.grids_crc.to_bytes(4, "little") + _uvarint(len(lengths)) + bytes([bits])
-              + packed.to_bytes((len(lengths) * bits + 7) // 8, "little"))
+              + stream.grids_crc.to_bytes(4, "little")
+              + (_uvarint(lengths[0]) if stream.joined else _pack_lengths(lengths)))
     if stream.alpha is not None:
         header += _uvarint(len(stream.alpha)) + zlib.crc32(stream.alpha).to_bytes(4, "little")
     return b"".join([header, _header_crc(header), *stream.segments, stream.alpha or b""])
@@ -122,13 +126,8 @@ def peek(data: bytes) -> Header:
     width = reader.uvarint(3)
     height = reader.uvarint(3)
     grids = reader.uint(4)
-    count = reader.uvarint(2)
-    bits = reader.uint(1)
-    if not 1 <= count <= MAX_SEGMENTS:
-        raise CorruptStreamError(f"the number of segments must be 1..{MAX_SEGMENTS}, not {count}")
-    if bits > _LENGTH_BITS:
-        raise CorruptStreamError(f"segment lengths must have 0..{_LENGTH_BITS} bits, not {bits}")
-    packed = reader.uint((count * bits + 7) // 8)
+    joined = bool(flags & _JOINED)
+    count, bits, packed = (1, _LENGTH_BITS, reader.uvarint(5)) if joined else _read_lengths(reader)
     alpha_length = reader.uvarint(5) if flags & _ALPHA else None
     alpha_crc = reader.uint(4) if flags & _ALPHA else None
     if _header_crc(data[:reader.position]) != reader.take(2):
@@ -136,13 +135,14 @@ def peek(data: bytes) -> Header:
     # From here on the numbers are what some encoder wrote, which is not to say that they make sense.
     lengths = tuple(packed >> i * bits & (1 << bits) - 1 for i in range(count))
     if packed >> count * bits:
-        raise CorruptStreamError("the padding after the segment lengths is not zero")
-    if max(lengths).bit_length() != bits:
+        raise CorruptStreamError(f"the segments are said to be longer than {MAX_PAYLOAD} bytes" if joined else
+                                 "the padding after the segment lengths is not zero")
+    if not joined and max(lengths).bit_length() != bits:
         raise CorruptStreamError("the segment lengths are stored with more bits than they need")
     if (alpha_length or 0) > MAX_PAYLOAD:
         raise CorruptStreamError(f"the alpha payload is said to be longer than {MAX_PAYLOAD} bytes")
     header = Header(modality=flags & _MODALITY, grey=bool(flags & _GREY), width=width, height=height,
-                    quality=quality, model_id=model_id, model_hash=model_hash, grids_crc=grids,
+                    quality=quality, model_id=model_id, model_hash=model_hash, grids_crc=grids, joined=joined,
                     segment_lengths=lengths, alpha_length=alpha_length, alpha_crc=alpha_crc,
                     size=reader.position)
     _check_fields(header, CorruptStreamError)
@@ -156,7 +156,7 @@ def grids_crc(grids) -> int:
     grids = np.asarray(grids)
     if grids.dtype.kind not in "iu" or (grids.size and (grids.min() < 0 or grids.max() > 0xFFFF)):
         raise UsageError("index grids must be integers in 0..65535")
-    return zlib.crc32(grids.astype("<u2").tobytes())
+    return zlib.crc32(np.ascontiguousarray(grids, "<u2"))
 
 
 def _check_fields(description: _Description, error: type[Exception]) -> None:
@@ -178,6 +178,23 @@ def _check_fields(description: _Description, error: type[Exception]) -> None:
         raise error(f"{d.width}x{d.height} pixels are more than the format's limit of {MAX_PIXELS}")
     if not 0 <= d.grids_crc <= 0xFFFFFFFF:
         raise error("the grids' checksum must have 32 bits")
+
+
+def _pack_lengths(lengths: list[int]) -> bytes:
+    """The table of segment lengths: how many, bits of each, and all of them in one little-endian integer."""
+    bits = max(lengths).bit_length()
+    packed = sum(length << i * bits for i, length in enumerate(lengths))
+    return _uvarint(len(lengths)) + bytes([bits]) + packed.to_bytes((len(lengths) * bits + 7) // 8, "little")
+
+
+def _read_lengths(reader: _Reader) -> tuple[int, int, int]:
+    """(number of segments, bits of each length, the lengths as one integer) of a table."""
+    count, bits = reader.uvarint(2), reader.uint(1)
+    if not 1 <= count <= MAX_SEGMENTS:
+        raise CorruptStreamError(f"the number of segments must be 1..{MAX_SEGMENTS}, not {count}")
+    if bits > _LENGTH_BITS:
+        raise CorruptStreamError(f"segment lengths must have 0..{_LENGTH_BITS} bits, not {bits}")
+    return count, bits, reader.uint((count * bits + 7) // 8)
 
 
 def _header_crc(header: bytes) -> bytes:

@@ -12,7 +12,8 @@ BLOCK = 16  # pixels per side of the block that one grid position stands for
 @dataclass(frozen=True)
 class Inspection:
     """width, height in pixels; quality in 1..N; blocks: (rows, columns) of every index grid; sizes in bytes;
-    bytes: of the whole file; bpp: bits per pixel, everything counted."""
+    payload_bytes: of all segments; segment_bytes: of each, None where the file has no table of them
+    (`Codec.segment_bytes` finds out); bytes: of the whole file; bpp: bits per pixel, everything counted."""
 
     width: int
     height: int
@@ -23,7 +24,8 @@ class Inspection:
     model_hash: str
     blocks: tuple[int, int]
     header_bytes: int
-    segment_bytes: tuple[int, ...]
+    payload_bytes: int
+    segment_bytes: tuple[int, ...] | None
     alpha_bytes: int
     bytes: int
     bpp: float
@@ -36,7 +38,8 @@ def inspect(data: bytes) -> Inspection:
     return Inspection(
         width=h.width, height=h.height, quality=quality_of(h.quality), grey=h.grey, alpha=h.alpha_length is not None,
         model_id=h.model_id, model_hash=h.model_hash.hex(), blocks=(-(-h.height // BLOCK), -(-h.width // BLOCK)),
-        header_bytes=h.size, segment_bytes=h.segment_lengths, alpha_bytes=h.alpha_length or 0, bytes=len(data),
+        header_bytes=h.size, payload_bytes=sum(h.segment_lengths),
+        segment_bytes=None if h.joined else h.segment_lengths, alpha_bytes=h.alpha_length or 0, bytes=len(data),
         bpp=8 * len(data) / (h.width * h.height))
 
 

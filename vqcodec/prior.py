@@ -38,7 +38,7 @@ LOGIT_UNIT = 256  # logits are in 1/256 nat
 SHIFT = 24
 ACCUMULATOR_LIMIT = 1 << 24
 CDF_BITS = 16
-CHUNK = 1024  # positions whose CDFs are computed at a time
+CHUNK = 1 << 18  # CDF values computed at a time: temporaries stay in the cache
 
 
 def phase_count(slice_index: int) -> int:
@@ -134,10 +134,13 @@ class SlicePrior:
         a = activate(exact(a @ self.mix[0, 0]) * t["mix.mult"] + t["mix.bias"])
         out = requantise(exact(a @ self.head[0, 0]) * t["head.mult"] + t["head.bias"])
         start, size = self.alphabet(quality)
-        cdfs = torch.empty(len(out), self.layout.groups, int(size.max()) + 1, dtype=torch.int32)
-        for part, result in zip(out.split(CHUNK), cdfs.split(CHUNK)):  # bounds the 64-bit temporaries
-            result.copy_(self.logistic_cdfs(part, start, size) if self.logistic else
-                         self.categorical_cdfs(part, size))
+        width = int(size.max())
+        cdfs = torch.empty(len(out), self.layout.groups, width + 1, dtype=torch.int32)
+        cdfs[:, :, 0], cdfs[:, :, -1] = 0, 1 << CDF_BITS
+        fill = self.logistic_cdfs if self.logistic else self.categorical_cdfs
+        count = max(1, CHUNK // (self.layout.groups * width))
+        for part, cdf in zip(out.split(count), cdfs.split(count)):
+            fill(part, start, size, cdf[:, :, 1:-1])
         return cdfs
 
     def alphabet(self, quality: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -148,41 +151,41 @@ class SlicePrior:
         first = start.amin(0).long()
         return first, end.amax(0).long() - first
 
-    def logistic_cdfs(self, out, start, size):
+    def logistic_cdfs(self, out: torch.Tensor, start: torch.Tensor, size: torch.Tensor, cdf: torch.Tensor) -> None:
+        """Fills `cdf` int32[N,G,A-1], values between the 0 and the 65536. `check_bounds` keeps all within 32 bits."""
         g = self.layout.groups
-        mean, scale = out[:, :g].clamp(-MEAN_LIMIT, MEAN_LIMIT), out[:, g:].clamp(0, SCALES - 1)
-        inner = int(size.max()) - 1
-        number = torch.arange(inner)
+        mean, scale = out[:, :g].clamp(-MEAN_LIMIT, MEAN_LIMIT).int(), out[:, g:].clamp(0, SCALES - 1)
+        number = torch.arange(cdf.shape[2])
         which = (start[:, None] + number).clamp(max=self.layout.codewords - 2)
-        bounds = torch.gather(self.t["bounds"].long(), 1, which)  # [G, A-1]
-        z = (bounds[None] - mean[:, :, None]).int() * self.inverse[scale][:, :, None]
-        z = (z >> (INVERSE_SHIFT)).clamp_(-2048, 2047)
-        mass = self.sigmoid[(z + 2048).long()]  # 0..65536
-        size = size[:, None]
-        inner_cdf = torch.where(number + 1 < size, number + 1 + mass - ((mass * size) >> CDF_BITS), 1 << CDF_BITS)
-        return close(inner_cdf)
+        bounds = torch.gather(self.t["bounds"].int(), 1, which)  # [G, A-1]
+        z = (bounds - mean[:, :, None]).mul_(self.inverse[scale][:, :, None])
+        z = (z >> INVERSE_SHIFT).clamp_(-2048, 2047).add_(2048)
+        mass = self.sigmoid.index_select(0, z.view(-1)).view(z.shape)  # 0..65536
+        torch.sub(mass, (mass * size.int()[:, None]) >> CDF_BITS, out=cdf)
+        self.finish(cdf, size)
 
-    def categorical_cdfs(self, out, size):
+    def categorical_cdfs(self, out: torch.Tensor, _start, size: torch.Tensor, cdf: torch.Tensor) -> None:
+        """As `logistic_cdfs`, for groups of several dims."""
         g, k, r = self.t["vectors"].shape
-        width = int(size.max())
+        width = cdf.shape[2] + 1
         f = out.clamp(-COEFFICIENT_LIMIT, COEFFICIENT_LIMIT).view(-1, g, r).permute(1, 0, 2).double()
         products = exact(f @ self.t["vectors"][:, :width].mT.double())  # [G,N,A], |.| < 2^53 by far
-        logits = requantise(products * self.t["logit.mult"][:, None, None] + self.t["logit.offset"][:, None, :width])
-        used = torch.arange(width)[None, None, :] < size[:, None, None]
-        logits = torch.where(used, logits, -(1 << 40))
+        logits = requantise(products.mul_(self.t["logit.mult"][:, None, None])
+                            .add_(self.t["logit.offset"][:, None, :width]))
+        unused = torch.arange(width) >= size[:, None, None]
+        logits.masked_fill_(unused, -(1 << 40))
         drop = (logits.amax(2, keepdim=True) - logits).clamp_(max=4095)
-        mass = torch.where(used, self.exp[drop], 0).cumsum(2)  # int64
+        mass = self.exp[drop].masked_fill_(unused, 0).cumsum(2)  # int64
         # Exact integers: reciprocal once per symbol, then multiply and shift; never above 65536 - size.
         reciprocal = ((65536 - size)[:, None, None] << 24) // mass[:, :, -1:]
-        number = torch.arange(1, width)
-        cdf = number + ((mass[:, :, :-1] * reciprocal) >> 24)
-        cdf = torch.where(number < size[:, None, None], cdf, 1 << CDF_BITS)
-        return close(cdf.permute(1, 0, 2))
+        cdf.copy_(((mass[:, :, :-1] * reciprocal) >> 24).permute(1, 0, 2))
+        self.finish(cdf, size)
 
-
-def close(inner: torch.Tensor) -> torch.Tensor:
-    """Adds the 0 and the 65536 at the ends of inner CDF values [N,G,A-1]."""
-    return F.pad(F.pad(inner.int(), (1, 0)), (0, 1), value=1 << CDF_BITS)
+    @staticmethod
+    def finish(cdf: torch.Tensor, size: torch.Tensor) -> None:
+        """Adds 1 per symbol to `cdf` int32[N,G,A-1]; there is nothing behind a group's alphabet, int64[G]."""
+        number = torch.arange(1, cdf.shape[2] + 1, dtype=torch.int32)
+        cdf.add_(number).masked_fill_(number >= size[:, None], 1 << CDF_BITS)
 
 
 def kernel(weight: torch.Tensor) -> torch.Tensor:

@@ -18,11 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import UsageError
+from .errors import CorruptStreamError, UsageError
 
 PRECISION = 16
 TOTAL = 1 << PRECISION  # what the frequencies of a row add up to
 MAX_ALPHABET = 32767  # torchac returns symbols as int16
+MAX_SHIFT = 18  # bits by which a symbol of frequency 1 may shift the interval
 
 _HALF = 1 << 31
 _MASK = (1 << 32) - 1
@@ -45,11 +46,35 @@ def encode(symbols: np.ndarray, cdf: np.ndarray, backend: str = "auto") -> bytes
         return b""
     if symbols.min() < 0 or symbols.max() >= cdf.shape[1] - 1:
         raise ValueError(f"symbols must lie in 0..{cdf.shape[1] - 2}")
-    low, high = np.take_along_axis(cdf, symbols.astype(np.int64)[:, None] + [0, 1], axis=1).T
+    low, high = _bounds(symbols, cdf)
     if (low == high).any():
         i = (low == high).argmax()
         raise ValueError(f"symbol {symbols[i]} at position {i} is padding: its frequency is zero")
     return _encode_plain(low, high) if extension is None else _encode_torchac(extension, low, high)
+
+
+def decode_segment(data: bytes, cdf: np.ndarray, start: int = 0, backend: str = "auto") -> tuple[np.ndarray, int]:
+    """Read the segment that begins at data[start], whatever follows it: (int64[N], where it ends).
+
+    Raises CorruptStreamError unless data[start:end] is what `encode` writes for these symbols, and else
+    as `decode` does.
+    """
+    cdf = _checked(cdf)
+    extension = _choose(backend)
+    if not len(cdf):
+        return np.zeros(0, np.int64), start
+    data = bytes(data[start:start + (MAX_SHIFT * len(cdf) + 9) // 8])  # no segment of N symbols is longer
+    symbols = None if extension is None else _decode_torchac(extension, data, cdf)
+    if symbols is None:
+        symbols, length, canonical = _decode_plain(data, cdf)
+    else:  # torchac does not tell how far it read
+        segment = _encode_torchac(extension, *_bounds(symbols, cdf))
+        length, canonical = len(segment), data.startswith(segment)
+    if length > len(data):
+        raise CorruptStreamError("the segments are damaged: they end before their symbols do")
+    if not canonical:
+        raise CorruptStreamError("a segment is damaged: it is not what an encoder writes")
+    return symbols, start + length
 
 
 def decode(data: bytes, cdf: np.ndarray, backend: str = "auto") -> np.ndarray:
@@ -64,7 +89,13 @@ def decode(data: bytes, cdf: np.ndarray, backend: str = "auto") -> np.ndarray:
         return np.zeros(0, np.int64)
     data = bytes(data)
     symbols = None if extension is None else _decode_torchac(extension, data, cdf)
-    return _decode_plain(data, cdf) if symbols is None else symbols
+    return _decode_plain(data, cdf)[0] if symbols is None else symbols
+
+
+def _bounds(symbols: np.ndarray, cdf: np.ndarray) -> np.ndarray:
+    """int32[2,N]: the cumulative frequencies below and above each symbol."""
+    flat, at = cdf.reshape(-1), np.arange(len(cdf)) * cdf.shape[1] + symbols
+    return np.stack([flat[at], flat[at + 1]])
 
 
 def _checked(cdf: np.ndarray) -> np.ndarray:
@@ -134,19 +165,18 @@ def _encode_plain(lows: np.ndarray, highs: np.ndarray) -> bytes:
     return bytes(out)
 
 
-def _decode_plain(data: bytes, cdf: np.ndarray) -> np.ndarray:
-    """data: bytes, cdf: checked int32[N, L+1] -> int64[N]."""
+def _decode_plain(data: bytes, cdf: np.ndarray) -> tuple[np.ndarray, int, bool]:
+    """data: bytes, cdf: checked int32[N, L+1] -> (int64[N], bytes of the segment, whether they are canonical)."""
     n, width = cdf.shape
     table = memoryview(cdf.reshape(-1))  # bisect looks only at the entries it needs: no lists are made
-    symbols = np.empty(n, np.int64)
+    found, shifts = [], 0
     low, span = 0, 1 << 32
     offset, position = int.from_bytes(data[:4].ljust(4, b"\0"), "big"), 4
     bits, n_bits = 0, 0  # `bits`: n_bits that were fetched and not yet shifted into `offset`
-    for i in range(n):
-        start = i * width
+    for start in range(1, n * width, width):
         count = ((offset << PRECISION) + TOTAL - 1) // span
-        above = bisect_right(table, count, start + 1, start + width - 1)
-        symbols[i] = above - 1 - start
+        above = bisect_right(table, count, start, start + width - 2)
+        found.append(above)
         bottom = span * table[above - 1] >> PRECISION
         span = (span * table[above] >> PRECISION) - bottom
         low += bottom
@@ -155,6 +185,7 @@ def _decode_plain(data: bytes, cdf: np.ndarray) -> np.ndarray:
             continue
         settled, pending, low, span = _renormalise(low, span)
         shift = settled + pending
+        shifts += shift
         if n_bits < shift:  # a frequency of 1 shifts by 18: 32 bits always suffice
             bits = bits << 32 | int.from_bytes(data[position:position + 4].ljust(4, b"\0"), "big")
             position += 4
@@ -162,7 +193,12 @@ def _decode_plain(data: bytes, cdf: np.ndarray) -> np.ndarray:
         n_bits -= shift
         offset = offset << shift | bits >> n_bits
         bits &= (1 << n_bits) - 1
-    return symbols
+    # Of the bits written all but the last two have left the register; those two, 01 or 10, and the padding to a
+    # whole byte lead it now (pending ones make no difference: see the specification).
+    length = (shifts + 9) // 8
+    rest = 8 * length - shifts
+    canonical = (low + offset) >> (32 - rest) == (1 if low < _HALF >> 1 else 2) << (rest - 2)
+    return np.array(found, np.int64) - np.arange(1, n * width, width), length, canonical
 
 
 # The compiled coder.

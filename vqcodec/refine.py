@@ -22,11 +22,12 @@ import torch
 
 from .config import MS_SSIM_SIDE, TransformConfig
 from .distortion import KINDS
+from .errors import UsageError
 from .quantize import RATE_WEIGHT
 from .transform import PATCH, Decoder
 
 STEPS = (0, 0, 1, 3, 8, 20)  # gradients taken at each effort; 0 takes the nearest codewords, 1 looks at rates too
-DEFAULT_EFFORT = 2
+USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort 1 unless told otherwise
 PULL, MOMENTUM = 0.6, 0.3
 STRIP_PIXELS = 1 << 20
 REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into account
@@ -42,6 +43,15 @@ def refine(latents: torch.Tensor, steps: int, choose: Callable, gradient: Callab
         velocity = MOMENTUM * velocity + (better - latents)
         latents = latents + PULL * velocity
     return latents
+
+
+def checked_effort(effort: int | None, height: int, width: int) -> int:
+    """The effort to use for a picture. Raises UsageError beyond the scale."""
+    if effort is None:
+        return USUAL_EFFORT if height * width <= USUAL_PIXELS else 1
+    if effort not in range(len(STEPS)):
+        raise UsageError(f"effort must be between 0 and {len(STEPS) - 1}, not {effort}")
+    return effort
 
 
 def applicable(config: TransformConfig, height: int, width: int) -> bool:

@@ -3,7 +3,8 @@
     models folder/REGISTRY.toml      one [[model]] table per model: id, name, status, SHA-256 of each file
     models folder/<name>/            config.toml  codebook.safetensors  decoder.safetensors  prior.safetensors
                                      and, not always, encoder.safetensors and card.md
-    <name>.vqmodel                   the same files in one: an uncompressed zip archive, REGISTRY.toml first
+
+`modelfile` packs such a folder into one file, and installs it from one.
 
 A stream names its model by number (0..65535, never given to another model) and by hash.
 
@@ -24,20 +25,18 @@ replace its files atomically, but expect no other process to change the same fol
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 import secrets
 import shutil
 import sys
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from .errors import CorruptStreamError, InputError, UnknownModelError, UsageError
-from .fileio import ensure_writable, read_input, write_output
+from .fileio import write_output
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,7 +45,6 @@ else:  # pragma: no cover
 
 REGISTRY = "REGISTRY.toml"
 ENV = "VQCODEC_MODELS_DIR"
-EXTENSION = ".vqmodel"
 HASHED_FILES = ("codebook.safetensors", "config.toml", "decoder.safetensors", "prior.safetensors")
 ENCODER = "encoder.safetensors"
 FILES = (*HASHED_FILES, ENCODER, "card.md")  # in the order of archives
@@ -54,7 +52,6 @@ STATUSES = ("default", "stable", "experimental", "retired")
 MAX_ID = 65535
 MAX_FILE = 256 << 20  # bytes of one file of a model
 
-_MAX_REGISTRY = 1 << 16  # bytes of REGISTRY.toml within an archive
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEADING = """\
@@ -110,7 +107,7 @@ class ModelEntry:
         if file not in self.sha256:
             raise InputError(f"model '{self.name}' has no {file}")
         data = _read_file(self.path / file)
-        if _digest(data) != self.sha256[file]:
+        if digest(data) != self.sha256[file]:
             raise CorruptStreamError(f"{self.path / file}: damaged or changed (not the registered SHA-256)")
         return data
 
@@ -225,7 +222,7 @@ def register(
     contents = {file: _read_file(folder / file) for file in FILES
                 if file in HASHED_FILES or (folder / file).exists()}
     try:
-        sha256 = {file: _digest(data) for file, data in contents.items()}
+        sha256 = {file: digest(data) for file, data in contents.items()}
         entry = ModelEntry(id, name, status, models_dir / name, sha256)
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -236,75 +233,8 @@ def register(
     if old and old.status != "experimental" and old.hash != entry.hash:
         raise UsageError(f"model '{name}' is {old.status}: streams depend on it. Choose another name")
     in_place = entry.path.is_dir() and entry.path.resolve() == folder.resolve()
-    _install(None if in_place else contents, entry, entries)
+    install(None if in_place else contents, entry, entries)
     return entry
-
-
-def export_model(
-    entry: ModelEntry, out: str | os.PathLike, decoder_only: bool = False, force: bool = False
-) -> ModelEntry:
-    """Write a model as one .vqmodel file ('-': standard output); the same model gives the same bytes.
-
-    Returns the entry as exported. Raises InputError, and CorruptStreamError if the files are damaged.
-    """
-    ensure_writable(out, force)
-    if decoder_only:
-        entry = replace(entry, sha256={file: entry.sha256[file] for file in entry.sha256 if file != ENCODER})
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:
-        _add_member(archive, REGISTRY, _to_toml([entry]).encode("ascii"))
-        for file in entry.sha256:
-            _add_member(archive, file, entry.read(file))
-    write_output(out, packed.getvalue(), force)
-    return entry
-
-
-def import_model(
-    path: str | os.PathLike, models_dir: str | os.PathLike | None = None, force: bool = False
-) -> ModelEntry:
-    """Install a .vqmodel file in `models_dir` (None: the user's folder); all of it or nothing.
-
-    A model that is there already is returned as it is. An imported one is never the default: its status
-    becomes "stable". `force` replaces a model of the same name in that folder, and allows a name or number
-    that another model in another folder has. Raises CorruptStreamError for anything but a sound model file,
-    InputError for a clash or where files cannot be read or written.
-    """
-    target = Path(models_dir) if models_dir is not None else user_dir()
-    shown = "standard input" if os.fspath(path) == "-" else os.fspath(path)
-    if os.path.isfile(path) and os.path.getsize(path) > (len(FILES) + 1) * MAX_FILE:
-        raise CorruptStreamError(f"{shown}: too large for a model file")
-    members = _read_archive(read_input(path), shown)
-    entry = _entry_of_archive(members, target, shown)
-    entries = read_registry(target, missing_ok=True)
-    for other in entries:
-        if _same(entry, other) and entry.sha256.items() <= other.sha256.items() and not check(other):
-            return other
-    for other in (*entries, *(e for e in list_models() if e.path.parent.resolve() != target.resolve())):
-        _refuse_clash(entry, other, force)
-    if entry.path.exists() and not force and entry.name not in {other.name for other in entries}:
-        raise InputError(f"{entry.path}: exists; use -f to replace it")
-    del members[REGISTRY]
-    _install(members, entry, entries)
-    return entry
-
-
-def _same(entry: ModelEntry, other: ModelEntry) -> bool:
-    return (entry.id, entry.name, entry.hash) == (other.id, other.name, other.hash)
-
-
-def _refuse_clash(entry: ModelEntry, other: ModelEntry, force: bool) -> None:
-    """Raise InputError if installing `entry` would hide or replace the installed model `other`."""
-    here = other.path.parent == entry.path.parent
-    if other.name != entry.name and other.id == entry.id and (here or not force):
-        raise InputError(f"the number {entry.id} of model '{entry.name}' is that of the installed model "
-                         f"'{other.name}' in {other.path.parent}")
-    if other.name == entry.name and not force:
-        loss = sorted(set(other.sha256) - set(entry.sha256)) if here else ()
-        if not _same(entry, other):
-            raise InputError(f"another model named '{entry.name}' is installed in {other.path.parent}; "
-                             "use -f to prefer this one")
-        if loss:
-            raise InputError(f"model '{entry.name}' is installed with {', '.join(loss)}; use -f to replace it")
 
 
 def read_registry(folder: Path, missing_ok: bool = False) -> tuple[ModelEntry, ...]:
@@ -312,10 +242,10 @@ def read_registry(folder: Path, missing_ok: bool = False) -> tuple[ModelEntry, .
     file = folder / REGISTRY
     if missing_ok and not file.exists():
         return ()
-    return _parse(_read_file(file), folder, str(file), InputError)
+    return parse(_read_file(file), folder, str(file), InputError)
 
 
-def _parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) -> tuple[ModelEntry, ...]:
+def parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) -> tuple[ModelEntry, ...]:
     """The models in the text of a REGISTRY.toml. Raises `error_type` where it makes no sense."""
     try:
         document = tomllib.loads(text.decode("utf-8"))
@@ -339,7 +269,7 @@ def _entry_of_row(row, folder: Path) -> ModelEntry:
     return ModelEntry(path=folder / str(row["name"]), **row)
 
 
-def _to_toml(entries) -> str:
+def to_toml(entries) -> str:
     """Text of a REGISTRY.toml; no value in it needs escapes."""
     tables = []
     for entry in entries:
@@ -349,7 +279,7 @@ def _to_toml(entries) -> str:
     return _HEADING + "".join(tables)
 
 
-def _install(contents: dict[str, bytes] | None, entry: ModelEntry, entries: tuple[ModelEntry, ...]) -> None:
+def install(contents: dict[str, bytes] | None, entry: ModelEntry, entries: tuple[ModelEntry, ...]) -> None:
     """Put files (None: they are in place) at entry.path and the entry among `entries` of the registry there.
 
     Afterwards all of it is in place, or everything is as it was. Raises InputError.
@@ -358,7 +288,7 @@ def _install(contents: dict[str, bytes] | None, entry: ModelEntry, entries: tupl
     staged, aside = models_dir / f".vqcodec-{token}.new", models_dir / f".vqcodec-{token}.old"
     demoted = (replace(other, status="stable") if (entry.status, other.status) == ("default",) * 2 else other
                for other in entries if other.name != entry.name)
-    text = _to_toml(sorted([*demoted, entry], key=lambda item: item.id)).encode("ascii")
+    text = to_toml(sorted([*demoted, entry], key=lambda item: item.id)).encode("ascii")
     complete = False
     try:
         models_dir.mkdir(parents=True, exist_ok=True)
@@ -383,51 +313,6 @@ def _install(contents: dict[str, bytes] | None, entry: ModelEntry, entries: tupl
     shutil.rmtree(aside, ignore_errors=True)
 
 
-def _add_member(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    """Add a member whose bytes depend on nothing but its name and content."""
-    member = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-    member.create_system = 3
-    member.external_attr = 0o644 << 16
-    archive.writestr(member, data)
-
-
-def _read_archive(data: bytes, shown: str) -> dict[str, bytes]:
-    """The members of a model file by name. Raises CorruptStreamError unless they are just those expected."""
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = archive.infolist()
-            names = [member.orig_filename for member in members]
-            if len(set(names)) < len(names) or not set(names) <= {REGISTRY, *FILES} or REGISTRY not in names:
-                raise ValueError("it holds other files than a model's")
-            for member in members:
-                limit = _MAX_REGISTRY if member.filename == REGISTRY else MAX_FILE
-                if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
-                    raise ValueError(f"{member.filename} is compressed")
-                if member.file_size > limit:
-                    raise ValueError(f"{member.filename} has more than {limit} bytes")
-            if sum(member.file_size for member in members) > len(data):
-                raise ValueError("its members overlap")
-            return {member.filename: archive.read(member) for member in members}
-    except MemoryError:
-        raise
-    except Exception as error:  # zipfile raises half a dozen types for damaged archives
-        raise CorruptStreamError(f"{shown}: damaged, or not a model file ({error})") from error
-
-
-def _entry_of_archive(members: dict[str, bytes], target: Path, shown: str) -> ModelEntry:
-    """The model that an archive holds, as it will be in the folder `target`. Raises CorruptStreamError."""
-    entries = _parse(members[REGISTRY], target, f"{shown}: {REGISTRY}", CorruptStreamError)
-    if len(entries) != 1:
-        raise CorruptStreamError(f"{shown}: lists {len(entries)} models instead of one")
-    entry = entries[0]
-    if set(entry.sha256) != set(members) - {REGISTRY}:
-        raise CorruptStreamError(f"{shown}: its list of files does not match the files in it")
-    for file, digest in entry.sha256.items():
-        if _digest(members[file]) != digest:
-            raise CorruptStreamError(f"{shown}: {file} is damaged (its SHA-256 is not the listed one)")
-    return replace(entry, status="stable") if entry.status == "default" else entry
-
-
 def _read_file(path: Path) -> bytes:
     """Content of a file, which may be empty, up to 256 MiB. Raises InputError."""
     try:
@@ -438,5 +323,5 @@ def _read_file(path: Path) -> bytes:
         raise InputError(f"{path}: cannot read ({error.strerror or error})") from error
 
 
-def _digest(data: bytes) -> str:
+def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
