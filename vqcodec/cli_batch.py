@@ -112,7 +112,9 @@ def _run(options: dict, all_files: bool, settings: dict) -> int:
                   options["keep_extension"], options["force"], options["checksum"])
     if options["dry_run"]:
         return _show_plan(runs.preview(job_settings, rules), options["as_json"])
-    jobs = options["jobs"] if options["jobs"] is not None else max(1, cores() // threads)
+    jobs = options["jobs"]
+    if jobs is None and engine_name == "local":
+        jobs = max(1, cores() // threads)
     engine = runs.Engine(jobs, options["limit_memory"], engine_name, options["address"], options["gpus"])
     try:
         summary = runs.run(job_settings, rules, engine, lambda line: click.echo(line, err=True), options["quiet"],

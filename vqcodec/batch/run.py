@@ -25,10 +25,10 @@ class Stopped(BaseException):
 
 @dataclass(frozen=True)
 class Engine:
-    """How to work. jobs: workers, 0 is this process itself; limit: bytes for all workers together, None for what is
+    """How to work. jobs: workers, 0 is this process itself, None (Ray) as many as there are cores; limit: bytes for all workers together, None for what is
     available; kind: "local" or "ray"; address, gpus: for Ray."""
 
-    jobs: int = 1
+    jobs: int | None = 1
     limit: int | None = None
     kind: str = "local"
     address: str | None = None
@@ -123,9 +123,10 @@ def _work(settings: Settings, engine: Engine, jobs: list[Job], source, log):
     """The engine's results, under a bound on memory."""
     if not jobs:
         return iter(())
-    count = max(1, min(engine.jobs, len(jobs)))
+    made = _engine(settings, engine, log)
+    count = max(1, min(engine.jobs if engine.jobs is not None else made.capacity, len(jobs)))
     limit = engine.limit
-    if limit is None and engine.kind == "local" and engine.jobs:
+    if limit is None and engine.kind == "local":
         available = memory.available()
         limit = None if available is None else int(0.9 * available)
     pictures = None
@@ -135,14 +136,17 @@ def _work(settings: Settings, engine: Engine, jobs: list[Job], source, log):
         pictures = max(0, limit - count * memory.WORKER)
     budget = Budget(pictures, lambda job: memory.needed(memory.pixels_of(source, job.source.path, settings.command)),
                     strict=engine.limit is not None)
+    return dispatch(made, jobs, count, budget)
+
+
+def _engine(settings: Settings, engine: Engine, log):
     if engine.kind == "ray":
         from .engine_ray import RayEngine
 
-        return dispatch(RayEngine(settings, engine.address, engine.gpus), jobs, count, budget)
+        return RayEngine(settings, engine.address, engine.jobs, engine.gpus)
     if engine.jobs == 0:
-        return dispatch(InlineEngine(settings), jobs, 1, budget)
-    keep_open = (log.fileno(),) if hasattr(log, "fileno") else ()
-    return dispatch(LocalEngine(settings, keep_open), jobs, count, budget)
+        return InlineEngine(settings)
+    return LocalEngine(settings, (log.fileno(),) if hasattr(log, "fileno") else ())
 
 
 @contextmanager
