@@ -63,12 +63,16 @@ class RayEngine:
             import ray
         except ImportError:
             raise UsageError("the engine 'ray' needs ray: pip install 'vqcodec[cluster]'") from None
+        # A new cluster's processes inherit these; num_cpus below sets OMP_NUM_THREADS in any. No runtime_env: its
+        # agent needs more than a plain install of Ray.
+        package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a notice
         self.ray, self.settings = ray, settings
-        options = dict(log_to_driver=False, include_dashboard=False, logging_level="error",
-                       _skip_env_hook=True) if address is None else dict(log_to_driver=False, logging_level="error")
+        options = {"log_to_driver": False, "logging_level": "error"}
         if address is None:
-            options["num_cpus"] = max(os.cpu_count() or 1, (workers or 1) * settings.threads)
+            options |= {"include_dashboard": False, "num_cpus": max(os.cpu_count() or 1, (workers or 1) * settings.threads)}
         self.owner = not ray.is_initialized()
         try:
             if self.owner:
@@ -79,13 +83,8 @@ class RayEngine:
         if gpus and resources.get("GPU", 0) < gpus:
             self.close()
             raise UsageError(f"the Ray cluster has no worker with {gpus:g} GPU")
-        environment = {"OMP_NUM_THREADS": str(settings.threads), "OMP_WAIT_POLICY": "PASSIVE"}
-        if address is None:
-            package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-            environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         # Lost actors are started anew by `dispatch`, which knows what they were at; Ray must not do that too.
-        self.actor_class = ray.remote(num_cpus=settings.threads, num_gpus=gpus, max_restarts=0, max_task_retries=0,
-                                      runtime_env={"env_vars": environment})(Actor)
+        self.actor_class = ray.remote(num_cpus=settings.threads, num_gpus=gpus, max_restarts=0, max_task_retries=0)(Actor)
         slots = resources.get("CPU", 1) // settings.threads
         self.capacity = max(1, int(min(slots, resources["GPU"] // gpus) if gpus else slots))
 
