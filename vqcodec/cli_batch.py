@@ -10,7 +10,17 @@ import click
 from . import registry
 from .batch.globs import Selection
 from .batch.jobs import Settings
-from .cli_support import EXIT_CODES, ByteSize, Number, echo_json, force_option, json_option, models_dir_option, shown, warn
+from .cli_support import (
+    EXIT_CODES,
+    ByteSize,
+    Number,
+    echo_json,
+    force_option,
+    json_option,
+    models_dir_option,
+    shown,
+    warn,
+)
 from .errors import UsageError
 
 BUILD_CODER_FROM = 1000  # files: fewer are done sooner than torchac is compiled
@@ -184,9 +194,9 @@ def _summary_text(summary) -> str:
 
     t = summary.totals
     speed = t.pixels / 1e6 / t.seconds
-    lines = [f"{t.done} done, {t.complete} complete before, {t.failed} failed, {summary.plan.ignored} ignored; "
+    text = (f"{t.done} done, {t.complete} complete before, {t.failed} failed, {summary.plan.ignored} ignored; "
              f"{size(t.bytes_in)} -> {size(t.bytes_out)}{ratio(t)}, {t.pixels / 1e6:.1f} megapixels in "
-             f"{t.seconds:.1f} s ({speed:.2f}/s)"]
+             f"{t.seconds:.1f} s ({speed:.2f}/s)")
     if summary.plan.collisions:
-        lines.append(f"{summary.plan.collisions} outputs have longer names because of collisions")
-    return "\n".join(lines)
+        text += f"\n{summary.plan.collisions} outputs have longer names because of collisions"
+    return text

@@ -32,7 +32,7 @@ class Plan:
 class Rules:
     """The user's choices about which files and under which names. checksum: compare content, not times."""
 
-    selection: Selection = Selection()
+    selection: Selection = field(default_factory=Selection)
     all_files: bool = False
     keep_extension: bool = False
     force: bool = False

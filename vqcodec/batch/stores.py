@@ -200,7 +200,7 @@ class LocalLog:
         import fcntl
         import time
 
-        self.file = open(place, "a+b", buffering=0)
+        self.file = open(place, "a+b", buffering=0)  # noqa: SIM115 (open until `close`)
         deadline = time.monotonic() + patience
         while True:
             try:
