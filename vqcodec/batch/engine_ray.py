@@ -68,6 +68,7 @@ class RayEngine:
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        os.environ.setdefault("RAY_worker_niceness", "0")  # as the workers of the local engine, not 15
         os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # silences a notice
         self.ray, self.settings = ray, settings
         options = {"log_to_driver": False, "logging_level": "error"}
