@@ -57,13 +57,13 @@ class RemoteStore:
         return found
 
     def read(self, path: str) -> bytes:
-        """Raises InputError, also for an empty object."""
+        """Raises InputError, also for an empty object; its message names the path in the store."""
         try:
             data = self.fs.cat_file(self.full(path))
         except Exception as error:
-            raise InputError(f"{self.url}/{path}: cannot read ({_first_line(error)})") from error
+            raise InputError(f"{path}: cannot read ({_first_line(error)})") from error
         if not data:
-            raise InputError(f"{self.url}/{path}: empty")
+            raise InputError(f"{path}: empty")
         return data
 
     def open(self, path: str):

@@ -131,8 +131,11 @@ class LocalStore:
         found.sources.append(Source(path, status.st_size, str(status.st_mtime_ns)))
 
     def read(self, path: str) -> bytes:
-        """Raises InputError, also for an empty file."""
-        return read_input(self.full(path))
+        """Raises InputError, also for an empty file; its message names the path in the store."""
+        try:
+            return read_input(self.full(path))
+        except InputError as error:
+            raise InputError(str(error).replace(self.full(path), path, 1)) from error
 
     def open(self, path: str):
         return open(self.full(path), "rb")
