@@ -113,7 +113,8 @@ def test_help_shows_the_exit_codes(run):
 
 
 @pytest.mark.parametrize("command", ["encode", "decode", "inspect", "verify", "models", "models list", "models show",
-                                     "models export", "models import", "models check", "train", "train image"])
+                                     "models export", "models import", "models check", "train", "train image",
+                                     "batch", "batch encode", "batch decode"])
 def test_every_command_has_help(run, command):
     for flag in ("--help", "-h"):
         result = run(f"{command} {flag}")

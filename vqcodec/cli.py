@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from . import container, fileio, inspection, registry
+from .cli_batch import batch
 from .cli_models import models
 from .cli_support import (
     EXIT_CODES,
@@ -17,6 +18,7 @@ from .cli_support import (
     Number,
     Program,
     echo_json,
+    effort_option,
     force_option,
     json_option,
     models_dir_option,
@@ -47,6 +49,7 @@ def main():
 
 
 main.add_command(models)
+main.add_command(batch)
 
 
 @main.command(epilog="'-' is standard input or output. Without a target: the middle of the quality scale.")
@@ -56,8 +59,7 @@ main.add_command(models)
 @click.option("--bpp", type=Number("x", 0, above=True), help="Aim at this many bits per pixel.")
 @click.option("--psnr", type=Number("dB", 0, above=True), help="Aim at this PSNR in dB.")
 @click.option("--size", type=ByteSize(), help="Stay within this many bytes: 20000, 20k, 20KiB.")
-@click.option("--effort", type=click.IntRange(0, 5),
-              help="How long to look for a smaller file [2 up to 4 megapixels, 1 above].")
+@effort_option
 @click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list').")
 @models_dir_option
 @click.option("--verify", is_flag=True, help="Read the result back before it is written.")

@@ -109,9 +109,10 @@ class ByteSize(click.ParamType):
 
     def convert(self, value, param, ctx):
         text = str(value).strip().lower()
-        digits = text.rstrip("bikm")
+        digits = text.rstrip("bikmg")
         units = {"": 1, "b": 1, "k": 1000, "kb": 1000, "ki": 1024, "kib": 1024,
-                 "m": 1000**2, "mb": 1000**2, "mi": 1024**2, "mib": 1024**2}
+                 "m": 1000**2, "mb": 1000**2, "mi": 1024**2, "mib": 1024**2,
+                 "g": 1000**3, "gb": 1000**3, "gi": 1024**3, "gib": 1024**3}
         try:
             size = float(digits) * units[text[len(digits):].strip()]
         except (KeyError, ValueError):
@@ -124,6 +125,8 @@ class ByteSize(click.ParamType):
 models_dir_option = click.option(
     "--models-dir", type=click.Path(path_type=Path), metavar="DIR", help="Look for models here first."
 )
+effort_option = click.option("--effort", type=click.IntRange(0, 5),
+                             help="How long to look for a smaller file [2 up to 4 megapixels, 1 above].")
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 

@@ -82,15 +82,19 @@ def write_output(path: str | os.PathLike, data: bytes, force: bool = False) -> N
                 _refuse_terminal(device)
                 _write_all(device, data)
             return
-        _replace(os.path.realpath(path), data, status)
+        replace_file(os.path.realpath(path), data, status)
     except OSError as error:
         name = "standard output" if path == STDIO else path
         raise InputError(f"{name}: cannot write ({_reason(error)})") from error
 
 
-def _replace(target: str, data: bytes, status: os.stat_result | None) -> None:
-    """Put `data` at `target` by way of a temporary file in its directory. Raises OSError."""
-    temporary = os.path.join(os.path.dirname(target), f".vqcodec-{secrets.token_hex(8)}.tmp")
+def replace_file(target: str, data: bytes, status: os.stat_result | None, prefix: str = ".vqcodec-",
+                 force: bool = False) -> None:
+    """Put `data` at `target` by way of a temporary file in its directory, whose name begins with `prefix`.
+
+    status: of the file that is replaced, whose permissions are kept; without it `force` tells whether one may
+    be there. Raises OSError."""
+    temporary = os.path.join(os.path.dirname(target), f"{prefix}{secrets.token_hex(8)}.tmp")
     try:
         with open(temporary, "xb") as file:  # not mkstemp: its files ignore the umask
             file.write(data)
@@ -98,7 +102,7 @@ def _replace(target: str, data: bytes, status: os.stat_result | None) -> None:
             os.fsync(file.fileno())
         if status is not None:
             os.chmod(temporary, stat.S_IMODE(status.st_mode))
-        elif os.path.lexists(target):
+        elif not force and os.path.lexists(target):
             raise FileExistsError("it appeared meanwhile; use -f to overwrite")
         os.replace(temporary, target)
     except BaseException:  # KeyboardInterrupt too must leave nothing behind

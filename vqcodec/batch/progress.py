@@ -1,0 +1,76 @@
+"""Totals of a run, and the line that shows them on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Totals:
+    """Counts and sizes of what this run did. bytes_left: of sources still to do."""
+
+    files: int = 0
+    done: int = 0
+    complete: int = 0
+    failed: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    bytes_left: int = 0
+    pixels: int = 0
+    peak_memory: dict[str, int] = field(default_factory=dict)  # of each worker, bytes
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
+
+    def add(self, facts: dict) -> None:
+        """Facts of a file that is done."""
+        self.done += 1
+        self.bytes_in += facts["bytes_in"]
+        self.bytes_out += facts["bytes"]
+        self.pixels += facts["pixels"]
+
+    def line(self) -> str:
+        """One line of at most 100 characters or so."""
+        speed = self.pixels / 1e6 / self.seconds if self.seconds else 0
+        left = self.bytes_left / self.bytes_in * self.seconds if self.bytes_in else None
+        eta = "" if left is None else f", ETA {int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02}"
+        failed = f", {self.failed} failed" if self.failed else ""
+        return (f"{self.done + self.complete + self.failed}/{self.files} files{failed}, {speed:.2f} MP/s, "
+                f"{size(self.bytes_in)} -> {size(self.bytes_out)}{ratio(self)}{eta}")
+
+
+def ratio(totals: Totals) -> str:
+    return f" ({totals.bytes_in / totals.bytes_out:.1f}:1)" if totals.bytes_out else ""
+
+
+def size(count: float) -> str:
+    """12345 → 12.3 kB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+class ProgressLine:
+    """Rewrites one line on standard error, on a terminal only, at most five times a second."""
+
+    def __init__(self, totals: Totals, quiet: bool = False):
+        self.totals, self.shown, self.last = totals, not quiet and sys.stderr.isatty(), 0.0
+
+    def update(self) -> None:
+        if self.shown and time.monotonic() - self.last > 0.2:
+            self.last = time.monotonic()
+            sys.stderr.write("\r\x1b[K" + self.totals.line())
+            sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Makes room for another line."""
+        if self.shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self.last = 0.0
