@@ -253,7 +253,7 @@ class Codec:
         def gradient(chosen):
             return refine.distortion_gradient(self.decoder, transform, chosen, rgb, sixteenths / SIXTEENTHS)
 
-        return refine.refine(latents, refine.STEPS[effort], choose, gradient)
+        return refine.refine(latents, refine.STEPS[effort], refine.PULL[transform.distortion], choose, gradient)
 
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None) -> Encoded:
         """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for

@@ -28,20 +28,21 @@ from .transform import PATCH, Decoder
 
 STEPS = (0, 0, 1, 3, 8, 20)  # gradients taken at each effort; 0 takes the nearest codewords, 1 looks at rates too
 USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort 1 unless told otherwise
-PULL, MOMENTUM = 0.6, 0.3
+PULL = {"mse": 0.6, "ms-ssim": 0.1}  # MS-SSIM is far steeper in smooth regions than its model here
+MOMENTUM = 0.3
 STRIP_PIXELS = 1 << 20
 REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into account
 
 
-def refine(latents: torch.Tensor, steps: int, choose: Callable, gradient: Callable) -> torch.Tensor:
-    """Latents f32[1,D,h,w] after `steps` improvements. choose: latents → chosen codewords, f32[1,D,h,w];
+def refine(latents: torch.Tensor, steps: int, pull: float, choose: Callable, gradient: Callable) -> torch.Tensor:
+    """Latents f32[1,D,h,w] after `steps` improvements, each of which goes the part `pull` of the way. choose: latents → chosen codewords, f32[1,D,h,w];
     gradient: codewords → gradient of the distortion in bits, f32[1,D,h,w]."""
     velocity = torch.zeros_like(latents)
     for _ in range(steps):
         chosen = choose(latents)
         better = chosen - gradient(chosen) * (RATE_WEIGHT / 2)
         velocity = MOMENTUM * velocity + (better - latents)
-        latents = latents + PULL * velocity
+        latents = latents + pull * velocity
     return latents
 
 
