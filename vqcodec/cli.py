@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from . import container, fileio, inspection, registry
+from .cli_benchmark import benchmark
 from .cli_models import models
 from .cli_support import (
     EXIT_CODES,
@@ -47,6 +48,7 @@ def main():
 
 
 main.add_command(models)
+main.add_command(benchmark)
 
 
 @main.command(epilog="'-' is standard input or output. Without a target: the middle of the quality scale.")
