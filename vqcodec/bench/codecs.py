@@ -111,7 +111,7 @@ class WebP(_PillowCodec):
     label, extension, format, feature = "WebP", "webp", "WEBP", "webp"
     note = "lossy, method 6 (the slowest and best), 4:2:0"
     settings = (0, 3, 8, 15, 25, 40, 55, 70, 80, 88, 93)
-    fine = tuple(range(0, 101))
+    fine = tuple(range(101))
 
     def options(self, setting):
         return dict(quality=int(setting), method=6)
@@ -121,7 +121,7 @@ class Avif(_PillowCodec):
     label, extension, format, feature = "AVIF", "avif", "AVIF", "avif"
     note = "speed 4 of 0 (best) to 10, 4:2:0, 8 bits"
     settings = (4, 10, 17, 24, 31, 38, 46, 54, 62, 70, 78)
-    fine = tuple(range(0, 101))
+    fine = tuple(range(101))
 
     def options(self, setting):
         return dict(quality=int(setting), speed=4, subsampling="4:2:0", max_threads=1)

@@ -49,10 +49,10 @@ def rate_distortion(curves: list[Curve], metric: Metric, standalone: bool = Fals
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low)
 
     unit = f", {metric.unit}" if metric.unit else ""
-    parts = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-             f'aria-label="{escape(metric.label)} over bits per pixel">', STANDALONE if standalone else "",
-             f'<clipPath id="clip-{metric.key}"><rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" '
-             f'height="{HEIGHT - TOP - BOTTOM}"/></clipPath>']
+    parts = [(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+              f'aria-label="{escape(metric.label)} over bits per pixel">'), STANDALONE if standalone else "",
+             (f'<clipPath id="clip-{metric.key}"><rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" '
+              f'height="{HEIGHT - TOP - BOTTOM}"/></clipPath>')]
     for tick in _ticks(0, highest):
         x = x_of(tick)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'

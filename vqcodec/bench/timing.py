@@ -41,8 +41,8 @@ def time_codec(spec: CodecSpec, sources: list[Source], threads: int) -> Timing:
     """Raises InputError where the process fails."""
     request = {"spec": asdict(spec), "paths": [s.path for s in sources], "threads": threads}
     with thread_environment(threads):
-        result = subprocess.run([sys.executable, "-m", "vqcodec.bench.timing"], input=json.dumps(request),
-                                capture_output=True, text=True)
+        result = subprocess.run([sys.executable, "-m", "vqcodec.bench.timing"], check=False,
+                                input=json.dumps(request), capture_output=True, text=True)
     if result.returncode:
         last = (result.stderr.strip().splitlines() or ["no message"])[-1]
         raise InputError(f"timing of {spec.name} failed: {last}")
