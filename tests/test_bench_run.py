@@ -14,6 +14,7 @@ pytest.importorskip("pytorch_msssim", reason="needs the extra 'benchmark'")
 pytest.importorskip("ssimulacra2", reason="needs the extra 'benchmark'")
 
 from conftest import synthetic_picture
+
 from vqcodec.bench import codecs, metrics, report
 from vqcodec.bench.cache import Cache
 from vqcodec.bench.codecs import CodecSpec
@@ -35,7 +36,7 @@ def opened(name):
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory, tiny_model_dir):
-    """(folder of the report, its results, exit code): four pictures, one of them broken, one tiny."""
+    """(folder of the report, its results, exit code): three pictures, one of them tiny, and two that are no use."""
     folder = tmp_path_factory.mktemp("bench")
     pictures = folder / "pictures"
     pictures.mkdir()
@@ -44,6 +45,7 @@ def bench(tmp_path_factory, tiny_model_dir):
     rgba[:40, :40, 3] = 0
     Image.fromarray(rgba).save(pictures / "b.png")
     Image.fromarray(synthetic_picture(24, 30, 3)[:, :, 0]).save(pictures / "tiny.png")
+    Image.fromarray(np.zeros((8, 16400, 3), np.uint8)).save(pictures / "wide.png")  # WebP ends at 16383
     (pictures / "broken.png").write_bytes(b"\x89PNG no")
     (pictures / "notes.txt").write_text("no picture")
     code = main.main(arguments(folder, tiny_model_dir), standalone_mode=False)
@@ -58,7 +60,8 @@ def arguments(folder, models, *more):
 def test_bad_pictures_are_listed_and_the_rest_reported(bench):
     _, results, code = bench
     assert code == 1
-    assert [bad["name"] for bad in results["bad"]] == ["broken.png"]
+    assert [bad["name"] for bad in results["bad"]] == ["broken.png", "wide.png"]
+    assert results["bad"][1]["reason"].startswith("webp: ")
     assert [p["name"] for p in results["pictures"]] == ["a.png", "b.png", "tiny.png"]
     assert {"name": "tiny.png", "reason": "MS-SSIM needs more than 160 pixels on each side"} in results["absent"]
 

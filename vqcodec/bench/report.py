@@ -14,6 +14,7 @@ import numpy as np
 from ..fileio import write_output
 from . import plots, tables
 from .matched import Match
+from .metrics import METRICS
 from .result import Result
 
 LARGEST = 15_000_000  # bytes of the page
@@ -41,7 +42,7 @@ def page(result: Result) -> str:
     matches = list(result.matches)
     while True:
         for quality in _QUALITIES:
-            text = _filled(result, [_match(match, i, quality) for i, match in enumerate(matches)])
+            text = _filled(result, [_match(match, quality) for match in matches])
             if len(text.encode()) <= LARGEST:
                 return text
         matches.pop()
@@ -63,12 +64,11 @@ def _filled(result: Result, sliders: list[str]) -> str:
         "SPEEDNOTE": f"Serial, each codec in a process of its own, {result.timings[0].threads} thread(s), "
                      f"{result.timings[0].pictures} picture(s); library and model loaded." if result.timings else "",
         "CODECS": _table(["codec", "how it is used", "version"], [
-            [c.label, c.note, c.version if len(c.version) < 160 else c.version[:c.version.index(", model")]]
-            for c in result.curves]),
+            [c.label, c.note, c.version.split(", model ")[0]] for c in result.curves]),
         "CURVES": "".join(f"<details><summary>{escape(c.label)}</summary>"
                           + _table(tables.curve_head(result.metrics), tables.curve_rows(c, result.metrics))
                           + "</details>" for c in result.curves),
-        "BAD": _list("Left out, because they cannot be read", result.bad)
+        "BAD": _list("Left out, because they cannot be read or coded", result.bad)
                + _list("Pictures without some figures", result.absent),
         "MACHINE": escape(result.machine_line()),
     }
@@ -113,19 +113,17 @@ def _list(title: str, items: list[tuple[str, str]]) -> str:
     return f"<h3>{title}</h3><ul>{rows}</ul>" if items else ""
 
 
-def _match(match: Match, number: int, quality: int) -> str:
+def _match(match: Match, quality: int) -> str:
     """A slider: its pictures as data, and the lines that say what they are."""
     versions = [{"label": "original", "line": "the original", "src": _data_uri(match.original, quality)}]
     for version in match.versions:
-        figures = " · ".join(f"{_metric_label(key)} {tables.number(value)}" for key, value in version.values.items()
-                             if value is not None)
+        figures = " · ".join(f"{METRICS[key].label} {tables.number(value)} {METRICS[key].unit}".rstrip()
+                             for key, value in version.values.items() if value is not None)
         over = " — its smallest file" if version.over else ""
         versions.append({"label": version.label, "src": _data_uri(version.rgb, quality),
                          "line": f"{version.bytes:,} bytes · {version.bpp:.3f} bpp{over} · {version.described}"
                                  + (f" · {figures}" if figures else "")})
     height, width = _middle(match.original).shape[:2]
-    left = 1
-    right = 2 if len(versions) > 2 else 0
     pictures = "".join(f'<img alt="{escape(v["label"])}" data-version="{i}" src="{v["src"]}" width="{width}" '
                        f'height="{height}" draggable="false">' for i, v in enumerate(versions))
 
@@ -137,22 +135,15 @@ def _match(match: Match, number: int, quality: int) -> str:
     size = match.versions[0].bytes
     return f"""<article class="match" data-lines="{lines}">
 <h3>{escape(match.picture)} <small>{match.versions[0].bpp:.2f} bpp · {size:,} bytes</small></h3>
-<div class="bar"><label>left <select class="left">{options(left)}</select></label>
+<div class="bar"><label>left <select class="left">{options(1)}</select></label>
 <span class="zoom" role="group" aria-label="zoom"><button type="button" data-zoom="fit" class="on">fit</button>
 <button type="button" data-zoom="1">1:1</button><button type="button" data-zoom="2">2×</button>
 <button type="button" data-zoom="4">4×</button></span>
-<label>right <select class="right">{options(right)}</select></label></div>
+<label>right <select class="right">{options(2)}</select></label></div>
 <div class="view" style="aspect-ratio:{width}/{height}" tabindex="0" role="slider" aria-valuemin="0"
 aria-valuemax="100" aria-valuenow="50" aria-label="divider between the pictures"><div class="stage">{pictures}</div>
 <div class="divider"><span></span></div></div>
 <div class="lines"><p class="left-line"></p><p class="right-line"></p></div></article>"""
-
-
-def _metric_label(key: str) -> str:
-    from .metrics import METRICS
-
-    metric = METRICS[key]
-    return f"{metric.label}{', ' + metric.unit if metric.unit else ''}"
 
 
 def _middle(rgb: np.ndarray) -> np.ndarray:

@@ -45,7 +45,12 @@ def run(folder: Path, options: Options) -> Result:
     jobs = [sweep.Job(source, spec, options.qualities if spec.name == "vqcodec" else None, options.metrics,
                       str(options.cache), options.threads) for source in sources for spec in options.specs]
     with Progress("sweep") as progress:
-        points = sweep.run(jobs, options.jobs, progress)
+        points, refused = sweep.run(jobs, options.jobs, progress)
+    bad += sorted(refused.items())
+    sources = [source for source in sources if source.name not in refused]
+    if not sources:
+        raise InputError(f"{folder}: no picture is left ({bad[0][0]}: {bad[0][1]})")
+    chosen = [source for source in chosen if source.name not in refused]
     curves = [Curve(codec.spec.name, codec.label, codec.note, codec.version,
                     means([p for p in points if p.codec == codec.label], metrics)) for codec in codecs]
     timings = []

@@ -6,14 +6,15 @@ import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
+from ..errors import UsageError
 from .cache import Cache
 from .codecs import BenchCodec, CodecSpec
 from .metrics import METRICS
@@ -72,20 +73,32 @@ def run_job(job: Job) -> list[Point]:
     return points
 
 
-def run(jobs: list[Job], workers: int, done: Callable[[int, int], None]) -> list[Point]:
-    """All points, in the order of the jobs. `done(finished, all)` is called as jobs finish."""
+def run(jobs: list[Job], workers: int, done: Callable[[int, int], None]) -> tuple[list[Point], dict[str, str]]:
+    """(all points in the order of the jobs, {picture: why a codec refused it}). A picture that is refused, as a
+    side of 20,000 pixels is by WebP, has no points at all, so that all curves are means over the same pictures.
+
+    `done(finished, all)` is called as jobs finish. Raises UsageError for a quality that a model does not have."""
     results: dict[int, list[Point]] = {}
+    refused: dict[str, str] = {}
     with thread_environment(jobs[0].threads if jobs else 1), ProcessPoolExecutor(
             min(workers, max(1, len(jobs))), multiprocessing.get_context("spawn")) as pool:
         futures = {pool.submit(run_job, job): i for i, job in enumerate(jobs)}
         try:
             for count, future in enumerate(as_completed(futures), 1):
-                results[futures[future]] = future.result()
+                index = futures[future]
+                try:
+                    results[index] = future.result()
+                except (UsageError, BrokenExecutor):
+                    raise
+                except Exception as error:
+                    reason = " ".join(str(error).splitlines()) or type(error).__name__
+                    refused.setdefault(jobs[index].source.name, f"{jobs[index].spec.name}: {reason}")
                 done(count, len(jobs))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return [point for i in range(len(jobs)) for point in results[i]]
+    points = [point for i in sorted(results) for point in results[i] if point.picture not in refused]
+    return points, refused
 
 
 def limit_threads(threads: int) -> None:
@@ -127,7 +140,3 @@ def _cached_name(metric: str) -> str:
 def describe_codecs(specs: list[CodecSpec]) -> list[BenchCodec]:
     """Opens each once here, so that what is missing is said before any work. Raises VqcodecError."""
     return [opened(spec) for spec in specs]
-
-
-def as_rows(points: list[Point]) -> list[dict]:
-    return [{**asdict(p), "bpp": p.bpp} for p in points]
