@@ -168,6 +168,7 @@ def test_mean_ms_ssim_is_taken_before_decibels():
               Point("t", 8, 8, "c", 1, "q", 24, {"ms-ssim": None})]
     mean, = means(points, [metrics.MsSsim()])
     assert mean.bpp == 2 and mean.pictures == 3
+    assert mean.rates["ms-ssim"] == 1.5  # of the two that have a value
     assert mean.values["ms-ssim"] == pytest.approx(12.596, abs=1e-3)  # -10 log10(1 - 0.945)
 
 

@@ -74,7 +74,7 @@ def rate_distortion(curves: list[Curve], metric: Metric, standalone: bool = Fals
             continue
         ours = curve.codec == "vqcodec"
         path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in line)
-        described = {(m.bpp, m.values[metric.key]): m.described for m in curve.means}
+        described = {(m.rates[metric.key], m.values[metric.key]): m.described for m in curve.means}
         dots = "".join(
             f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="{4 if ours else 3}" fill="{shade}" '
             f'data-tip="{escape(curve.label)}|{escape(described[x, y])}|{x:.3f} bpp|{number(y)} {metric.unit}">'

@@ -29,12 +29,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Mean:
-    """A setting's mean over pictures: of bpp, and of each metric over the pictures that have it, as shown."""
+    """A setting's mean over pictures: of bpp, and of each metric over the pictures that have it, as shown. `rates`:
+    the mean bpp of just those, which is the rate that goes with the metric."""
 
     setting: float
     described: str
     bpp: float
     values: dict[str, float | None]
+    rates: dict[str, float | None]
     pictures: int
 
 
@@ -47,7 +49,7 @@ class Curve:
     means: list[Mean] = field(default_factory=list)
 
     def line(self, metric: str) -> list[tuple[float, float]]:
-        return sorted((m.bpp, m.values[metric]) for m in self.means if m.values.get(metric) is not None)
+        return sorted((m.rates[metric], m.values[metric]) for m in self.means if m.values.get(metric) is not None)
 
 
 def means(points: list[Point], metrics: list[Metric]) -> list[Mean]:
@@ -57,11 +59,14 @@ def means(points: list[Point], metrics: list[Metric]) -> list[Mean]:
         groups.setdefault(point.setting, []).append(point)
     found = []
     for setting, group in groups.items():
-        values = {}
+        values, rates = {}, {}
         for metric in metrics:
-            known = [p.values[metric.key] for p in group if p.values.get(metric.key) is not None]
-            values[metric.key] = metric.shown(sum(known) / len(known)) if known else None
-        found.append(Mean(setting, group[0].described, sum(p.bpp for p in group) / len(group), values, len(group)))
+            known = [p for p in group if p.values.get(metric.key) is not None]
+            count = len(known)
+            values[metric.key] = metric.shown(sum(p.values[metric.key] for p in known) / count) if known else None
+            rates[metric.key] = sum(p.bpp for p in known) / count if known else None
+        bpp = sum(p.bpp for p in group) / len(group)
+        found.append(Mean(setting, group[0].described, bpp, values, rates, len(group)))
     return sorted(found, key=lambda m: m.bpp)
 
 

@@ -42,7 +42,7 @@ def speed_rows(result: Result) -> list[list[str]]:
              _mebi(None if t.peak is None or t.base is None else t.peak - t.base)] for t in result.timings]
 
 
-SPEED_HEAD = ["codec", "setting", "encode, s/MP", "decode, s/MP", "peak memory, MiB", "of it by the codec, MiB"]
+SPEED_HEAD = ["codec", "setting", "encode, s/MP", "decode, s/MP", "peak memory, MiB", "growth by the codec, MiB"]
 
 
 def terminal(result: Result) -> str:
