@@ -50,7 +50,7 @@ def largest_within(codec: BenchCodec, rgb: np.ndarray, limit: int) -> tuple[floa
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if size(middle) <= limit else (low, middle)
-    if codec.spec.name != "vqcodec":
+    if codec.spec.name != "vqcodec":  # its steps are small, and its encoder slow
         for i in range(low + 1, min(low + 3, len(fine))):
             size(i)
     size(low)

@@ -77,6 +77,7 @@ def _matches(chosen: list[Source], options: Options, metrics) -> list[matched.Ma
     specs = [s for name in SIDE_BY_SIDE for s in options.specs if s.name == name]
     if len(specs) < 2:
         return []
+    sweep.limit_threads(options.threads)  # this stage is coded in this process
     work = [(source, bpp) for source in chosen for bpp in options.compare]
     found = []
     with Progress("side by side") as progress:
