@@ -11,6 +11,7 @@ import click
 
 from . import container, fileio, inspection, registry
 from .cli_batch import batch
+from .cli_benchmark import benchmark
 from .cli_models import models
 from .cli_support import (
     EXIT_CODES,
@@ -50,6 +51,7 @@ def main():
 
 main.add_command(models)
 main.add_command(batch)
+main.add_command(benchmark)
 
 
 @main.command(epilog="'-' is standard input or output. Without a target: the middle of the quality scale.")

@@ -1,0 +1,100 @@
+"""Rate–distortion curves as SVG: for the report (its page colours them) or as a file of its own."""
+
+from __future__ import annotations
+
+import math
+from html import escape
+
+from .metrics import Metric
+from .points import Curve
+from .tables import number
+
+WIDTH, HEIGHT = 620, 430
+LEFT, RIGHT, TOP, BOTTOM = 58, 16, 18, 46
+COLOURS = {"vqcodec": ("#d6336c", "#a61e4d", "#f06595", "#862e9c"), "jpeg": ("#868e96",), "webp": ("#1c7ed6",),
+           "avif": ("#2f9e44",), "jpeg2000": ("#e8890c",), "jxl": ("#7048e8",)}
+SPARE = ("#0c8599", "#5c940d", "#a0522d")
+
+STANDALONE = """<style>
+.back{fill:#fff}.grid{stroke:#e3e6ea}.axis,.legend{fill:#343a40;font:13px system-ui,sans-serif}
+</style><rect class="back" width="100%" height="100%"/>"""
+
+
+def colours(curves: list[Curve]) -> list[str]:
+    used: dict[str, int] = {}
+    found = []
+    for curve in curves:
+        shades = COLOURS.get(curve.codec, SPARE)
+        found.append(shades[used.get(curve.codec, 0) % len(shades)])
+        used[curve.codec] = used.get(curve.codec, 0) + 1
+    return found
+
+
+def rate_distortion(curves: list[Curve], metric: Metric, standalone: bool = False) -> str:
+    """One plot, bits per pixel against a metric; empty curves are left out."""
+    lines = [[p for p in c.line(metric.key) if math.isfinite(p[1])] for c in curves]
+    every = [p for line in lines for p in line]
+    if not every:
+        return ""
+    highest = max(1e-3, min(max(x for x, _ in every), 1.6))
+    inside = [y for x, y in every if x <= highest]
+    low, high = min(inside, default=0), max(inside, default=1)
+    margin = 0.05 * (high - low) or 1
+    low, high = low - margin, high + margin
+
+    def x_of(bpp):
+        return LEFT + (WIDTH - LEFT - RIGHT) * bpp / highest
+
+    def y_of(value):
+        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low)
+
+    unit = f", {metric.unit}" if metric.unit else ""
+    parts = [(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
+              f'aria-label="{escape(metric.label)} over bits per pixel">'), STANDALONE if standalone else "",
+             (f'<clipPath id="clip-{metric.key}"><rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" '
+              f'height="{HEIGHT - TOP - BOTTOM}"/></clipPath>')]
+    for tick in _ticks(0, highest):
+        x = x_of(tick)
+        parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
+                     f'<text class="axis" x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{tick:g}</text>')
+    for tick in _ticks(low, high):
+        y = y_of(tick)
+        parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
+                     f'<text class="axis" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+    parts.append(f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">'
+                 "bits per pixel</text>"
+                 f'<text class="axis" x="14" y="{(TOP + HEIGHT - BOTTOM) / 2}" text-anchor="middle" '
+                 f'transform="rotate(-90 14 {(TOP + HEIGHT - BOTTOM) / 2})">{escape(metric.label + unit)}</text>')
+    legend = []
+    shades = colours(curves)
+    order = sorted(range(len(curves)), key=lambda i: curves[i].codec == "vqcodec")  # ours is drawn last, on top
+    for i in order:
+        curve, line, shade = curves[i], lines[i], shades[i]
+        if not line:
+            continue
+        ours = curve.codec == "vqcodec"
+        path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in line)
+        described = {(m.rates[metric.key], m.values[metric.key]): m.described for m in curve.means}
+        dots = "".join(
+            f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="{4 if ours else 3}" fill="{shade}" '
+            f'data-tip="{escape(curve.label)}|{escape(described[x, y])}|{x:.3f} bpp|{number(y)} {metric.unit}">'
+            f"<title>{escape(curve.label)}, {escape(described[x, y])}: {x:.3f} bpp, {number(y)} {metric.unit}</title>"
+            "</circle>" for x, y in line)
+        parts.append(f'<g class="curve" data-curve="{i}" clip-path="url(#clip-{metric.key})"><polyline '
+                     f'points="{path}" fill="none" stroke="{shade}" stroke-width="{3 if ours else 1.8}" '
+                     f'stroke-linejoin="round"/>{dots}</g>')
+    for row, i in enumerate(i for i in range(len(curves)) if lines[i]):
+        y = HEIGHT - BOTTOM - 14 - 19 * (sum(bool(line) for line in lines) - 1 - row)
+        legend.append(f'<g class="key" data-curve="{i}"><line x1="{WIDTH - 170}" x2="{WIDTH - 148}" y1="{y}" '
+                      f'y2="{y}" stroke="{shades[i]}" stroke-width="3"/><text class="legend" x="{WIDTH - 140}" '
+                      f'y="{y + 4}">{escape(curves[i].label)}</text></g>')
+    return "".join([*parts, *legend, "</svg>"])
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """About six round numbers."""
+    raw = (high - low) / 6
+    power = 10 ** math.floor(math.log10(raw))
+    step = next(power * factor for factor in (1, 2, 2.5, 5, 10) if power * factor >= raw)
+    first = math.ceil(low / step - 1e-9)
+    return [round(i * step, 10) for i in range(first, math.floor(high / step + 1e-9) + 1)]

@@ -1,0 +1,97 @@
+"""Time and memory of a codec: serial, each in a fresh process of its own.
+
+    python -m vqcodec.bench.timing < request.json > answer.json
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from ..errors import InputError
+from .codecs import CodecSpec
+from .pictures import Source
+from .sweep import thread_environment
+
+REPEATS = 3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds per megapixel (the median over pictures of the best of three runs, library and model loaded) at the
+    setting in the middle of the sweep, and the peak memory of the process in bytes (None where the system does not
+    tell), of which `base` were in use before the codec was loaded."""
+
+    codec: str
+    setting: str
+    encode: float
+    decode: float
+    peak: int | None
+    base: int | None
+    pictures: int
+    threads: int
+
+
+def time_codec(spec: CodecSpec, sources: list[Source], threads: int) -> Timing:
+    """Raises InputError where the process fails."""
+    request = {"spec": asdict(spec), "paths": [s.path for s in sources], "threads": threads}
+    with thread_environment(threads):
+        result = subprocess.run([sys.executable, "-m", "vqcodec.bench.timing"], check=False,
+                                input=json.dumps(request), capture_output=True, text=True)
+    if result.returncode:
+        last = (result.stderr.strip().splitlines() or ["no message"])[-1]
+        raise InputError(f"timing of {spec.name} failed: {last}")
+    return Timing(**json.loads(result.stdout.splitlines()[-1]))
+
+
+def peak_memory() -> int | None:
+    """Of this process, in bytes. On Linux not from getrusage, which begins with the parent's peak."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) << 10
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
+
+
+def measure(spec: CodecSpec, paths: list[str], threads: int) -> Timing:
+    """In this process."""
+    from .pictures import read_rgb
+
+    pictures = [read_rgb(path) for path in paths]
+    base = peak_memory()
+    codec = spec.open()
+    if spec.name == "vqcodec":
+        from .sweep import limit_threads
+
+        limit_threads(threads)
+    setting = codec.settings[len(codec.settings) // 2]
+    codec.decode(codec.encode(pictures[0], setting))  # what is loaded on the first call
+    encoding, decoding = [], []
+    for rgb in pictures:
+        runs = []
+        for _ in range(REPEATS):
+            start = time.perf_counter()
+            data = codec.encode(rgb, setting)
+            middle = time.perf_counter()
+            codec.decode(data)
+            runs.append((middle - start, time.perf_counter() - middle))
+        megapixels = rgb.shape[0] * rgb.shape[1] / 1e6
+        encoding.append(min(run[0] for run in runs) / megapixels)
+        decoding.append(min(run[1] for run in runs) / megapixels)
+    return Timing(codec.label, codec.describe(setting), statistics.median(encoding), statistics.median(decoding),
+                  peak_memory(), base, len(pictures), threads)
+
+
+if __name__ == "__main__":
+    _request = json.load(sys.stdin)
+    print(json.dumps(asdict(measure(CodecSpec(**_request["spec"]), _request["paths"], _request["threads"]))))
