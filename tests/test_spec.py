@@ -269,7 +269,7 @@ def test_dumps_are_parsed():
 
 def test_the_worked_examples_decode():
     table, joint = worked_examples(SPEC.read_text(encoding="utf-8"))
-    entry = registry.find_by_name(None, registry.packaged_dir())
+    entry = registry.find_by_name("photo-1", registry.packaged_dir())
     assert reference.parse(table).model_id == entry.id
     pair = Pair(entry)
     for data in (table, joint):
