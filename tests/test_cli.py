@@ -444,7 +444,7 @@ def test_train_hands_over(run, tmp_path, monkeypatch):
     monkeypatch.setattr(training, "train_image", lambda *arguments: calls.append(arguments))
     assert run("train image a b --config c.toml --out d --export e").exit_code == 0
     path = registry.Path
-    assert calls == [([path("a"), path("b")], path("c.toml"), path("d"), "e", None)]
+    assert calls == [([path("a"), path("b")], path("c.toml"), path("d"), "e", None, None)]
 
 
 # As a process of its own.

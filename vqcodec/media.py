@@ -92,7 +92,7 @@ def read_picture(
     if not isinstance(source, (Image.Image, bytes, bytearray, memoryview)):
         raise UsageError(f"cannot read a picture from {type(source).__name__}")
     try:
-        with _pillow_limits():
+        with pillow_limits():
             image = source if isinstance(source, Image.Image) else _open(source, name)
             del source  # Pillow may let go of the encoded bytes now
             _check_size(image.size, name)
@@ -173,7 +173,7 @@ def _writable_format(name: str) -> str:
 
 
 @contextmanager
-def _pillow_limits():
+def pillow_limits():
     """Put this module's size limits in place of Pillow's, and silence Pillow's warnings, until the exit."""
     with _PILLOW_LOCK, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")

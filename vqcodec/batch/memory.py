@@ -30,10 +30,9 @@ def pixels_of(store, path: str, command: str) -> int:
                 return header.width * header.height
             from PIL import Image
 
-            from ..media import MAX_PIXELS
+            from ..media import pillow_limits
 
-            Image.MAX_IMAGE_PIXELS = MAX_PIXELS
-            with Image.open(file) as image:
+            with pillow_limits(), Image.open(file) as image:
                 return image.width * image.height
     except Exception:
         return 0
