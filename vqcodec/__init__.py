@@ -40,6 +40,7 @@ def encode(image, *, quality: float | None = None, bpp: float | None = None, psn
     effort: 0..5, how long to look for a smaller file (default 2 up to 4 megapixels, 1 above).
     Raises InputError for what is not an image, UsageError for bad arguments.
     """
+    from .inspection import usual_quality
     from .media import read_picture
 
     targets = dict(bpp=bpp, psnr=psnr, size=size)
@@ -49,7 +50,7 @@ def encode(image, *, quality: float | None = None, bpp: float | None = None, psn
     picture = read_picture(image)
     codec = _open(model, models_dir)
     if not given or quality is not None:
-        return codec.encode(picture, (1 + codec.qualities) / 2 if quality is None else quality, effort=effort).data
+        return codec.encode(picture, usual_quality(codec.qualities) if quality is None else quality, effort=effort).data
     return codec.encode_to_target(picture, **targets, effort=effort).data
 
 

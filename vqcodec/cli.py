@@ -15,18 +15,19 @@ from .cli_benchmark import benchmark
 from .cli_models import models
 from .cli_support import (
     EXIT_CODES,
-    ByteSize,
-    Number,
     Program,
+    check_targets,
     echo_json,
-    effort_option,
+    encoding_model,
+    encoding_options,
     force_option,
     json_option,
     models_dir_option,
     shown,
+    snapped_quality,
     warn,
 )
-from .errors import UsageError, VqcodecError
+from .errors import UsageError, VqcodecError, one_line
 
 
 def _version(context, parameter, value) -> None:
@@ -57,12 +58,7 @@ main.add_command(benchmark)
 @main.command(epilog="'-' is standard input or output. Without a target: the middle of the quality scale.")
 @click.argument("source", metavar="IN", type=click.Path())
 @click.argument("output", metavar="OUT", type=click.Path())
-@click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest, in steps of 1/16.")
-@click.option("--bpp", type=Number("x", 0, above=True), help="Aim at this many bits per pixel.")
-@click.option("--psnr", type=Number("dB", 0, above=True), help="Aim at this PSNR in dB.")
-@click.option("--size", type=ByteSize(), help="Stay within this many bytes: 20000, 20k, 20KiB.")
-@effort_option
-@click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list').")
+@encoding_options
 @models_dir_option
 @click.option("--verify", is_flag=True, help="Read the result back before it is written.")
 @force_option
@@ -72,13 +68,10 @@ def encode(source, output, quality, bpp, psnr, size, effort, model, models_dir, 
     """Encode the image IN as OUT (.vq)."""
     started = time.monotonic()
     targets = {"bpp": bpp, "psnr": psnr, "size": size}
-    if sum(value is not None for value in (quality, *targets.values())) > 1:
-        raise UsageError("give only one of --quality, --bpp, --psnr and --size")
+    check_targets(quality, *targets.values())
     _refuse_same_file(source, output)
     fileio.ensure_writable(output, force)
-    entry = registry.find_by_name(model, models_dir)
-    if entry.status == "retired":
-        raise UsageError(f"model '{entry.name}' is retired: it decodes only")
+    entry = encoding_model(model, models_dir)
     original = fileio.read_input(source)
     from . import media
 
@@ -87,8 +80,7 @@ def encode(source, output, quality, bpp, psnr, size, effort, model, models_dir, 
     if any(value is not None for value in targets.values()):
         result = coder.encode_to_target(picture, **targets, effort=effort)
     else:
-        result = coder.encode(picture, _snapped(quality or (1 + coder.qualities) / 2, coder.qualities),
-                              effort=effort)
+        result = coder.encode(picture, snapped_quality(quality, coder.qualities), effort=effort)
     if verify:
         coder.decode_grids(result.data)
     fileio.write_output(output, result.data, force)
@@ -198,7 +190,7 @@ def verify(sources, models_dir, as_json):
             coders[key].decode_grids(data)
             code, message = 0, None
         except VqcodecError as error:
-            code, message = error.exit_code, " ".join(str(error).splitlines())
+            code, message = error.exit_code, one_line(error)
         results.append({"input": source, "ok": code == 0, "exit_code": code, "error": message})
         if not as_json:
             prefix = f"{shown(source)}: "
@@ -233,13 +225,6 @@ def _open(entry: registry.ModelEntry, encoder: bool = False):
     from .codec import Codec
 
     return Codec.open(entry, encoder=encoder)
-
-
-def _snapped(quality: float, highest: int) -> float:
-    """The nearest sixteenth. Raises UsageError beyond the model's scale."""
-    if not 1 <= quality <= highest:
-        raise UsageError(f"quality must be between 1 and {highest}, not {quality:g}")
-    return round(16 * quality) / 16
 
 
 def _model_fields(entry: registry.ModelEntry) -> dict:

@@ -14,12 +14,15 @@ from .cli_support import (
     EXIT_CODES,
     ByteSize,
     Number,
+    check_targets,
     echo_json,
-    effort_option,
+    encoding_model,
+    encoding_options,
     force_option,
     json_option,
     models_dir_option,
     shown,
+    snapped_quality,
     warn,
 )
 from .errors import UsageError
@@ -62,35 +65,20 @@ def _shared(function):
 
 @batch.command("encode", epilog="SRC and DST are folders, or URLs that fsspec knows.")
 @_shared
-@click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest, in steps of 1/16.")
-@click.option("--bpp", type=Number("x", 0, above=True), help="Aim at this many bits per pixel.")
-@click.option("--psnr", type=Number("dB", 0, above=True), help="Aim at this PSNR in dB.")
-@click.option("--size", type=ByteSize(), help="Stay within this many bytes per file.")
-@effort_option
-@click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list').")
+@encoding_options
 @click.option("--verify", is_flag=True, help="Read each result back before it is written.")
 @click.option("--all", "all_files", is_flag=True, help="Try files of unknown extensions too.")
 def encode(source, destination, quality, bpp, psnr, size, effort, model, verify, all_files, **options):
     """Encode the images below SRC into the same tree below DST."""
-    if sum(value is not None for value in (quality, bpp, psnr, size)) > 1:
-        raise UsageError("give only one of --quality, --bpp, --psnr and --size")
-    entry = registry.find_by_name(model, options["models_dir"])
-    if entry.status == "retired":
-        raise UsageError(f"model '{entry.name}' is retired: it decodes only")
-    if not entry.has_encoder:
-        from .errors import UnsupportedError
-
-        raise UnsupportedError(f"model '{entry.name}' is decoder-only here: it cannot encode")
-    highest = _qualities(entry)
-    if quality is not None and quality > highest:
-        raise UsageError(f"quality must be between 1 and {highest}, not {quality:g}")
-    if quality is None and (bpp, psnr, size) == (None, None, None):
-        quality = (1 + highest) / 2
+    targets = {"bpp": bpp, "psnr": psnr, "size": size}
+    check_targets(quality, *targets.values())
+    entry = encoding_model(model, options["models_dir"])
+    entry.require_encoder()
+    if not any(value is not None for value in targets.values()):
+        quality = snapped_quality(quality, _qualities(entry))
     return _run(options, all_files=all_files, settings=dict(
-        command="encode", source=source, destination=destination, bpp=bpp, psnr=psnr, size=size, effort=effort,
-        verify=verify,
-        quality=None if quality is None else round(16 * quality) / 16, model=entry.name, model_hash=entry.hash.hex(),
-        encoder_hash=entry.sha256[registry.ENCODER]))
+        command="encode", source=source, destination=destination, quality=quality, **targets, effort=effort,
+        verify=verify, model=entry.name, model_hash=entry.hash.hex(), encoder_hash=entry.sha256[registry.ENCODER]))
 
 
 @batch.command("decode", epilog="SRC and DST are folders, or URLs that fsspec knows.")

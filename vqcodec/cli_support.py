@@ -13,7 +13,9 @@ from pathlib import Path
 
 import click
 
-from .errors import VqcodecError
+from . import registry
+from .errors import UsageError, VqcodecError, one_line
+from .inspection import usual_quality
 
 EXIT_CODES = """\b
 Exit codes:
@@ -73,7 +75,7 @@ class Program(click.Group):
 
 def warn(message: object) -> None:
     """One line of warning on standard error."""
-    click.echo(f"vqcodec: warning: {_one_line(message)}", err=True)
+    click.echo(f"vqcodec: warning: {one_line(message)}", err=True)
 
 
 def echo_json(document: dict, output: str | None = None) -> None:
@@ -127,20 +129,54 @@ models_dir_option = click.option(
 )
 effort_option = click.option("--effort", type=click.IntRange(0, 5),
                              help="How long to look for a smaller file [2 up to 4 megapixels, 1 above].")
+_target_options = (
+    click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest, in steps of 1/16."),
+    click.option("--bpp", type=Number("x", 0, above=True), help="Aim at this many bits per pixel."),
+    click.option("--psnr", type=Number("dB", 0, above=True), help="Aim at this PSNR in dB."),
+    click.option("--size", type=ByteSize(), help="Stay within this many bytes per file: 20000, 20k, 20KiB."),
+    effort_option,
+    click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list')."),
+)
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def encoding_options(function):
+    """The options that say how to encode, for `check_targets`, `encoding_model` and `snapped_quality`."""
+    for option in reversed(_target_options):
+        function = option(function)
+    return function
+
+
+def check_targets(*values) -> None:
+    """Raises UsageError where more than one of quality, bpp, psnr and size is given."""
+    if sum(value is not None for value in values) > 1:
+        raise UsageError("give only one of --quality, --bpp, --psnr and --size")
+
+
+def encoding_model(name: str | None, models_dir) -> registry.ModelEntry:
+    """Raises UnknownModelError, and UsageError for a model that no longer encodes."""
+    entry = registry.find_by_name(name, models_dir)
+    if entry.status == "retired":
+        raise UsageError(f"model '{entry.name}' is retired: it decodes only")
+    return entry
+
+
+def snapped_quality(quality: float | None, highest: int) -> float:
+    """The nearest sixteenth; the middle of the scale for None. Raises UsageError beyond the scale."""
+    if quality is None:
+        quality = usual_quality(highest)
+    if not 1 <= quality <= highest:
+        raise UsageError(f"quality must be between 1 and {highest}, not {quality:g}")
+    return round(16 * quality) / 16
 
 
 def _fail(message: str, code: int) -> int:
     """Report the error being handled; returns its exit code."""
     if os.environ.get(TRACEBACK):
         click.echo(traceback.format_exc(), err=True, nl=False)
-    click.echo(f"vqcodec: error: {_one_line(message)}", err=True)
+    click.echo(f"vqcodec: error: {one_line(message)}", err=True)
     return code
-
-
-def _one_line(message: object) -> str:
-    return " ".join(str(message).splitlines())
 
 
 def _flush() -> int:

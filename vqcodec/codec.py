@@ -73,8 +73,8 @@ class Codec:
         """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model."""
         table = configuration.parse_toml(entry.read("config.toml"), entry.name)
         model = configuration.check_model(configuration.from_dict(ModelConfig, table, complete=True))
-        if encoder and not entry.has_encoder:
-            raise UnsupportedError(f"model '{entry.name}' is decoder-only here: it cannot encode")
+        if encoder:
+            entry.require_encoder()
         prior = Prior(read_tensors(entry, "prior"), model.quantizer)
         stored = read_tensors(entry, "codebook")
         codebooks = [stored[f"s{i}"].float() for i in range(len(model.quantizer.slices))]

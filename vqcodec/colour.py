@@ -11,7 +11,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageCms
 
-from .errors import InputError
+from .errors import InputError, cause
 
 
 class VqcodecWarning(UserWarning):
@@ -96,8 +96,3 @@ def _profile_converter(profile: ImageCms.ImageCmsProfile, mode: str):
         if np.abs(moved.astype(int) - probe).max() <= 1:  # sRGB already
             return lambda image: image
     return transform.apply
-
-
-def cause(error: BaseException | None) -> str:
-    """First line of an exception's message, or its type."""
-    return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -6,8 +6,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .config import MS_SSIM_SIDE  # noqa: F401 (part of this module's interface)
-
 MS_SSIM_UNIT = 1000.0  # brings 1 - MS-SSIM to the size of the MSE, so that the same λ give about the same rates
 MSE_SHARE = 0.05  # MS-SSIM hardly sees a small shift of a whole region's colour; the MSE does
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -20,7 +18,7 @@ def mse(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def similarity(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """MS-SSIM (Wang et al., 2003), f32[B]: mean over the colour channels; sides of MS_SSIM_SIDE or more."""
+    """MS-SSIM (Wang et al., 2003), f32[B]: mean over the colour channels; sides of config.MS_SSIM_SIDE or more."""
     x, y = decoded.float(), pixels
     offsets = torch.arange(WINDOW, dtype=torch.float32) - WINDOW // 2
     line = torch.exp(-offsets.square() / (2 * SIGMA**2))

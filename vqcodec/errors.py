@@ -3,6 +3,8 @@
 Exit codes: 1 input/output, 2 usage, 3 corrupt stream, 4 unsupported version or unknown model.
 """
 
+from __future__ import annotations
+
 
 class VqcodecError(Exception):
     """Base of all errors raised on purpose; `exit_code` is what the command line returns."""
@@ -36,3 +38,12 @@ class UnsupportedError(VqcodecError):
 
 class UnknownModelError(UnsupportedError):
     """The model that a stream or a user names is not installed, or is another one under that name."""
+
+
+def cause(error: BaseException | None) -> str:
+    """First line of an exception's message, or its type."""
+    return (str(error).splitlines() or [""])[0] or type(error).__name__
+
+
+def one_line(message: object) -> str:
+    return " ".join(str(message).splitlines())

@@ -46,3 +46,8 @@ def inspect(data: bytes) -> Inspection:
 def quality_of(sixteenths: int) -> float:
     """The user's quality scale: 1 is the lowest."""
     return 1 + sixteenths / 16
+
+
+def usual_quality(highest: int) -> float:
+    """What is used where none is asked for: the middle of the scale."""
+    return (1 + highest) / 2

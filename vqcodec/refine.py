@@ -37,7 +37,7 @@ REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into acc
 def refine(latents: torch.Tensor, steps: int, pull: float, choose: Callable, gradient: Callable) -> torch.Tensor:
     """Latents f32[1,D,h,w] after `steps` improvements, each of which goes the part `pull` of the way.
     choose: latents → chosen codewords, f32[1,D,h,w]; gradient: codewords → gradient of the distortion in bits, same."""
-    velocity = torch.zeros_like(latents)
+    velocity = 0.0
     for _ in range(steps):
         chosen = choose(latents)
         better = chosen - gradient(chosen) * (RATE_WEIGHT / 2)

@@ -35,7 +35,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from .errors import CorruptStreamError, InputError, UnknownModelError, UsageError
+from .errors import CorruptStreamError, InputError, UnknownModelError, UnsupportedError, UsageError
 from .fileio import write_output
 
 if sys.version_info >= (3, 11):
@@ -98,6 +98,11 @@ class ModelEntry:
     @property
     def has_encoder(self) -> bool:
         return ENCODER in self.sha256
+
+    def require_encoder(self) -> None:
+        """Raises UnsupportedError for a decoder-only model."""
+        if not self.has_encoder:
+            raise UnsupportedError(f"model '{self.name}' is decoder-only here: it cannot encode")
 
     def read(self, file: str) -> bytes:
         """Content of one of the model's files, its hash checked.

@@ -13,6 +13,7 @@ import sys
 from dataclasses import asdict
 from multiprocessing import connection
 
+from ..process import thread_variables
 from .jobs import Settings
 
 
@@ -25,8 +26,7 @@ class LocalWorker:
 
     def __init__(self, settings: Settings, keep_open: tuple[int, ...] = ()):
         ours, theirs = connection.Pipe()
-        environment = {**os.environ, "OMP_NUM_THREADS": str(settings.threads), "MKL_NUM_THREADS": str(settings.threads),
-                       "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = {**os.environ, **thread_variables(settings.threads)}
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package, environment.get("PYTHONPATH"))))
         with theirs:

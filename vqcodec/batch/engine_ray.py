@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 
-from ..errors import InputError, UsageError, VqcodecError
+from ..errors import InputError, UsageError, VqcodecError, cause
 from .engine_local import Died
 from .jobs import Settings
 
@@ -44,7 +44,7 @@ class RayWorker:
             return self.ray.get(self.pending)
         except self.ray.exceptions.RayError as error:
             self.close()
-            raise Died(_reason(error)) from None
+            raise Died(cause(error)) from None
 
     def close(self) -> None:
         self.ray.kill(self.actor)
@@ -79,7 +79,7 @@ class RayEngine:
             if self.owner:
                 ray.init(address=address or "local", **options)
         except Exception as error:
-            raise InputError(f"Ray{f' at {address}' if address else ''}: {_reason(error)}") from error
+            raise InputError(f"Ray{f' at {address}' if address else ''}: {cause(error)}") from error
         resources = ray.cluster_resources()
         if gpus and resources.get("GPU", 0) < gpus:
             self.close()
@@ -103,7 +103,3 @@ class RayEngine:
     def close(self) -> None:
         if self.owner:
             self.ray.shutdown()
-
-
-def _reason(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -6,8 +6,6 @@ effort 2: 152 MiB for 0.39 megapixels, 448 for 1.5, 922 for 3.8, 1140 for 12. Le
 
 from __future__ import annotations
 
-import os
-
 MIB = 1 << 20
 WORKER = 320 * MIB  # a worker with its model loaded
 _SLACK = 1.1
@@ -45,11 +43,9 @@ def available() -> int | None:
             free = next(int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return None
-    for limit, used in (("memory.max", "memory.current"),):
-        try:
-            folder = "/sys/fs/cgroup"
-            with open(os.path.join(folder, limit)) as a, open(os.path.join(folder, used)) as b:
-                free = min(free, int(a.read()) - int(b.read()))
-        except (OSError, ValueError):  # no limit, or none that can be read
-            pass
+    try:
+        with open("/sys/fs/cgroup/memory.max") as limit, open("/sys/fs/cgroup/memory.current") as used:
+            free = min(free, int(limit.read()) - int(used.read()))
+    except (OSError, ValueError):  # no limit, or none that can be read
+        pass
     return free

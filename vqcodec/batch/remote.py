@@ -6,7 +6,7 @@ import secrets
 import time
 from collections.abc import Iterator
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, UsageError, cause
 from .globs import Selection
 from .jobs import Source
 from .stores import TEMPORARY, Listing, inside
@@ -28,7 +28,7 @@ class RemoteStore:
         except ImportError as error:
             raise UsageError(f"{url}: {error}") from None
         except Exception as error:
-            raise InputError(f"{url}: {_first_line(error)}") from error
+            raise InputError(f"{url}: {cause(error)}") from error
         self.url, self.root = url.rstrip("/"), self.root.rstrip("/")
         protocol = self.fs.protocol
         self.renames = not _RENAMING.isdisjoint((protocol,) if isinstance(protocol, str) else protocol)
@@ -47,7 +47,7 @@ class RemoteStore:
             if not rows and not self.fs.isdir(self.root):
                 raise FileNotFoundError("no such folder")
         except Exception as error:
-            raise InputError(f"{self.url}: cannot list ({_first_line(error)})") from error
+            raise InputError(f"{self.url}: cannot list ({cause(error)})") from error
         apart = leave_out.root if isinstance(leave_out, RemoteStore) and type(leave_out.fs) is type(self.fs) else None
         for place, info in sorted(rows.items()):
             path = place[len(self.root) :].lstrip("/") if place.startswith(self.root) else place
@@ -61,7 +61,7 @@ class RemoteStore:
         try:
             data = self.fs.cat_file(self.full(path))
         except Exception as error:
-            raise InputError(f"{path}: cannot read ({_first_line(error)})") from error
+            raise InputError(f"{path}: cannot read ({cause(error)})") from error
         if not data:
             raise InputError(f"{path}: empty")
         return data
@@ -86,7 +86,7 @@ class RemoteStore:
                 self.fs.rm_file(place)
             self.fs.mv(temporary, place)
         except Exception as error:
-            raise InputError(f"{self.url}/{path}: cannot write ({_first_line(error)})") from error
+            raise InputError(f"{self.url}/{path}: cannot write ({cause(error)})") from error
 
     def sizes(self, paths: list[str]) -> dict[str, int]:
         """Sizes in bytes of those paths where anything is."""
@@ -117,7 +117,7 @@ class RemoteStore:
         except FileNotFoundError:
             return {}
         except Exception as error:
-            raise InputError(f"{self.url}: cannot list ({_first_line(error)})") from error
+            raise InputError(f"{self.url}: cannot list ({cause(error)})") from error
         return {place[len(self.root) :].lstrip("/"): int(info.get("size") or 0) for place, info in rows.items()}
 
 
@@ -157,7 +157,3 @@ def _version(info: dict) -> str | None:
         if info.get(name) is not None:
             return str(info[name])
     return None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -25,8 +25,8 @@ class Stopped(BaseException):
 
 @dataclass(frozen=True)
 class Engine:
-    """How to work. jobs: workers, 0 is this process itself, None (Ray) as many as there are cores; limit: bytes for all workers together, None for what is
-    available; kind: "local" or "ray"; address, gpus: for Ray."""
+    """How to work. jobs: workers, 0 is this process itself, None (Ray) as many as there are cores; limit: bytes for
+    all workers together, None for what is available; kind: "local" or "ray"; address, gpus: for Ray."""
 
     jobs: int | None = 1
     limit: int | None = None
@@ -67,8 +67,8 @@ def preview(settings: Settings, rules: Rules) -> Plan:
 def run(settings: Settings, rules: Rules, engine: Engine, say: Callable[[str], None], quiet: bool = False,
         prepare: Callable[[int], None] = lambda count: None) -> Summary:
     """Does what is not complete. `say` gets one line per failure or warning, `prepare` the number of files before
-    workers start. Raises InputError, UnsupportedError or
-    UsageError where nothing can be done at all, KeyboardInterrupt and Stopped when told to stop."""
+    workers start. Raises InputError, UnsupportedError or UsageError where nothing can be done at all,
+    KeyboardInterrupt and Stopped when told to stop."""
     source, destination = open_store(settings.source), open_store(settings.destination)
     source.check_folder()
     log = destination.open_log(NAME)

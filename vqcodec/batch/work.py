@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-import resource
 import socket
-import sys
 import time
 import warnings
 
 from .. import registry
-from ..errors import InputError, UnsupportedError, VqcodecError
+from ..errors import InputError, UnsupportedError, VqcodecError, one_line
+from ..process import peak_memory
 from .jobs import Settings
 from .stores import open_store
 
@@ -62,17 +61,18 @@ class Worker:
 
             messages = [str(w.message) for w in caught if issubclass(w.category, VqcodecWarning)]
         except VqcodecError as error:
-            facts = {"error": " ".join(str(error).splitlines()), "exit_code": error.exit_code}
+            facts = {"error": one_line(error), "exit_code": error.exit_code}
         except MemoryError:
             facts = {"error": "not enough memory", "exit_code": InputError.exit_code}
         except Exception as error:
-            facts = {"error": " ".join(f"unexpected {type(error).__name__}: {error}".splitlines()), "exit_code": 1}
+            facts = {"error": one_line(f"unexpected {type(error).__name__}: {error}"), "exit_code": 1}
         if facts.get("pixels", _TRIM_PIXELS) >= _TRIM_PIXELS:
             _trim()
         return {**facts, "seconds": round(time.monotonic() - started, 4), "worker": self.name,
-                "peak_memory": peak_memory(), "messages": messages}
+                "peak_memory": peak_memory() or 0, "messages": messages}
 
     def _encode_image(self, source: str, output: str) -> dict:
+        from ..inspection import usual_quality
         from ..media import read_picture
 
         s = self.settings
@@ -85,7 +85,7 @@ class Worker:
         if any(value is not None for value in targets.values()):
             result = self.codec.encode_to_target(picture, **targets, effort=s.effort)
         else:
-            result = self.codec.encode(picture, s.quality or (1 + self.codec.qualities) / 2, effort=s.effort)
+            result = self.codec.encode(picture, s.quality or usual_quality(self.codec.qualities), effort=s.effort)
         if s.verify:
             self.codec.decode_grids(result.data)
         self.destination.write(output, result.data)
@@ -122,12 +122,6 @@ class Worker:
 def _facts(data: bytes, width: int, height: int) -> dict:
     return {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "width": width, "height": height,
             "pixels": width * height}
-
-
-def peak_memory() -> int:
-    """Most bytes that this process ever had in memory."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak << 10
 
 
 def _trim() -> None:

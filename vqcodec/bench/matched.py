@@ -9,7 +9,7 @@ import numpy as np
 from .codecs import BenchCodec, CodecSpec
 from .metrics import Metric
 from .pictures import Source, read_rgb
-from .sweep import opened, round_trip
+from .sweep import opened, read_back
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def match(source: Source, specs: list[CodecSpec], bpp: float, metrics: list[Metr
     for i, spec in enumerate(specs):
         codec = opened(spec)
         setting, data = largest_within(codec, rgb, limit)
-        data, decoded = round_trip(codec, rgb, setting)
+        data, decoded = read_back(codec, rgb, data)
         values = {m.key: None if m.refusal(*rgb.shape[:2]) else m.shown(m.measure(rgb, decoded)) for m in metrics}
         versions.append(Version(codec.label, codec.describe(setting), len(data),
                                 8 * len(data) / (source.width * source.height), values, decoded,

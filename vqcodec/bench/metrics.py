@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from ..errors import UsageError
+from ..metrics import decibels, psnr
 from .codecs import require
 
 
@@ -38,7 +39,7 @@ class PsnrRgb(Metric):
     key, label, unit = "psnr", "PSNR (RGB)", "dB"
 
     def measure(self, reference, decoded):
-        return _psnr(reference.astype(np.float64) - decoded)
+        return psnr(reference, decoded)
 
 
 class PsnrLuma(Metric):
@@ -47,7 +48,8 @@ class PsnrLuma(Metric):
     key, label, unit = "psnr-y", "PSNR (luma)", "dB"
 
     def measure(self, reference, decoded):
-        return _psnr((reference.astype(np.float64) - decoded) @ np.array([0.299, 0.587, 0.114]))
+        luma = (reference.astype(np.float64) - decoded) @ np.array([0.299, 0.587, 0.114])
+        return decibels(float(np.mean(np.square(luma))))
 
 
 class MsSsim(Metric):
@@ -111,8 +113,3 @@ def metrics(names: list[str]) -> list[Metric]:
     for metric in found:
         metric.load()
     return found
-
-
-def _psnr(difference: np.ndarray) -> float:
-    error = float(np.mean(np.square(difference)))
-    return math.inf if error == 0 else 10 * math.log10(255**2 / error)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError, VqcodecError
+from ..errors import InputError, VqcodecError, one_line
 
 SUFFIXES = (".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".avif", ".jp2", ".gif")
 
@@ -52,7 +52,7 @@ def find(folder: Path) -> tuple[list[Source], list[tuple[str, str]]]:
         try:
             rgb = read_rgb(path)
         except VqcodecError as error:
-            bad.append((path.name, " ".join(str(error).splitlines()).removeprefix(f"{path}: ")))
+            bad.append((path.name, one_line(error).removeprefix(f"{path}: ")))
             continue
         digest = hashlib.sha256(repr(rgb.shape).encode() + rgb.tobytes()).hexdigest()
         good.append(Source(path.name, str(path), rgb.shape[1], rgb.shape[0], digest))

@@ -86,11 +86,10 @@ def _summary(result: Result) -> str:
 
 def _bd_table(result: Result, shades: dict[str, str]) -> str:
     rows = []
-    for anchor, test in dict.fromkeys((a, t) for a, t, _, _ in result.bd_rates):
+    for test, anchor, rates in tables.bd_pairs(result):
         cells = [f'<td><i style="background:{shades[test]}"></i>{escape(test)}</td>',
                  f'<td><i style="background:{shades[anchor]}"></i>{escape(anchor)}</td>']
-        for metric in result.metrics:
-            rate = next(r for a, t, m, r in result.bd_rates if (a, t, m) == (anchor, test, metric.key))
+        for rate in rates:
             if rate.percent is None:
                 cells.append(f'<td class="none">{escape(rate.reason)}</td>')
             else:

@@ -14,14 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UsageError
+from ..errors import UsageError, one_line
+from ..process import thread_variables
 from .cache import Cache
 from .codecs import BenchCodec, CodecSpec
 from .metrics import METRICS
 from .pictures import Source, read_rgb
 from .points import Point
-
-THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,15 @@ class Job:
 
 
 def round_trip(codec: BenchCodec, rgb: np.ndarray, setting: float) -> tuple[bytes, np.ndarray]:
-    """Writes the file, reads it back: (what is on disk, the decoded picture)."""
+    """Encodes, writes the file, reads it back: (what is on disk, the decoded picture)."""
+    return read_back(codec, rgb, codec.encode(rgb, setting))
+
+
+def read_back(codec: BenchCodec, rgb: np.ndarray, data: bytes) -> tuple[bytes, np.ndarray]:
+    """As `round_trip`, of a picture that is encoded already."""
     with tempfile.TemporaryDirectory(prefix="vqcodec-") as folder:
         path = Path(folder, f"file.{codec.extension}")
-        path.write_bytes(codec.encode(rgb, setting))
+        path.write_bytes(data)
         data = path.read_bytes()
     decoded = codec.decode(data)
     if decoded.shape != rgb.shape:
@@ -91,7 +95,7 @@ def run(jobs: list[Job], workers: int, done: Callable[[int, int], None]) -> tupl
                 except (UsageError, BrokenExecutor):
                     raise
                 except Exception as error:
-                    reason = " ".join(str(error).splitlines()) or type(error).__name__
+                    reason = one_line(error) or type(error).__name__
                     refused.setdefault(jobs[index].source.name, f"{jobs[index].spec.name}: {reason}")
                 done(count, len(jobs))
         except BaseException:
@@ -110,9 +114,10 @@ def limit_threads(threads: int) -> None:
 
 @contextmanager
 def thread_environment(threads: int) -> Iterator[None]:
-    """What children inherit: libraries read their thread budget when they are loaded."""
-    before = {name: os.environ.get(name) for name in (*THREAD_VARIABLES, "OMP_WAIT_POLICY")}
-    os.environ.update({name: str(threads) for name in THREAD_VARIABLES}, OMP_WAIT_POLICY="PASSIVE")
+    """What children inherit."""
+    variables = thread_variables(threads)
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
     try:
         yield
     finally:

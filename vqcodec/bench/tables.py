@@ -7,6 +7,7 @@ import io
 import math
 from dataclasses import asdict
 
+from .bdrate import BdRate
 from .metrics import Metric
 from .points import Curve
 from .result import Result
@@ -26,11 +27,15 @@ def curve_head(metrics: list[Metric]) -> list[str]:
     return ["setting", "bpp", *(f"{m.label}{', ' + m.unit if m.unit else ''}" for m in metrics)]
 
 
-def bd_rows(result: Result) -> list[list[str]]:
-    """A row per pair of curves."""
+def bd_pairs(result: Result) -> list[tuple[str, str, list[BdRate]]]:
+    """(test, anchor, BD-rate by each metric) of every pair of curves."""
     pairs = dict.fromkeys((anchor, test) for anchor, test, _, _ in result.bd_rates)
     found = {(a, t, m): rate for a, t, m, rate in result.bd_rates}
-    return [[test, anchor, *(_rate(found[anchor, test, m.key]) for m in result.metrics)] for anchor, test in pairs]
+    return [(test, anchor, [found[anchor, test, m.key] for m in result.metrics]) for anchor, test in pairs]
+
+
+def bd_rows(result: Result) -> list[list[str]]:
+    return [[test, anchor, *map(_rate, rates)] for test, anchor, rates in bd_pairs(result)]
 
 
 def bd_head(result: Result) -> list[str]:

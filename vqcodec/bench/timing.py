@@ -11,12 +11,12 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from ..errors import InputError
+from ..process import peak_memory
 from .codecs import CodecSpec
 from .pictures import Source
-from .sweep import thread_environment
+from .sweep import limit_threads, thread_environment
 
 REPEATS = 3
 
@@ -49,20 +49,6 @@ def time_codec(spec: CodecSpec, sources: list[Source], threads: int) -> Timing:
     return Timing(**json.loads(result.stdout.splitlines()[-1]))
 
 
-def peak_memory() -> int | None:
-    """Of this process, in bytes. On Linux not from getrusage, which begins with the parent's peak."""
-    try:
-        status = Path("/proc/self/status").read_text()
-        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) << 10
-    except (OSError, StopIteration):
-        pass
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS
-
-
 def measure(spec: CodecSpec, paths: list[str], threads: int) -> Timing:
     """In this process."""
     from .pictures import read_rgb
@@ -71,8 +57,6 @@ def measure(spec: CodecSpec, paths: list[str], threads: int) -> Timing:
     base = peak_memory()
     codec = spec.open()
     if spec.name == "vqcodec":
-        from .sweep import limit_threads
-
         limit_threads(threads)
     setting = codec.settings[len(codec.settings) // 2]
     codec.decode(codec.encode(pictures[0], setting))  # what is loaded on the first call

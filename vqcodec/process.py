@@ -1,0 +1,30 @@
+"""What a process may use and has used: threads of numeric libraries, memory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Environment of a child: libraries read their thread budget when they are loaded. Waiting threads must not
+    spin: beside other work on the machine that slows everything many times over."""
+    return {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
+
+
+def peak_memory() -> int | None:
+    """Most bytes that this process ever had in memory. On Linux not from getrusage, which begins with the
+    parent's peak. None where the system does not tell."""
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))) << 10
+    except (OSError, StopIteration):
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak << 10
