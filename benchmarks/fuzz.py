@@ -85,7 +85,7 @@ def make_input(kind: str, rng: random.Random, codec, files: list[bytes]) -> byte
 
 
 def segments_of(codec, width: int, height: int) -> int:
-    return codec.prior.steps * len(codec_module.bands(-(-height // 16), -(-width // 16)))
+    return codec.coder.prior.steps * len(codec_module.bands(-(-height // 16), -(-width // 16)))
 
 
 def judge(codec, data: bytes, rng: random.Random) -> str:

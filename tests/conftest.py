@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 TINY_ID = 60000
+TINY_SOUND_ID = 60001
 
 
 def synthetic_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -36,13 +37,13 @@ def make_tiny_model(folder):
 
     from vqcodec import registry
     from vqcodec.train.export import write_model
-    from vqcodec.train.model import ImageModel, start_codebooks
+    from vqcodec.train.model import Model, start_codebooks
     from vqcodec.transform import init_linear_path
 
     torch.set_num_threads(1)  # tiny layers only lose by sharing
     torch.manual_seed(0)
     config = tiny_config()
-    model = ImageModel(config).eval()
+    model = Model(config).eval()
     pictures = torch.stack([torch.from_numpy(synthetic_picture(128, 128, i)).permute(2, 0, 1) for i in range(12)])
     pictures = pictures.float() / 255
     patches = pictures.unfold(2, 16, 16).unfold(3, 16, 16).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 16, 16)
@@ -57,9 +58,69 @@ def make_tiny_model(folder):
     registry.register(folder / "tiny", "tiny", id=TINY_ID, status="default", models_dir=folder)
 
 
+def synthetic_sound(count: int, channels: int = 1, rate: int = 8000, seed: int = 0) -> np.ndarray:
+    """f32[count,channels]: gliding harmonics that come and go, and some hiss."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(count) / rate
+    out = np.empty((count, channels))
+    for c in range(channels):
+        phase = 2 * np.pi * np.cumsum(120 + 30 * np.sin(2 * np.pi * (0.7 + 0.2 * c) * t + seed)) / rate
+        voice = sum(np.sin(k * phase) / k for k in range(1, 9))
+        out[:, c] = 0.15 * voice * (np.sin(2 * np.pi * 1.3 * t + c) > -0.3) + rng.normal(0, 0.01, count)
+    return out.astype(np.float32)
+
+
+def tiny_audio_config():
+    from vqcodec.config import AudioModelConfig, AudioTransformConfig, PriorConfig, QuantizerConfig
+
+    return AudioModelConfig(
+        AudioTransformConfig(sample_rate=8000, hop=40, chunk=64, latent_dims=24, widths=(12, 16),
+                             encoder_dilations=((1,), (1, 2)), decoder_dilations=((1, 2), (1,)), lambdas=(0.2, 1.0, 5.0)),
+        QuantizerConfig(slices=(8, 16), dims=(1, 2), codewords=(128, 64)),
+        PriorConfig(context_channels=(16, 24), rank=(4, 6)))
+
+
+def make_tiny_audio_model(folder, config=None, name="tinysound", id=TINY_SOUND_ID):
+    """Puts a model of sound into a models folder."""
+    import torch
+
+    from vqcodec import registry
+    from vqcodec.audio_transform import init_linear_path
+    from vqcodec.train.export import write_model
+    from vqcodec.train.model import Model, start_codebooks
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    config = config or tiny_audio_config()
+    model = Model(config).eval()
+    t = config.transform
+    sounds = np.stack([synthetic_sound(128 * t.step, t.channels, t.sample_rate, i).T[:, None] for i in range(12)])
+    sounds = torch.from_numpy(sounds)
+    init_linear_path(model.encoder, model.decoder, sounds, t)
+    torch.nn.init.normal_(model.encoder.head.weight, 0, 0.02)  # so that all of the networks' reach is felt
+    torch.nn.init.normal_(model.decoder.head.weight, 0, 0.02)
+    batches = [(sounds[i : i + 4], torch.full((4,), float(i // 4))) for i in (0, 4, 8)]
+    with torch.no_grad():
+        start_codebooks(model, *zip(*batches))
+        model.prior.set_mode("calibrate")
+        for samples, level in batches:
+            model.prior_losses(samples, level)
+    write_model(model, batches, folder / name, config, f"# {name}\n")
+    registry.register(folder / name, name, id=id, status="default", models_dir=folder, modality="audio")
+
+
 @pytest.fixture(scope="session")
 def tiny_model_dir(tmp_path_factory):
     """A models folder with one model, "tiny"."""
     folder = tmp_path_factory.mktemp("models")
     make_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_audio_dir(tmp_path_factory):
+    """A models folder with "tiny" of images and "tinysound" of sound."""
+    folder = tmp_path_factory.mktemp("models")
+    make_tiny_model(folder)
+    make_tiny_audio_model(folder)
     return folder

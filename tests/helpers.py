@@ -32,7 +32,7 @@ def sample_grids(codec, height: int, width: int, sixteenths: int, seed: int = 0)
         point = rng.integers(1 << 16, size=step.cdf.shape[:2])[:, :, None]
         return torch.from_numpy((step.cdf.numpy()[:, :, 1:] <= point).sum(2))
 
-    return np.concatenate([codec.prior.code(bottom - top, width, sixteenths, draw).numpy()
+    return np.concatenate([codec.coder.prior.code(bottom - top, width, sixteenths, draw).numpy()
                            for top, bottom in bands(height, width)], 1)
 
 
@@ -203,7 +203,7 @@ def sealed(codec, stream: Stream) -> bytes:
     rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
     for top, bottom in bands(rows, columns):
         base = len(segments)
-        segments.extend([b""] * codec.prior.steps)
+        segments.extend([b""] * codec.coder.prior.steps)
 
         def read(step, base=base):
             flat = step.cdf.reshape(-1, step.cdf.shape[2]).numpy()
@@ -211,7 +211,7 @@ def sealed(codec, stream: Stream) -> bytes:
             segments[base + step.number] = rangecoder.encode(symbols, flat)
             return torch.from_numpy(symbols).reshape(step.cdf.shape[:2])
 
-        grids.append(codec.prior.code(bottom - top, columns, stream.quality, read).numpy())
+        grids.append(codec.coder.prior.code(bottom - top, columns, stream.quality, read).numpy())
     grids_crc = container.grids_crc(np.concatenate(grids, 1))
     return container.pack(replace(stream, segments=tuple(segments), grids_crc=grids_crc))
 

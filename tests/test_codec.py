@@ -48,7 +48,7 @@ def deep(codec):
         torch.nn.init.normal_(net.head.weight, 0, scale)
         net.eval().requires_grad_(False)
     model = dataclasses.replace(codec.model, transform=config)
-    return Codec(codec.entry, model, codec.prior, codec.codebooks, *nets)
+    return Codec(codec.entry, model, codec.coder, *nets)
 
 
 # --- pictures through files --------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def test_inspection_says_what_went_in(codec):
     assert (found.width, found.height, found.quality, found.grey) == (70, 30, 2.25, True)
     assert (found.model_id, found.model_hash) == (TINY_ID, codec.entry.hash.hex())
     assert found.segment_bytes is None
-    assert len(codec.segment_bytes(data)) == codec.prior.steps == 5
+    assert len(codec.segment_bytes(data)) == codec.coder.prior.steps == 5
     assert sum(codec.segment_bytes(data)) == found.payload_bytes
     assert found.header_bytes + found.payload_bytes + found.alpha_bytes == len(data)
     old = codec_module.inspect(container.pack(tabled(codec, data)))
@@ -146,9 +146,9 @@ def test_rate_aware_choice_saves_bytes(codec, picture):
 def test_plain_choice_is_the_nearest_codeword_in_use(codec, picture):
     grids = codec.decode_grids(codec.encode(picture, 2, effort=0).data)
     latents = codec.latents(picture.rgb, 16)[0].flatten(1)
-    first = codec.prior.slices[0]
+    first = codec.coder.prior.slices[0]
     start, size = first.alphabet(16)
-    for g, book in enumerate(codec.codebooks[0][:, :, 0]):
+    for g, book in enumerate(codec.coder.codebooks[0][:, :, 0]):
         window = book[start[g]:start[g] + size[g]]
         nearest = start[g] + (latents[g][:, None] - window).abs().argmin(1)
         assert (torch.from_numpy(grids[g]).flatten() == nearest).float().mean() > 0.99  # but for ties
@@ -160,7 +160,7 @@ def test_bits_per_block_add_up_to_the_file(codec, picture):
     bits = codec.bits_per_block(data)
     assert bits.shape == (8, 11) and (bits > 0).all()
     real = 8 * codec_module.inspect(data).payload_bytes
-    assert bits.sum() - 1 <= real <= bits.sum() + codec.prior.steps * 16
+    assert bits.sum() - 1 <= real <= bits.sum() + codec.coder.prior.steps * 16
 
 
 def test_bits_per_block_are_where_the_detail_is(codec):
@@ -320,7 +320,7 @@ def test_round_trip_in_bands(codec, picture, monkeypatch):
     whole_grids, table = codec.decode_grids(whole.data), tabled(codec, whole.data)
     monkeypatch.setattr(codec_module, "BAND_POSITIONS", 24)  # two of the eight rows of eleven
     banded = codec.encode(picture, 2, effort=0)
-    assert len(codec.segment_bytes(banded.data)) == 4 * codec.prior.steps
+    assert len(codec.segment_bytes(banded.data)) == 4 * codec.coder.prior.steps
     banded_grids = codec.decode_grids(banded.data)
     np.testing.assert_array_equal(banded_grids, whole_grids)  # chosen without a look at the rate
     bits = codec.bits_per_block(banded.data)

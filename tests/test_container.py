@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqcodec import container
+from vqcodec import bytefields, container
 from vqcodec.container import Stream, grids_crc, pack, peek, unpack
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
 
@@ -35,7 +35,7 @@ def header_of(stream):
 
 def resealed(header):
     """A header without its checksum, completed with the right one."""
-    return header + container._header_crc(header)
+    return header + bytefields.crc16(header)
 
 
 def changed(index, value, data=SMALL_HEADER):
@@ -67,7 +67,7 @@ def test_the_specification_prints_the_golden_headers(number, header):
 
 
 def test_header_checksum_is_the_catalogued_one():
-    assert container._header_crc(b"123456789") == (0x29B1).to_bytes(2, "little")  # CRC-16/IBM-3740
+    assert bytefields.crc16(b"123456789") == (0x29B1).to_bytes(2, "little")  # CRC-16/IBM-3740
 
 
 def test_headers_of_images_take_at_most_32_bytes():
@@ -75,7 +75,7 @@ def test_headers_of_images_take_at_most_32_bytes():
     assert len(header_of(JOINED)) == 22
     greatest = dataclasses.replace(JOINED, width=1 << 17, height=1 << 13, model_id=16383, quality=255)
     lengths = {(1 << 21) - 1: 25, 1 << 21: 26, container.MAX_PAYLOAD: 27}
-    assert {n: len(container._uvarint(n)) + len(header_of(greatest)) - 2 for n in lengths} == lengths
+    assert {n: len(bytefields.uvarint(n)) + len(header_of(greatest)) - 2 for n in lengths} == lengths
     square = dataclasses.replace(greatest, width=1 << 15, height=1 << 15)  # both sides in three bytes
     assert len(header_of(square)) - 2 + 5 == 28
     assert len(header_of(dataclasses.replace(square, model_id=65535))) - 2 + 5 == 29

@@ -66,7 +66,7 @@ def banded(codec, monkeypatch):
     """A stream of three bands, which are of two rows while this fixture is used."""
     monkeypatch.setattr(codec_module, "BAND_POSITIONS", 4)
     stream = tabled(codec, codec.encode_tokens(sample_grids(codec, 6, 2, 3), 30, 90, 1 + 3 / 16).data)
-    assert len(stream.segments) == 3 * codec.prior.steps
+    assert len(stream.segments) == 3 * codec.coder.prior.steps
     return stream
 
 
@@ -237,7 +237,7 @@ CLAIMS = [(1 << 17, 1 << 10), (1 << 10, 1 << 17), (1 << 15, 1 << 15), (1 << 17, 
 
 def claiming(codec, width, height, join=False, **changes):
     """A file of some hundred bytes with all its checksums right, of a picture as large as the format allows."""
-    steps = codec.prior.steps * len(codec_module.bands(-(-height // 16), -(-width // 16)))
+    steps = codec.coder.prior.steps * len(codec_module.bands(-(-height // 16), -(-width // 16)))
     return container.pack(container.Stream(
         width=width, height=height, quality=0, model_id=TINY_ID, model_hash=codec.entry.hash, grids_crc=0,
         joined=join, segments=(b"\x55" * steps,) if join else (b"\x55",) * steps, **changes))

@@ -283,6 +283,6 @@ def test_exported_tables_are_what_decoders_read(models):
     codec = Codec.open(registry.find_by_name("tiny", models / "models"))
     other = prior_module.Prior(changed, codec.model.quantizer)
     firsts = []
-    for prior in (codec.prior, other):
+    for prior in (codec.coder.prior, other):
         prior.code(2, 2, 0, lambda step: firsts.append(step.cdf) or torch.zeros(step.cdf.shape[:2], dtype=torch.int64))
     assert not torch.equal(firsts[0], firsts[len(firsts) // 2])

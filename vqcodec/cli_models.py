@@ -29,7 +29,7 @@ def list_command(models_dir, as_json):
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
         use = "encodes and decodes" if entry.has_encoder else "decodes only"
-        click.echo(f"{entry.id:>5}  {entry.name:<{width}}  {entry.hash.hex()}  {entry.status:<12}  {use:<19}  "
+        click.echo(f"{entry.id:>5}  {entry.name:<{width}}  {entry.hash.hex()}  {entry.modality}  {entry.status:<12}  {use:<19}  "
                    f"{shown(str(entry.path))}")
 
 
@@ -39,12 +39,12 @@ def list_command(models_dir, as_json):
 @json_option
 def show(name, models_dir, as_json):
     """Show one model: its files, and its card."""
-    entry = registry.find_by_name(name, models_dir)
+    entry = registry.find_by_name(name, models_dir, None)
     card = entry.read("card.md").decode("utf-8", "replace") if "card.md" in entry.sha256 else None
     if as_json:
         echo_json({**_facts(entry), "card": card})
         return
-    click.echo(f"name    {entry.name}\nid      {entry.id}\nhash    {entry.hash.hex()}\nstatus  {entry.status}\n"
+    click.echo(f"name    {entry.name}\nid      {entry.id}\nhash    {entry.hash.hex()}\nof      {entry.modality}\nstatus  {entry.status}\n"
                f"folder  {shown(str(entry.path))}\n")
     for file, digest in entry.sha256.items():
         click.echo(f"{digest}  {file}")
@@ -60,7 +60,7 @@ def show(name, models_dir, as_json):
 @force_option
 def export(name, output, decoder_only, models_dir, force):
     """Write the model NAME as one file, to be imported elsewhere."""
-    modelfile.export_model(registry.find_by_name(name, models_dir), output, decoder_only, force)
+    modelfile.export_model(registry.find_by_name(name, models_dir, None), output, decoder_only, force)
 
 
 @models.command("import")
@@ -85,7 +85,7 @@ def import_command(source, models_dir, force, as_json):
 def check(names, models_dir, as_json):
     """Compare the files of models (default: all) with their registered hashes."""
     if names:
-        entries = [registry.find_by_name(name, models_dir) for name in names]
+        entries = [registry.find_by_name(name, models_dir, None) for name in names]
     else:
         entries = registry.list_models(models_dir)
     problems = {entry: registry.check(entry) for entry in entries}
@@ -99,5 +99,5 @@ def check(names, models_dir, as_json):
 
 
 def _facts(entry: registry.ModelEntry) -> dict:
-    return {"id": entry.id, "name": entry.name, "hash": entry.hash.hex(), "status": entry.status,
+    return {"id": entry.id, "name": entry.name, "hash": entry.hash.hex(), "modality": entry.modality, "status": entry.status,
             "encoder": entry.has_encoder, "path": str(entry.path), "sha256": dict(entry.sha256)}

@@ -12,23 +12,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 
-from . import config as configuration
-from . import container, refine, registry
+from . import container, refine
 from .alpha import decode_alpha, encode_alpha
 from .config import ModelConfig
-from .errors import CorruptStreamError, InputError, UnsupportedError, UsageError
+from .errors import CorruptStreamError, UnsupportedError, UsageError
+from .grids import GridCoder, SegmentReader
 from .inspection import Inspection, inspect, quality_of  # noqa: F401 (part of this module's interface)
+from .loading import load_model
 from .media import Picture
-from .prior import CDF_BITS, CHUNK, Prior, Step
-from .quantize import choose, dequantize, layouts, look_up
-from .segments import SegmentReader, code_symbols
+from .prior import CDF_BITS, Prior, Step
+from .quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
+from .registry import ModelEntry
 from .transform import PATCH, Decoder, Encoder, halo
 
-SIXTEENTHS = 16  # quality steps between two trained qualities
 BAND_POSITIONS = 1 << 14  # grid positions per band; part of the format, see bitstream_spec.md
 STRIP_PIXELS = 1 << 21  # pixels per strip in the transforms; not part of the format
 
@@ -49,61 +50,23 @@ def bands(height: int, width: int) -> list[tuple[int, int]]:
     return [(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
-def read_tensors(entry: registry.ModelEntry, name: str) -> dict[str, torch.Tensor]:
-    """Tensors of `name`.safetensors of a model, its hash checked. Raises InputError or CorruptStreamError."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    data = entry.read(f"{name}.safetensors")
-    try:
-        return load(data)
-    except SafetensorError as error:
-        raise InputError(f"model '{entry.name}': {name}.safetensors cannot be read ({error})") from None
-
-
 class Codec:
     """A loaded model. Thread-safe: nothing changes after `open`."""
 
-    def __init__(self, entry, model: ModelConfig, prior: Prior, codebooks, decoder: Decoder, encoder: Encoder | None):
-        self.entry, self.model, self.prior = entry, model, prior
-        self.codebooks, self.decoder, self.encoder = codebooks, decoder, encoder
+    def __init__(self, entry: ModelEntry, model: ModelConfig, coder: GridCoder, decoder: Decoder, encoder: Encoder | None):
+        self.entry, self.model, self.coder = entry, model, coder
+        self.decoder, self.encoder = decoder, encoder
 
     @classmethod
-    def open(cls, entry: registry.ModelEntry, *, encoder: bool = True) -> Codec:
-        """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model."""
-        table = configuration.parse_toml(entry.read("config.toml"), entry.name)
-        model = configuration.check_model(configuration.from_dict(ModelConfig, table, complete=True))
-        if encoder:
-            entry.require_encoder()
-        prior = Prior(read_tensors(entry, "prior"), model.quantizer)
-        stored = read_tensors(entry, "codebook")
-        codebooks = [stored[f"s{i}"].float() for i in range(len(model.quantizer.slices))]
-        nets = []
-        for name, kind in (("decoder", Decoder), ("encoder", Encoder)):
-            if name == "encoder" and not encoder:
-                nets.append(None)
-                continue
-            net = kind(model.transform)
-            weights = read_tensors(entry, name)
-            net.load_state_dict({k: v.float() for k, v in weights.items()})
-            nets.append(net.eval().requires_grad_(False).to(memory_format=torch.channels_last))
-        return cls(entry, model, prior, codebooks, *nets)
+    def open(cls, entry: ModelEntry, *, encoder: bool = True) -> Codec:
+        """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of
+        something else than images."""
+        parts = load_model(entry, encoder, "image")
+        return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder)
 
     @property
     def qualities(self) -> int:
         return len(self.model.transform.lambdas)
-
-    # --- quality -----------------------------------------------------------------------------------------
-
-    def _sixteenths(self, quality: float) -> int:
-        if not (math.isfinite(quality) and 1 <= quality <= self.qualities):
-            raise UsageError(f"quality must be between 1 and {self.qualities}, not {quality:g}")
-        return round((quality - 1) * SIXTEENTHS)
-
-    def _checked_quality(self, sixteenths: int) -> int:
-        if sixteenths > (self.qualities - 1) * SIXTEENTHS:
-            raise CorruptStreamError("quality is beyond what the stream's model knows")
-        return sixteenths
 
     # --- pixels ⇄ latents, in strips ---------------------------------------------------------------------
 
@@ -134,108 +97,39 @@ class Codec:
         out = np.empty((height, width, 3), np.uint8)
         for top, bottom in strips(rows, columns):
             first, last = max(0, top - reach), min(rows, bottom + reach)
-            y = dequantize(grids[None, :, first:last], self.codebooks, self.model.quantizer)
+            y = self.coder.dequantize(grids[None, :, first:last])
             x = self.decoder(y.contiguous(memory_format=torch.channels_last), level)[0]
             x = x[:, (top - first) * PATCH : (bottom - first) * PATCH, :width]
             x = x.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
             out[top * PATCH : bottom * PATCH] = x[: height - top * PATCH]
         return out
 
-    # --- index grids ⇄ segments --------------------------------------------------------------------------
+    # --- index grids ⇄ segments, in bands -------------------------------------------------------------------
 
-    @torch.inference_mode()
     def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, rate_aware: bool, code: bool = True):
         """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments, empty unless `code`)."""
-        grids, segments = [], []
-        for top, bottom in bands(*latents.shape[2:]):
-            part = latents[0, :, top:bottom]
+        results = [self.coder.choose(latents[0, :, top:bottom], sixteenths, rate_aware, code)
+                   for top, bottom in bands(*latents.shape[2:])]
+        return torch.cat([grids for grids, _ in results], 1), tuple(s for _, segments in results for s in segments)
 
-            def supply(step: Step, part=part) -> torch.Tensor:
-                symbols = self._best_symbols(part, step, rate_aware)
-                segments.append(code_symbols(symbols, step.cdf) if code else b"")
-                return symbols
-
-            grids.append(self._code_band(bottom - top, latents.shape[3], sixteenths, supply, lambda: segments.append(b"")))
-        return torch.cat(grids, 1), tuple(segments)
-
-    @torch.inference_mode()
     def code_grids(self, grids: torch.Tensor, sixteenths: int) -> tuple[bytes, ...]:
         """Index grids int64[G,h,w] → segments. Raises UsageError for an index that the quality cannot use."""
-        segments = []
-        for top, bottom in bands(*grids.shape[1:]):
-            part = grids[:, top:bottom].flatten(1)
+        return tuple(segment for top, bottom in bands(*grids.shape[1:])
+                     for segment in self.coder.code(grids[:, top:bottom], sixteenths))
 
-            def supply(step: Step, part=part) -> torch.Tensor:
-                symbols = part[step.layout.planes][:, step.positions].T - step.start
-                inside = (symbols >= 0) & (symbols < step.cdf.shape[2] - 1)
-                mass = step.cdf.long().diff(dim=2).gather(2, symbols.clamp(0, step.cdf.shape[2] - 2)[:, :, None])
-                if not (inside & (mass[:, :, 0] > 0)).all():
-                    raise UsageError("index grids hold a codeword that this quality does not use")
-                segments.append(code_symbols(symbols, step.cdf))
-                return symbols
-
-            self._code_band(bottom - top, grids.shape[2], sixteenths, supply, lambda: segments.append(b""))
-        return tuple(segments)
-
-    @torch.inference_mode()
     def _read_grids(self, stream: container.Stream, seen=None) -> torch.Tensor:
-        """Index grids int64[G,h,w] of a stream; `seen(step, symbols, top, length)` is told of every step that has
-        symbols, and of the bytes of its segment."""
+        """Index grids int64[G,h,w] of a stream; `seen(step, symbols, length, top)` is told of every step that has
+        symbols, of the bytes of its segment, and of the first row of its band."""
         rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
         pieces = bands(rows, columns)
-        reader = SegmentReader(stream, len(pieces), self.prior)
-        grids = []
-        for top, bottom in pieces:
-
-            def supply(step: Step, top=top) -> torch.Tensor:
-                before = reader.position
-                symbols = reader.read(step.cdf)
-                if seen:
-                    seen(step, symbols, top, reader.position - before)
-                return symbols
-
-            quality = self._checked_quality(stream.quality)
-            grids.append(self._code_band(bottom - top, columns, quality, supply, reader.skip))
+        reader = segment_reader(stream, len(pieces), self.coder.prior)
+        quality = checked_quality(stream.quality, self.qualities)
+        grids = torch.cat([self.coder.read(reader, bottom - top, columns, quality, seen and partial(seen, top=top))
+                           for top, bottom in pieces], 1)
         reader.finish()
-        grids = torch.cat(grids, 1)
         if container.grids_crc(grids.numpy()) != stream.grids_crc:
             raise CorruptStreamError("checksum of the index grids does not match: the stream is damaged")
         return grids
-
-    def _code_band(self, height, width, sixteenths, supply, skip):
-        """Runs the prior over one band; `skip()` stands in for `supply` in steps without positions."""
-        done = 0
-
-        def skip_to(number):
-            nonlocal done
-            while done < number:
-                skip()
-                done += 1
-
-        def counted(step):
-            nonlocal done
-            skip_to(step.number)
-            done += 1
-            return supply(step)
-
-        grids = self.prior.code(height, width, sixteenths, counted)
-        skip_to(self.prior.steps)
-        return grids
-
-    def _best_symbols(self, latents: torch.Tensor, step: Step, rate_aware: bool) -> torch.Tensor:
-        """int64[N,G]: symbols of least distance² (+ RATE_WEIGHT·bits) for latents f32[D,h,w] of the band."""
-        s = step.layout
-        g, symbols = s.groups, step.cdf.shape[2] - 1
-        vectors = latents[s.dims].reshape(g, s.d, -1)[:, :, step.positions].permute(0, 2, 1)
-        window = (step.start[:, None] + torch.arange(symbols)).clamp(max=s.codewords - 1)
-        book = look_up(window, self.codebooks[list(layouts(self.model.quantizer)).index(s)])
-        chosen, count = [], max(1, CHUNK // (g * symbols))
-        for part, cdf in zip(vectors.split(count, 1), step.cdf.split(count)):
-            mass = cdf.diff(dim=2).permute(1, 0, 2).float()
-            # Without mass: infinite. Otherwise, if the rate does not matter, nothing.
-            bits = CDF_BITS - torch.log2(mass if rate_aware else mass.clamp_(max=1).mul_(1 << CDF_BITS))
-            chosen.append(choose(part, book, bits))
-        return torch.cat(chosen, 1).T.contiguous()
 
     # --- whole pictures ----------------------------------------------------------------------------------
 
@@ -248,7 +142,7 @@ class Codec:
 
         def choose(latents):
             grids, _ = self._choose_and_code(latents, sixteenths, True, code=False)
-            return dequantize(grids[None], self.codebooks, self.model.quantizer)
+            return self.coder.dequantize(grids[None])
 
         def gradient(chosen):
             return refine.distortion_gradient(self.decoder, transform, chosen, rgb, sixteenths / SIXTEENTHS)
@@ -260,8 +154,8 @@ class Codec:
         better codewords (see `refine.py`; None: as long as is usual for its size). Raises UsageError outside of that."""
         if self.encoder is None:
             raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
-        sixteenths = self._sixteenths(quality)
-        check_size(*picture.rgb.shape[1::-1], self.prior.steps)
+        sixteenths = checked_sixteenths(quality, self.qualities)
+        check_size(*picture.rgb.shape[1::-1], self.coder.prior.steps)
         effort = refine.checked_effort(effort, *picture.rgb.shape[:2])
         latents = self.search(picture.rgb, sixteenths, effort)
         grids, segments = self._choose_and_code(latents, sixteenths, rate_aware=effort > 0)
@@ -270,14 +164,13 @@ class Codec:
 
     def encode_tokens(self, grids, width: int, height: int, quality: float, *, grey: bool = False) -> Encoded:
         """Index grids int[G,h,w] → .vq file of a width×height picture. The inverse of `decode_grids`."""
-        sixteenths = self._sixteenths(quality)
-        check_size(width, height, self.prior.steps)
+        sixteenths = checked_sixteenths(quality, self.qualities)
+        check_size(width, height, self.coder.prior.steps)
         grids = np.asarray(grids)
         if grids.dtype.kind not in "iu":
             raise UsageError(f"index grids must be integers, not {grids.dtype}")
         grids = torch.from_numpy(grids.astype(np.int64))
-        groups = sum(s.groups for s in layouts(self.model.quantizer))
-        expected = (groups, -(-height // PATCH), -(-width // PATCH))
+        expected = (self.coder.groups, -(-height // PATCH), -(-width // PATCH))
         if tuple(grids.shape) != expected:
             raise UsageError(f"index grids must have shape {expected}, not {tuple(grids.shape)}")
         return self._packed(grids, self.code_grids(grids, sixteenths), height, width, sixteenths, grey, None)
@@ -296,39 +189,18 @@ class Codec:
         Rates and PSNR rise with quality, so that a bisection over its sixteenths finds it."""
         if sum(t is not None for t in (bpp, psnr, size)) != 1:
             raise UsageError("give exactly one of bpp, psnr and size")
-        tried: dict[int, tuple[Encoded, float]] = {}
 
-        def attempt(sixteenths: int) -> float:
-            if sixteenths not in tried:
-                result = self.encode(picture, quality_of(sixteenths), effort=effort)
-                value = result.bpp if bpp is not None else float(len(result.data))
-                if psnr is not None:
-                    from .metrics import psnr as measure
+        def attempt(sixteenths: int) -> tuple[Encoded, float]:
+            result = self.encode(picture, quality_of(sixteenths), effort=effort)
+            if psnr is not None:
+                from .metrics import psnr as measure
 
-                    value = measure(picture.rgb, self.decode(result.data).rgb)
-                tried[sixteenths] = result, value
-            return tried[sixteenths][1]
+                return result, measure(picture.rgb, self.decode(result.data).rgb)
+            return result, result.bpp if bpp is not None else float(len(result.data))
 
         target = bpp if bpp is not None else psnr if psnr is not None else float(size)
-        if not (math.isfinite(target) and target > 0):
-            raise UsageError(f"a target must be a number above 0, not {target:g}")
-        low, high = 0, (self.qualities - 1) * SIXTEENTHS
-        if attempt(low) >= target:
-            best = low
-        elif attempt(high) <= target:
-            best = high
-        else:
-            while high - low > 1:
-                middle = (low + high) // 2
-                low, high = (middle, high) if attempt(middle) <= target else (low, middle)
-            nearest = abs(attempt(high) - target) < abs(attempt(low) - target)
-            best = high if nearest and size is None else low
-        result, value = tried[best]
-        off = value / target - 1
-        if (size is not None and value > target) or abs(off) > 0.03:
-            limit = "lowest" if best == 0 else "highest" if best == (self.qualities - 1) * SIXTEENTHS else "nearest"
-            result = replace(result, note=f"target {target:g} is not reached: the {limit} quality gives {value:.5g}")
-        return result
+        result, note = reach(target, self.qualities, attempt, upper_bound=size is not None)
+        return replace(result, note=note)
 
     def decode(self, data: bytes) -> Picture:
         """.vq file → Picture. Raises CorruptStreamError for damage, UnsupportedError for other versions."""
@@ -355,7 +227,7 @@ class Codec:
         columns = -(-stream.width // PATCH)
         spent = np.zeros(-(-stream.height // PATCH) * columns)
 
-        def add(step: Step, symbols: torch.Tensor, top: int, _length: int) -> None:
+        def add(step: Step, symbols: torch.Tensor, _length: int, top: int) -> None:
             mass = step.cdf.diff(dim=2).gather(2, symbols[:, :, None]).squeeze(2)
             np.add.at(spent, step.positions.numpy() + top * columns, (CDF_BITS - mass.double().log2()).sum(1).numpy())
 
@@ -367,10 +239,10 @@ class Codec:
         stream = self._checked(data)
         rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
         index = {top: i for i, (top, _) in enumerate(bands(rows, columns))}
-        lengths = [0] * (len(index) * self.prior.steps)
+        lengths = [0] * (len(index) * self.coder.prior.steps)
 
-        def note(step: Step, _symbols: torch.Tensor, top: int, length: int) -> None:
-            lengths[index[top] * self.prior.steps + step.number] = length
+        def note(step: Step, _symbols: torch.Tensor, length: int, top: int) -> None:
+            lengths[index[top] * self.coder.prior.steps + step.number] = length
 
         self._read_grids(stream, note)
         return tuple(lengths)
@@ -382,6 +254,17 @@ class Codec:
         if stream.modality != container.IMAGE:
             raise UnsupportedError("the stream does not hold an image")
         return stream
+
+
+def segment_reader(stream: container.Stream, pieces: int, prior: Prior) -> SegmentReader:
+    """Raises CorruptStreamError where there cannot be enough segments for the picture."""
+    data, needed = b"".join(stream.segments), pieces * prior.steps
+    if not stream.joined and len(stream.segments) != needed:
+        raise CorruptStreamError(f"expected {needed} segments, found {len(stream.segments)}")
+    # Phase 0 of each slice has positions in every band, and a segment with symbols has a byte or more.
+    if stream.joined and (needed > container.MAX_SEGMENTS or len(data) < pieces * len(prior.slices)):
+        raise CorruptStreamError(f"{len(data)} bytes cannot hold the segments of such a picture")
+    return SegmentReader(data, None if stream.joined else [len(segment) for segment in stream.segments])
 
 
 def check_size(width: int, height: int, steps: int) -> None:

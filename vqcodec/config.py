@@ -33,6 +33,39 @@ class TransformConfig:
     distortion: str = field(default="mse", metadata=ADDED_LATER)  # or 'ms-ssim' (see `distortion.py`)
 
 
+    @property
+    def grid_rank(self) -> int:
+        return 2
+
+
+@dataclass(frozen=True)
+class AudioTransformConfig:
+    """Shape of the analysis and synthesis networks of sound (see `audio_transform.py`)."""
+
+    sample_rate: int = 16000  # Hz
+    channels: int = 1  # or 2: coded together
+    hop: int = 160  # samples per spectral frame; two of these make a latent frame
+    chunk: int = 512  # latent frames that are coded together; part of what the model's streams mean
+    latent_dims: int = 96
+    widths: tuple[int, int] = (192, 256)  # of the networks at the rate of spectral and of latent frames
+    encoder_dilations: tuple[tuple[int, ...], tuple[int, ...]] = ((1, 2), (1, 2, 4, 8))  # spectral, latent frames
+    decoder_dilations: tuple[tuple[int, ...], tuple[int, ...]] = ((1, 2, 4, 8), (1, 2, 4))  # latent, spectral frames
+    lambdas: tuple[float, ...] = (0.12, 0.23, 0.45, 0.85, 1.6, 3.1, 6.0, 12.0)
+
+    @property
+    def grid_rank(self) -> int:
+        return 1
+
+    @property
+    def bins(self) -> int:
+        return 2 * self.hop + 1
+
+    @property
+    def step(self) -> int:
+        """Samples per latent frame."""
+        return 2 * self.hop
+
+
 @dataclass(frozen=True)
 class QuantizerConfig:
     """Product codebooks: slices of latent dims, each cut into groups of `dims` with K codewords."""
@@ -55,6 +88,17 @@ class ModelConfig:
     transform: TransformConfig = field(default_factory=TransformConfig)
     quantizer: QuantizerConfig = field(default_factory=QuantizerConfig)
     prior: PriorConfig = field(default_factory=PriorConfig)
+
+
+@dataclass(frozen=True)
+class AudioModelConfig:
+    transform: AudioTransformConfig = field(default_factory=AudioTransformConfig)
+    quantizer: QuantizerConfig = field(default_factory=lambda: QuantizerConfig(
+        slices=(8, 24, 64), dims=(1, 1, 2), codewords=(128, 64, 128)))
+    prior: PriorConfig = field(default_factory=lambda: PriorConfig(context_channels=(96, 128, 160), rank=(6, 6, 8)))
+
+
+MODELS = {"image": ModelConfig, "audio": AudioModelConfig}
 
 
 def from_dict(cls, data: dict, where: str = "", complete: bool = False):
@@ -181,6 +225,17 @@ class RunConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
 
 
+@dataclass(frozen=True)
+class AudioRunConfig:
+    """What `vqcodec train audio --config` reads; crops are counted in latent frames."""
+
+    model: AudioModelConfig = field(default_factory=AudioModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+
+RUNS = {"image": RunConfig, "audio": AudioRunConfig}
+
+
 def check(config: RunConfig) -> RunConfig:
     """Raises UsageError for values that no training could use."""
     choices = {
@@ -196,7 +251,7 @@ def check(config: RunConfig) -> RunConfig:
             raise UsageError(f"config: unknown stage kind '{stage.kind}' (known: soft, vq, prior)")
         if stage.steps < 1 or stage.batch < 1 or stage.crop % 16 or stage.late_crop % 16:
             raise UsageError("config: stages need steps and batch of at least 1 and crops that are multiples of 16")
-        if (config.model.transform.distortion == "ms-ssim" and stage.kind != "prior"
+        if (getattr(config.model.transform, "distortion", None) == "ms-ssim" and stage.kind != "prior"
                 and min(stage.crop, stage.late_crop) < MS_SSIM_SIDE):
             raise UsageError(f"config: MS-SSIM needs crops of {MS_SSIM_SIDE} pixels or more")
     check_model(config.model)
@@ -206,7 +261,10 @@ def check(config: RunConfig) -> RunConfig:
 def check_model(model: ModelConfig) -> ModelConfig:
     """Raises UsageError for shapes that do not fit together."""
     quantizer, transform = model.quantizer, model.transform
-    if transform.distortion not in ("mse", "ms-ssim"):
+    if isinstance(transform, AudioTransformConfig):
+        if transform.channels not in (1, 2) or min(transform.hop, transform.chunk, transform.sample_rate) < 1:
+            raise UsageError("config: sound needs one or two channels, and a sample_rate, hop and chunk of at least 1")
+    elif transform.distortion not in ("mse", "ms-ssim"):
         raise UsageError("config: 'transform.distortion' must be one of mse, ms-ssim")
     if sum(quantizer.slices) != transform.latent_dims:
         raise UsageError("config: 'quantizer.slices' must add up to 'transform.latent_dims'")

@@ -6,15 +6,16 @@ number in it is trusted, and nothing is allocated from a number that the file's 
 
 from __future__ import annotations
 
-import binascii
 import zlib
 from dataclasses import dataclass, fields
 
+from .bytefields import Reader, crc16, uvarint
 from .errors import CorruptStreamError, UnsupportedError, UsageError
 
 MAGIC = b"VQ"
 VERSION = 1
-IMAGE = 0  # the only modality of version 1; 1..7 are reserved
+IMAGE, AUDIO = 0, 1  # modalities; 2..7 are reserved. Streams of sound are the business of `sound_container.py`
+MODALITIES = {IMAGE: "image", AUDIO: "audio"}
 MAX_MODEL_ID = (1 << 16) - 1
 MAX_SIDE = 1 << 17  # so that a band of two rows of grid positions stays small
 MAX_PIXELS = 1 << 30
@@ -77,13 +78,13 @@ def pack(stream: Stream) -> bytes:
         raise UsageError(f"a segment or the alpha payload is longer than {MAX_PAYLOAD} bytes")
     flags = (stream.modality | _GREY * bool(stream.grey) | _ALPHA * (stream.alpha is not None)
              | _JOINED * bool(stream.joined))
-    header = (MAGIC + bytes([VERSION, flags]) + _uvarint(stream.model_id) + stream.model_hash
-              + bytes([stream.quality]) + _uvarint(stream.width) + _uvarint(stream.height)
+    header = (MAGIC + bytes([VERSION, flags]) + uvarint(stream.model_id) + stream.model_hash
+              + bytes([stream.quality]) + uvarint(stream.width) + uvarint(stream.height)
               + stream.grids_crc.to_bytes(4, "little")
-              + (_uvarint(lengths[0]) if stream.joined else _pack_lengths(lengths)))
+              + (uvarint(lengths[0]) if stream.joined else _pack_lengths(lengths)))
     if stream.alpha is not None:
-        header += _uvarint(len(stream.alpha)) + zlib.crc32(stream.alpha).to_bytes(4, "little")
-    return b"".join([header, _header_crc(header), *stream.segments, stream.alpha or b""])
+        header += uvarint(len(stream.alpha)) + zlib.crc32(stream.alpha).to_bytes(4, "little")
+    return b"".join([header, crc16(header), *stream.segments, stream.alpha or b""])
 
 
 def unpack(data: bytes) -> Stream:
@@ -113,11 +114,13 @@ def peek(data: bytes) -> Header:
     """Parse and verify the header only; `data` need not reach further. Raises as `unpack` does."""
     if data[:2] != MAGIC:
         raise CorruptStreamError("not a vqcodec file: it does not begin with 'VQ'")
-    reader = _Reader(data, 2)
+    reader = Reader(data, 2)
     version = reader.uint(1)
     if version != VERSION:
         raise UnsupportedError(f"format version {version} is unknown (this release reads {VERSION})")
     flags = reader.uint(1)
+    if flags & _MODALITY == AUDIO:
+        raise UnsupportedError("the stream holds sound, not an image")
     if flags & _RESERVED:
         raise UnsupportedError("reserved flags are set: the stream is from a later release, or damaged")
     model_id = reader.uvarint(3)
@@ -130,7 +133,7 @@ def peek(data: bytes) -> Header:
     count, bits, packed = (1, _LENGTH_BITS, reader.uvarint(5)) if joined else _read_lengths(reader)
     alpha_length = reader.uvarint(5) if flags & _ALPHA else None
     alpha_crc = reader.uint(4) if flags & _ALPHA else None
-    if _header_crc(data[:reader.position]) != reader.take(2):
+    if crc16(data[:reader.position]) != reader.take(2):
         raise CorruptStreamError("the header is damaged: its checksum does not match")
     # From here on the numbers are what some encoder wrote, which is not to say that they make sense.
     lengths = tuple(packed >> i * bits & (1 << bits) - 1 for i in range(count))
@@ -149,8 +152,21 @@ def peek(data: bytes) -> Header:
     return header
 
 
+def modality(data: bytes) -> str:
+    """"image" or "audio", from the first four bytes of a file. Raises CorruptStreamError, UnsupportedError."""
+    if data[:2] != MAGIC:
+        raise CorruptStreamError("not a vqcodec file: it does not begin with 'VQ'")
+    reader = Reader(data, 2)
+    version, flags = reader.uint(1), reader.uint(1)
+    if version != VERSION:
+        raise UnsupportedError(f"format version {version} is unknown (this release reads {VERSION})")
+    if flags & _MODALITY not in MODALITIES:
+        raise UnsupportedError(f"modality {flags & _MODALITY} is reserved")
+    return MODALITIES[flags & _MODALITY]
+
+
 def grids_crc(grids) -> int:
-    """CRC-32 of index grids, int[G, h, w] with values in 0..65535, as uint16 little-endian in C order."""
+    """CRC-32 of index grids, int[G, h, w] or int[G, U, T] with values in 0..65535, as uint16 little-endian in C order."""
     import numpy as np
 
     grids = np.asarray(grids)
@@ -165,7 +181,7 @@ def _check_fields(description: _Description, error: type[Exception]) -> None:
     if not 0 <= d.modality <= _MODALITY:
         raise error(f"the modality must be 0..{_MODALITY}, not {d.modality}")
     if d.modality != IMAGE:
-        raise UnsupportedError(f"modality {d.modality} is reserved: this release knows images only")
+        raise UnsupportedError(f"modality {d.modality} is reserved")
     if not 0 <= d.model_id <= MAX_MODEL_ID:
         raise error(f"the model number must be 0..{MAX_MODEL_ID}, not {d.model_id}")
     if len(d.model_hash) != 4:
@@ -184,10 +200,10 @@ def _pack_lengths(lengths: list[int]) -> bytes:
     """The table of segment lengths: how many, bits of each, and all of them in one little-endian integer."""
     bits = max(lengths).bit_length()
     packed = sum(length << i * bits for i, length in enumerate(lengths))
-    return _uvarint(len(lengths)) + bytes([bits]) + packed.to_bytes((len(lengths) * bits + 7) // 8, "little")
+    return uvarint(len(lengths)) + bytes([bits]) + packed.to_bytes((len(lengths) * bits + 7) // 8, "little")
 
 
-def _read_lengths(reader: _Reader) -> tuple[int, int, int]:
+def _read_lengths(reader: Reader) -> tuple[int, int, int]:
     """(number of segments, bits of each length, the lengths as one integer) of a table."""
     count, bits = reader.uvarint(2), reader.uint(1)
     if not 1 <= count <= MAX_SEGMENTS:
@@ -195,45 +211,3 @@ def _read_lengths(reader: _Reader) -> tuple[int, int, int]:
     if bits > _LENGTH_BITS:
         raise CorruptStreamError(f"segment lengths must have 0..{_LENGTH_BITS} bits, not {bits}")
     return count, bits, reader.uint((count * bits + 7) // 8)
-
-
-def _header_crc(header: bytes) -> bytes:
-    """CRC-16/CCITT (polynomial 0x1021, initial value 0xFFFF, nothing reflected), little-endian."""
-    return binascii.crc_hqx(header, 0xFFFF).to_bytes(2, "little")
-
-
-def _uvarint(value: int) -> bytes:
-    """LEB128: seven bits a byte, least significant first, the top bit set in all bytes but the last."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes(out + bytes([value]))
-
-
-class _Reader:
-    """A position in bytes; every read past the end raises CorruptStreamError."""
-
-    def __init__(self, data: bytes, position: int):
-        self.data, self.position = data, position
-
-    def take(self, n: int) -> bytes:
-        if len(self.data) - self.position < n:
-            raise CorruptStreamError("the stream is truncated within its header")
-        self.position += n
-        return bytes(self.data[self.position - n:self.position])
-
-    def uint(self, n: int) -> int:
-        return int.from_bytes(self.take(n), "little")
-
-    def uvarint(self, max_bytes: int) -> int:
-        """The inverse of `_uvarint`; the shortest form is the only valid one."""
-        value = 0
-        for i in range(max_bytes):
-            byte = self.uint(1)
-            value |= (byte & 0x7F) << 7 * i
-            if byte < 0x80:
-                if i and not byte:
-                    raise CorruptStreamError("a number in the header is longer than it need be")
-                return value
-        raise CorruptStreamError(f"a number in the header is longer than {max_bytes} bytes")

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 MS_SSIM_UNIT = 1000.0  # brings 1 - MS-SSIM to the size of the MSE, so that the same λ give about the same rates
-MSE_SHARE = 0.05  # MS-SSIM hardly sees a small shift of a whole region's colour; the MSE does
+MSE_SHARE = 0.02  # MS-SSIM hardly sees a small shift of a whole region's colour; the MSE does
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW, SIGMA = 11, 1.5
 
@@ -41,7 +41,7 @@ def similarity(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def ms_ssim(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """1000·(1 - MS-SSIM) + 0.05·MSE."""
+    """1000·(1 - MS-SSIM) + 0.02·MSE."""
     return MS_SSIM_UNIT * (1 - similarity(decoded, pixels)) + MSE_SHARE * mse(decoded, pixels)
 
 

@@ -41,9 +41,9 @@ CDF_BITS = 16
 CHUNK = 1 << 18  # CDF values computed at a time: temporaries stay in the cache
 
 
-def phase_count(slice_index: int) -> int:
-    """Three phases for the first slice (nothing else predicts it), two for the others."""
-    return 3 if slice_index == 0 else 2
+def phase_count(slice_index: int, grid_rank: int) -> int:
+    """Of models in training. Three phases for the first slice of a plane (nothing else predicts it), else two."""
+    return 3 if slice_index == 0 and grid_rank == 2 else 2
 
 
 def phase_map(height: int, width: int, phases: int) -> torch.Tensor:
@@ -93,7 +93,7 @@ class SlicePrior:
 
     def __init__(self, tensors: dict[str, torch.Tensor], index: int, layout: SliceLayout):
         self.t = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"s{index}.")}
-        self.layout, self.phases = layout, phase_count(index)
+        self.layout, self.phases = layout, 1 + sum(f"s{index}.near{k}.weight" in tensors for k in (1, 2))
         self.sigmoid, self.exp, self.inverse = (tensors[f"table.{n}"] for n in ("sigmoid", "exp", "inverse"))
         self.logistic = layout.d == 1
         self.near = [kernel(self.t[f"near{k}.weight"]) for k in range(1, self.phases)]
@@ -189,7 +189,7 @@ class SlicePrior:
 
 
 def kernel(weight: torch.Tensor) -> torch.Tensor:
-    """int8[O,I,k,k] or [O,I] → f32[k,k,I,O]."""
+    """int8[O,I,kh,kw] or [O,I] → f32[kh,kw,I,O]."""
     if weight.dim() == 2:
         weight = weight[:, :, None, None]
     return weight.permute(2, 3, 1, 0).float().contiguous()
@@ -205,22 +205,21 @@ def activate(total: torch.Tensor) -> torch.Tensor:
 
 
 def correlate(x: torch.Tensor, weight: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
-    """int64[N,O]: f32 integers [h,w,I] correlated with f32[k,k,I,O], zeros outside, at `positions` or all."""
+    """int64[N,O]: f32 integers [h,w,I] correlated with f32[kh,kw,I,O], zeros outside, at `positions` or all."""
     h, w, channels = x.shape
-    k = weight.shape[0]
-    reach = k // 2
-    padded = F.pad(x, (0, 0, reach, reach, reach, reach))
+    kh, kw = weight.shape[:2]
+    padded = F.pad(x, (0, 0, kw // 2, kw // 2, kh // 2, kh // 2))
     if positions is None:
         total = torch.zeros(h * w, weight.shape[3])
-        for dy in range(k):
-            for dx in range(k):
+        for dy in range(kh):
+            for dx in range(kw):
                 total.addmm_(padded[dy : dy + h, dx : dx + w].reshape(h * w, channels), weight[dy, dx])
         return exact(total)
-    flat, stride = padded.view(-1, channels), w + 2 * reach
+    flat, stride = padded.view(-1, channels), padded.shape[1]
     base = (positions // w) * stride + positions % w
     total = torch.zeros(len(positions), weight.shape[3])
-    for dy in range(k):
-        for dx in range(k):
+    for dy in range(kh):
+        for dx in range(kw):
             total.addmm_(flat[base + dy * stride + dx], weight[dy, dx])
     return exact(total)
 

@@ -48,6 +48,7 @@ ENV = "VQCODEC_MODELS_DIR"
 HASHED_FILES = ("codebook.safetensors", "config.toml", "decoder.safetensors", "prior.safetensors")
 ENCODER = "encoder.safetensors"
 FILES = (*HASHED_FILES, ENCODER, "card.md")  # in the order of archives
+MODALITIES = ("image", "audio")
 STATUSES = ("default", "stable", "experimental", "retired")
 MAX_ID = 65535
 MAX_FILE = 256 << 20  # bytes of one file of a model
@@ -56,7 +57,8 @@ _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEADING = """\
 # The models in this folder. An id names one model for ever: it is never changed and never given to another.
-# status: "default" (at most one), "stable", "experimental" or "retired" (decodes, no longer encodes).
+# modality: "image" (if it is not given) or "audio".
+# status: "default" (at most one of each modality), "stable", "experimental" or "retired" (decodes, no longer encodes).
 # The hashes are SHA-256 of each file; vqcodec/registry.py defines the model hash that streams carry.
 """
 
@@ -70,6 +72,7 @@ class ModelEntry:
     status: str
     path: Path
     sha256: Mapping[str, str] = field(repr=False, hash=False)  # file name → 64 hexadecimal digits
+    modality: str = "image"
 
     def __post_init__(self):
         if type(self.id) is not int or not 0 <= self.id <= MAX_ID:
@@ -78,6 +81,8 @@ class ModelEntry:
             raise ValueError(f"bad model name {self.name!r}: only a-z, 0-9 and, between them, '.', '_', '-'")
         if self.status not in STATUSES:
             raise ValueError(f"model '{self.name}': status must be one of {', '.join(STATUSES)}")
+        if self.modality not in MODALITIES:
+            raise ValueError(f"model '{self.name}': modality must be one of {', '.join(MODALITIES)}")
         for file, digest in self.sha256.items():
             if file not in FILES:
                 raise ValueError(f"model '{self.name}': unknown file {file!r}")
@@ -154,10 +159,12 @@ def list_models(models_dir: str | os.PathLike | None = None) -> tuple[ModelEntry
     return tuple(entry for folder in search_path(models_dir) for entry in read_registry(folder))
 
 
-def find_by_name(name: str | None = None, models_dir: str | os.PathLike | None = None) -> ModelEntry:
-    """The first model of that name. None: the first whose status is "default", or else the only one there is.
+def find_by_name(name: str | None = None, models_dir: str | os.PathLike | None = None,
+                 modality: str | None = "image") -> ModelEntry:
+    """The first model of that name (and, unless that is None, modality). No name: the first of the modality whose status is "default", or else the only one
+    there is.
 
-    Raises UnknownModelError.
+    Raises UnknownModelError, and UnsupportedError for a model of another modality.
     """
     entries = list_models(models_dir)
     names = ", ".join(dict.fromkeys(entry.name for entry in entries)) or "none"
@@ -165,10 +172,14 @@ def find_by_name(name: str | None = None, models_dir: str | os.PathLike | None =
         found = [entry for entry in entries if entry.name == name]
         if not found:
             raise UnknownModelError(f"model '{name}' is not installed (installed: {names})")
+        if modality not in (None, found[0].modality):
+            raise UnsupportedError(f"model '{name}' is one of {found[0].modality}, not of {modality}")
         return found[0]
+    entries = [entry for entry in entries if entry.modality == modality]
+    names = ", ".join(dict.fromkeys(entry.name for entry in entries))
     found = [entry for entry in entries if entry.status == "default"] or entries
     if not found:
-        raise UnknownModelError("no model is installed; 'vqcodec models import FILE' installs one")
+        raise UnknownModelError(f"no model of {modality} is installed; 'vqcodec models import FILE' installs one")
     if found[0].status != "default" and len(found) > 1:
         raise UnknownModelError(f"none of the installed models is the default; choose one of: {names}")
     return found[0]
@@ -211,11 +222,12 @@ def register(
     *,
     id: int | None = None,
     status: str = "experimental",
+    modality: str = "image",
 ) -> ModelEntry:
     """Enter a freshly made model into models_dir/REGISTRY.toml, its files copied from `folder` if not in place.
 
     Without `id` a model keeps the one it has; a new one gets the next free. A new default makes the old one
-    "stable". Raises UsageError for bad arguments, for an id of another model, and for a change of what a
+    of its modality "stable". Raises UsageError for bad arguments, for an id of another model, and for a change of what a
     model decodes unless its status so far is "experimental"; InputError where files are missing.
     """
     folder, models_dir = Path(folder), Path(models_dir)
@@ -228,7 +240,7 @@ def register(
                 if file in HASHED_FILES or (folder / file).exists()}
     try:
         sha256 = {file: digest(data) for file, data in contents.items()}
-        entry = ModelEntry(id, name, status, models_dir / name, sha256)
+        entry = ModelEntry(id, name, status, models_dir / name, sha256, modality)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if any(other.id == id and other.name != name for other in entries):
@@ -260,7 +272,8 @@ def parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) -
         entries = tuple(_entry_of_row(row, folder) for row in rows)
         if not len(entries) == len({entry.id for entry in entries}) == len({entry.name for entry in entries}):
             raise ValueError("two models share a name or an id")
-        if sum(entry.status == "default" for entry in entries) > 1:
+        defaults = [entry.modality for entry in entries if entry.status == "default"]
+        if len(defaults) > len(set(defaults)):
             raise ValueError("two models are the default")
         return entries
     except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
@@ -269,7 +282,7 @@ def parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) -
 
 def _entry_of_row(row, folder: Path) -> ModelEntry:
     keys = {"id", "name", "status", "sha256"}
-    if not isinstance(row, dict) or set(row) != keys or not isinstance(row["sha256"], dict):
+    if not isinstance(row, dict) or set(row) - {"modality"} != keys or not isinstance(row["sha256"], dict):
         raise ValueError("a model is a table of id, name, status and, itself a table, sha256")
     return ModelEntry(path=folder / str(row["name"]), **row)
 
@@ -279,7 +292,8 @@ def to_toml(entries) -> str:
     tables = []
     for entry in entries:
         hashes = "".join(f'"{file}" = "{digest}"\n' for file, digest in entry.sha256.items())
-        tables.append(f'\n[[model]]\nid = {entry.id}\nname = "{entry.name}"\nstatus = "{entry.status}"\n'
+        modality = "" if entry.modality == "image" else f'modality = "{entry.modality}"\n'
+        tables.append(f'\n[[model]]\nid = {entry.id}\nname = "{entry.name}"\nstatus = "{entry.status}"\n{modality}'
                       f"[model.sha256]\n{hashes}")
     return _HEADING + "".join(tables)
 
@@ -291,7 +305,8 @@ def install(contents: dict[str, bytes] | None, entry: ModelEntry, entries: tuple
     """
     models_dir, token = entry.path.parent, secrets.token_hex(8)
     staged, aside = models_dir / f".vqcodec-{token}.new", models_dir / f".vqcodec-{token}.old"
-    demoted = (replace(other, status="stable") if (entry.status, other.status) == ("default",) * 2 else other
+    demoted = (replace(other, status="stable")
+               if (entry.status, other.status) == ("default",) * 2 and entry.modality == other.modality else other
                for other in entries if other.name != entry.name)
     text = to_toml(sorted([*demoted, entry], key=lambda item: item.id)).encode("ascii")
     complete = False

@@ -6,6 +6,7 @@ all earlier slices everywhere, and its own slice at the positions of earlier pha
     earlier slices ─ conv3×3 ─ relu ─ conv3×3 ─ relu ─ 1×1 ─┐
     own slice, earlier phases ─ conv5×5 (one per phase) ────(+)─ bias[phase, q] ─ relu ─ 1×1 ─ relu ─ head
 
+Over grids of rank 1 the kernels are 1×9 for the own slice and 1×5 else.
 Channel slices × checkerboard after Minnen & Singh (2020) and He et al. (2021, 2022). With `quantized` set,
 weights, activations and outputs are rounded as in the integer network (quantisation-aware training, Jacob
 et al., 2018), gradients passing straight through.
@@ -82,20 +83,30 @@ class ActivationRange(nn.Module):
         return x
 
 
+NEAR = {1: (1, 9), 2: (5, 5)}  # kernels, by the rank of the grid
+PAST = {1: (1, 5), 2: (3, 3)}
+
+
+def conv(inputs: int, outputs: int, kernel: tuple[int, int], bias: bool = True) -> nn.Conv2d:
+    """A convolution that keeps the grid's size."""
+    return nn.Conv2d(inputs, outputs, kernel, padding=(kernel[0] // 2, kernel[1] // 2), bias=bias)
+
+
 class SliceContext(nn.Module):
     """Hidden state f32[B,C,h,w] from which a slice's distributions are read."""
 
-    def __init__(self, past_features: int, own_features: int, channels: int, phases: int, levels: int):
+    def __init__(self, past_features: int, own_features: int, channels: int, phases: int, levels: int,
+                 grid_rank: int = 2):
         super().__init__()
         self.phases, self.channels = phases, channels
         self.quantized = False
         if past_features:
-            self.past1 = nn.Conv2d(past_features, channels, 3, padding=1)
-            self.past2 = nn.Conv2d(channels, channels, 3, padding=1)
+            self.past1 = conv(past_features, channels, PAST[grid_rank])
+            self.past2 = conv(channels, channels, PAST[grid_rank])
             self.past3 = nn.Conv2d(channels, channels, 1, bias=False)
             self.past_bias = nn.Parameter(torch.zeros(levels, channels))
             self.range1, self.range2 = ActivationRange(), ActivationRange()
-        self.near = nn.ModuleList(nn.Conv2d(own_features, channels, 5, padding=2, bias=False) for _ in range(phases - 1))
+        self.near = nn.ModuleList(conv(own_features, channels, NEAR[grid_rank], bias=False) for _ in range(phases - 1))
         self.bias = nn.Parameter(torch.randn(phases, levels, channels) * 0.1)
         self.mix = nn.Conv2d(channels, channels, 1)
         self.range3, self.range4 = ActivationRange(), ActivationRange()

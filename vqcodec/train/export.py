@@ -10,13 +10,20 @@ import torch
 from safetensors.torch import save_file
 
 from .. import config as configuration
-from ..config import ModelConfig
-from .model import ImageModel
+from .. import registry
+from ..audio_codec import AudioCodec
+from ..codec import Codec
+from ..config import AudioModelConfig, ModelConfig
+from ..media import Picture
+from ..sound import Sound
+from .model import Model
 from .quantize_prior import integer_prior
+from .sounds import load as load_sound
+from .validate import load
 
 
 @torch.no_grad()
-def count_use(model: ImageModel, batches) -> list[torch.Tensor]:
+def count_use(model: Model, batches) -> list[torch.Tensor]:
     """For each slice int64[levels,G,K]: how often codewords are chosen in `batches` of (pixels, level)."""
     levels = len(model.config.transform.lambdas)
     use = [torch.zeros(levels, s.groups, s.codewords, dtype=torch.int64) for s in model.prior.layouts]
@@ -29,7 +36,7 @@ def count_use(model: ImageModel, batches) -> list[torch.Tensor]:
     return use
 
 
-def write_model(model: ImageModel, batches, folder: Path, config: ModelConfig, card: str) -> None:
+def write_model(model: Model, batches, folder: Path, config: ModelConfig | AudioModelConfig, card: str) -> None:
     """Writes config.toml, the four weight files and card.md into `folder`."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
@@ -47,52 +54,61 @@ def write_model(model: ImageModel, batches, folder: Path, config: ModelConfig, c
 
 @dataclass(frozen=True)
 class PriorLoss:
-    """Mean bits per pixel on validation pictures: float prior, integer prior, bytes really written."""
+    """Mean rate on validation files (bits per pixel, kbps): float prior, integer prior, bytes really written."""
 
-    float_bpp: float
-    integer_bpp: float
-    coded_bpp: float
+    floating: float
+    integer: float
+    coded: float
+    unit: str
 
 
 @torch.no_grad()
-def compare_priors(model: ImageModel, codec, paths, qualities) -> PriorLoss:
-    """Codes pictures with the exported codec and rates the very same indices with the float prior."""
-    from ..media import Picture
-    from ..quantize import dequantize
-    from .validate import load
-
+def compare_priors(model: Model, codec, paths, qualities) -> PriorLoss:
+    """Codes files with the exported codec and rates the very same indices with the float prior."""
     rows = []
     model.prior.set_mode("float")
+    code = _code_sound if isinstance(codec, AudioCodec) else _code_picture
     for path in paths:
-        x = load(path)
-        rgb = (x[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
         for quality in qualities:
-            encoded = codec.encode(Picture(rgb, None, False), quality)
-            grids = torch.from_numpy(codec.decode_grids(encoded.data))[None]
-            values = dequantize(grids, codec.codebooks, codec.model.quantizer)
-            indices = [grids[0, s.planes].flatten(1) for s in model.prior.layouts]
+            data, grids, coded_bits, extent = code(codec, path, quality)
+            values = codec.coder.dequantize(grids[None])
+            indices = [grids[s.planes].flatten(1) for s in model.prior.layouts]
             bits = model.index_bits(values, values, indices, torch.tensor([quality - 1.0])).item()
-            pixels = x[0, 0].numel()
-            rows.append((bits / pixels, codec.bits_per_block(encoded.data).sum() / pixels,
-                         8 * len(encoded.data) / pixels))
-    return PriorLoss(*np.mean(rows, axis=0).tolist())
+            rows.append((bits / extent, coded_bits / extent, 8 * len(data) / extent))
+    return PriorLoss(*np.mean(rows, axis=0).tolist(), "kbps" if code is _code_sound else "bpp")
+
+
+def _code_picture(codec: Codec, path, quality: float):
+    """(file, index grids int64[G,h,w], their ideal code length in bits, pixels)"""
+    x = load(path)
+    rgb = (x[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+    data = codec.encode(Picture(rgb, None, False), quality).data
+    return data, torch.from_numpy(codec.decode_grids(data)), codec.bits_per_block(data).sum(), x[0, 0].numel()
+
+
+def _code_sound(codec: AudioCodec, path, quality: float):
+    """(file, index grids int64[G,1,T], their ideal code length in bits, milliseconds); of one chunk of the sound."""
+    t = codec.model.transform
+    samples = load_sound(path, t)[0, :, 0, : t.chunk * t.step].T.numpy()
+    data = codec.encode(Sound(np.ascontiguousarray(samples), t.sample_rate), quality).data
+    bits = codec.bits_per_frame(data).sum()
+    return data, torch.from_numpy(codec.decode_grids(data)), bits, 1000 * len(samples) / t.sample_rate
 
 
 def export_model(trainer, name: str, models_dir, model_id: int | None = None, status: str = "experimental") -> PriorLoss:
     """Turns a finished run into model `name` below `models_dir`, registers it and reports the priors' rates."""
-    from .. import registry
-    from ..codec import Codec
-
     model = trainer.average.eval()
     model.prior.set_mode("quantized")
-    batches = [trainer._batch(-5000 - i, 256, 16) for i in range(40)]
+    batches = [trainer.batch(-5000 - i, 256, 16) for i in range(40)]
     folder = trainer.out / "model"  # `register` copies it, unless that would change a published model
     config = trainer.config.model
-    card = (f"# {name}\n\nTrained for {trainer.pixels / 1e9:.2f}·10^9 pixels in {trainer.seconds / 3600:.2f} hours.\n")
+    card = (f"# {name}\n\nTrained for {trainer.pixels / 1e9:.2f}·10^9 {trainer.medium.counted} in {trainer.seconds / 3600:.2f} hours.\n")
     write_model(model, batches, folder, config, card)
-    entry = registry.register(folder, name, id=model_id, status=status, models_dir=models_dir or registry.user_dir())
-    codec = Codec.open(entry)
+    modality = trainer.medium.modality
+    entry = registry.register(folder, name, id=model_id, status=status, models_dir=models_dir or registry.user_dir(),
+                              modality=modality)
+    codec = (AudioCodec if modality == "audio" else Codec).open(entry)
     loss = compare_priors(model, codec, trainer.validation, sorted({1, (codec.qualities + 1) // 2, codec.qualities}))
-    print(f"{name}: {loss.float_bpp:.4f} bpp with the float prior, {loss.integer_bpp:.4f} with the integer one, "
-          f"{loss.coded_bpp:.4f} in files")
+    print(f"{name}: {loss.floating:.4f} {loss.unit} with the float prior, {loss.integer:.4f} with the integer one, "
+          f"{loss.coded:.4f} in files")
     return loss

@@ -1,4 +1,4 @@
-"""The image model in training: encoder, quantiser, context prior and decoder, and the losses of each stage.
+"""The model in training, of images or sound: encoder, quantiser, context prior and decoder, and the losses of each stage.
 
 Stages, in order (why this order is in docs/training.md):
   soft    uniform noise in place of quantisation, logistic densities as prior (Ballé et al., 2017)
@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
 
-from .. import distortion
-from ..config import ModelConfig
+from .. import audio_distortion, audio_transform, distortion, transform
+from ..config import AudioModelConfig, AudioTransformConfig, ModelConfig
 from ..prior import MEAN_UNIT, phase_count
 from ..quantize import choose, distances, join_groups, layouts, look_up, split_groups
-from ..transform import PATCH, Decoder, Encoder
 from . import vq
 from .context import CategoricalHead, LogisticHead, SliceContext, feature_steps, features, logistic_bits, wide_count
 
@@ -34,9 +34,9 @@ class ContextPrior(nn.Module):
     """Contexts and heads of all slices; `soft` heads are per-dim logistics, `heads` the categorical ones of
     slices with d > 1 (slices with d = 1 keep their logistic, integrated over each codeword's cell)."""
 
-    def __init__(self, config: ModelConfig):
+    def __init__(self, config: ModelConfig | AudioModelConfig):
         super().__init__()
-        levels = len(config.transform.lambdas)
+        levels, rank = len(config.transform.lambdas), config.transform.grid_rank
         self.layouts = layouts(config.quantizer)
         self.contexts, self.soft, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
         self.steps = []
@@ -44,7 +44,7 @@ class ContextPrior(nn.Module):
         for i, s in enumerate(self.layouts):
             dims, width = s.groups * s.d, config.prior.context_channels[i]
             own = dims + wide_count(s.dim, dims)
-            self.contexts.append(SliceContext(past, own, width, phase_count(i), levels))
+            self.contexts.append(SliceContext(past, own, width, phase_count(i, rank), levels, rank))
             self.soft.append(LogisticHead(width, dims, 4.0 if i == 0 else 1.0))
             self.heads.append(nn.Identity() if s.d == 1 else
                               CategoricalHead(width, s.groups, s.codewords, config.prior.rank[i]))
@@ -120,13 +120,20 @@ class Losses:
     auxiliary: torch.Tensor
 
 
-class ImageModel(nn.Module):
-    def __init__(self, config: ModelConfig, *, assignment: str = "straight-through", update: str = "gradient",
+class Model(nn.Module):
+    """Samples are pictures f32[B,3,H,W] or sound f32[B,C,1,N]; everything between the transforms is the same."""
+
+    def __init__(self, config: ModelConfig | AudioModelConfig, *, assignment: str = "straight-through", update: str = "gradient",
                  decay: float = 0.99):
         super().__init__()
         self.config = config
-        self.distortion = distortion.KINDS[config.transform.distortion]
-        self.encoder, self.decoder = Encoder(config.transform), Decoder(config.transform)
+        t = config.transform
+        if isinstance(t, AudioTransformConfig):
+            self.distortion = partial(audio_distortion.spectral, rate=t.sample_rate)
+            self.encoder, self.decoder, self.patch = audio_transform.Encoder(t), audio_transform.Decoder(t), t.step
+        else:
+            self.distortion = distortion.KINDS[t.distortion]
+            self.encoder, self.decoder, self.patch = transform.Encoder(t), transform.Decoder(t), transform.PATCH**2
         self.prior = ContextPrior(config)
         self.quantizers = vq.build(config.quantizer, assignment=assignment, update=update, decay=decay)
 
@@ -177,7 +184,7 @@ class ImageModel(nn.Module):
         assigned = [q(latents[:, s.dims], bits) for s, q, bits in zip(self.prior.layouts, self.quantizers, wish)]
         values = torch.cat([a.values for a in assigned], 1)
         bits = self.index_bits(latents, values, [a.indices for a in assigned], level)
-        auxiliary = sum(a.codebook + beta * a.commitment for a in assigned) / PATCH**2
+        auxiliary = sum(a.codebook + beta * a.commitment for a in assigned) / self.patch
         return self._losses(bits, self.synthesise(values, level), pixels, auxiliary)
 
     def index_bits(self, latents, values, indices, level):
@@ -214,7 +221,7 @@ class ImageModel(nn.Module):
 
 
 @torch.no_grad()
-def start_codebooks(model: ImageModel, batches, level_batches) -> None:
+def start_codebooks(model: Model, batches, level_batches) -> None:
     """Fits every group's codebook to the latents of some batches by entropy-constrained Lloyd, and starts
     the categorical heads from them."""
     latents = [model.encoder(x, level) for x, level in zip(batches, level_batches)]

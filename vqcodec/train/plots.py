@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def draw_curves(log: Path, out: Path) -> None:
-    """Loss, rate and PSNR of the training batches, and the validation points. Does nothing without matplotlib."""
+    """Loss and rate of the training batches, and the validation points: quality against rate. Does nothing without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
@@ -21,13 +21,14 @@ def draw_curves(log: Path, out: Path) -> None:
         for stage in dict.fromkeys(row["stage"] for row in steps):
             part = [row for row in steps if row["stage"] == stage]
             axis.plot([row["pixels"] / 1e6 for row in part], [row[key] for row in part], label=stage)
-        axis.set(xlabel="million pixels seen", ylabel=key, yscale="log")
+        axis.set(xlabel="million samples seen", ylabel=key, yscale="log")
         axis.legend()
     for i, row in enumerate(tables):
         points = row["validation"]
-        axes[2].plot([p["bpp"] for p in points], [p["psnr"] for p in points], ".-",
+        _, rate, value, *_ = points[0]  # (quality, rate, what it buys): see `validate.py`
+        axes[2].plot([p[rate] for p in points], [p[value] for p in points], ".-",
                      color=(0.1, 0.3, 0.7, (i + 1) / len(tables)), label=f"{row['stage']} {row['step']}")
-    axes[2].set(xlabel="bits per pixel", ylabel="PSNR, dB", title="validation")
+        axes[2].set(xlabel=rate, ylabel=value, title="validation")
     temporary = out.with_suffix(".tmp.png")
     figure.savefig(temporary)
     temporary.replace(out)

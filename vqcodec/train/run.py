@@ -1,4 +1,4 @@
-"""`vqcodec train image`: stages, checkpoints, logs. Resumes to the step: data, noise and qualities of a step
+"""`vqcodec train image|audio`: stages, checkpoints, logs. Resumes to the step: data, noise and qualities of a step
 depend on the seed and the step alone."""
 
 from __future__ import annotations
@@ -17,14 +17,13 @@ from pathlib import Path
 import torch
 
 from .. import config as configuration
-from ..config import RunConfig, StageConfig
+from ..config import AudioRunConfig, RunConfig, StageConfig
 from ..errors import InputError, UsageError
-from ..transform import init_linear_path
 from . import distributed
-from .data import Crops, find_pictures, split
-from .model import ImageModel, start_codebooks
+from .data import split
+from .medium import MEDIA
+from .model import Model, start_codebooks
 from .optim import MuonAdam, parameter_groups
-from .validate import rate_distortion
 
 CALIBRATION_STEPS = 30
 SPIKE = 20  # steps whose gradient is this many times the usual norm are skipped
@@ -33,15 +32,16 @@ SPIKE = 20  # steps whose gradient is this many times the usual norm are skipped
 class Trainer:
     """State of one run in folder `out`: config.toml, state.pt, log.jsonl, curves.png."""
 
-    def __init__(self, config: RunConfig, directories, out: Path):
+    def __init__(self, config: RunConfig | AudioRunConfig, directories, out: Path):
         self.config, self.out = configuration.check(config), Path(out)
         self.rank, self.world = distributed.start()
         t = config.training
-        paths, held_out = split(find_pictures(directories), t.validation)
-        self.crops = Crops(paths, seed=t.seed)
+        medium = MEDIA[type(config)]
+        paths, held_out = split(medium.find(directories), t.validation)
+        self.medium = medium(config, paths)
         self.validation = held_out
         torch.manual_seed(t.seed)
-        self.model = ImageModel(config.model, assignment=t.assignment, update=t.codebook_update,
+        self.model = Model(config.model, assignment=t.assignment, update=t.codebook_update,
                                 decay=t.codebook_decay)
         self.lambdas = torch.tensor(config.model.transform.lambdas)
         weights = (self.lambdas / self.lambdas[-1]) ** -t.low_rate_weight
@@ -63,8 +63,7 @@ class Trainer:
             self._start_from(init)
             self._enter_stage()
             return
-        patches = torch.cat([self.crops.batch(-1 - i, 16, 256) for i in range(60)]).float() / 255
-        init_linear_path(self.model.encoder, self.model.decoder, patches, self.config.model.transform.lambdas)
+        self.medium.start(self.model)
         self._enter_stage()
 
     def _start_from(self, init: Path) -> None:
@@ -87,7 +86,7 @@ class Trainer:
             self.model.load_state_dict(self.average.state_dict())
         kind = self.stage_config.kind
         if kind == "vq" and not self._codebooks_started:
-            batches = [self._batch(-1000 - i, 128, 16) for i in range(12)]
+            batches = [self.batch(-1000 - i, 128, 16) for i in range(12)]
             start_codebooks(self.model, *zip(*batches))
             self._codebooks_started = True
         for p in self.model.parameters():
@@ -137,11 +136,11 @@ class Trainer:
 
     # --- one step ----------------------------------------------------------------------------------------
 
-    def _batch(self, step: int, size: int, count: int):
-        pixels = self.crops.batch(step, size, count, self.rank).float().div_(255)
+    def batch(self, step: int, size: int, count: int):
+        samples = self.medium.batch(step, size, count, self.rank)
         generator = torch.Generator().manual_seed((step * 1000003 + self.rank) % 2**31)
         level = torch.randint(len(self.lambdas), (count,), generator=generator).float()
-        return pixels.contiguous(memory_format=torch.channels_last), level
+        return samples.contiguous(memory_format=torch.channels_last), level
 
     def _train_step(self) -> dict:
         c, t = self.stage_config, self.config.training
@@ -149,7 +148,7 @@ class Trainer:
         size = c.crop if progress < 0.7 else c.late_crop
         count = max(1, round(c.batch * (c.crop / size) ** 2))
         number = self.stage * 10**7 + self.step
-        pixels, level = self._batch(number, size, count)
+        pixels, level = self.batch(number, size, count)
         torch.manual_seed(t.seed * 7919 + number * 31 + self.rank)
         self._set_rate(progress)
         head_only = c.kind == "vq" and self.step < c.head_steps
@@ -179,7 +178,7 @@ class Trainer:
         if c.kind == "vq" and t.revive_every and (self.step + 1) % t.revive_every == 0 and not head_only:
             self._revive(pixels, level)
         self.step += 1
-        self.pixels += count * size * size * self.world
+        self.pixels += self.medium.amount(size, count) * self.world
         return dict(loss=loss.item(), bpp=losses.bpp.mean().item(), distortion=losses.distortion.mean().item(), norm=norm)
 
     def _set_rate(self, progress: float) -> None:
@@ -264,28 +263,28 @@ class Trainer:
             entry["used"] = [round((q.count > 1e-3).float().mean().item(), 4) for q in self.model.quantizers]
             entry["revived"] = self.revived
         self._write(entry)
-        left = (c.steps - self.step) * c.batch * c.crop**2 * self.world / speed
-        print(f"{c.kind} {self.step}/{c.steps} loss {mean['loss']:.4f} bpp {mean['bpp']:.4f} distortion {mean['distortion']:.1f} "
-              f"{speed / 1e6:.2f} Mpixel/s, stage done in {left / 60:.0f} min", file=sys.stderr, flush=True)
+        left = (c.steps - self.step) * self.medium.amount(c.crop, c.batch) * self.world / speed
+        print(f"{c.kind} {self.step}/{c.steps} loss {mean['loss']:.4f} bpp {mean['bpp']:.4f} distortion {mean['distortion']:.4g} "
+              f"{speed / 1e6:.2f} {self.medium.unit}/s, stage done in {left / 60:.0f} min", file=sys.stderr, flush=True)
 
     def _write(self, entry: dict) -> None:
         with open(self.out / "log.jsonl", "a") as file:
             file.write(json.dumps(entry) + "\n")
 
     def validate(self) -> None:
-        """Writes a rate–distortion table of the averaged weights on the pictures set aside."""
+        """Writes a rate–distortion table of the averaged weights on the files set aside."""
         if self.rank or not self.validation:
             return
         self.average.eval()
-        rows = rate_distortion(self.average, self.validation, soft=self.stage_config.kind == "soft")
+        rows = self.medium.validate(self.average, self.validation, self.stage_config.kind == "soft")
         self._write(dict(validation=rows, stage=self.stage_config.kind, step=self.step))
         for row in rows:
-            print(f"  validation q {row['quality']}: {row['bpp']:.4f} bpp {row['psnr']:.2f} dB", file=sys.stderr)
+            print("  validation " + ", ".join(f"{name} {value:g}" for name, value in row.items()), file=sys.stderr)
 
 
-def train_image(directories, config: Path | None, out: Path, export: str | None = None, models_dir=None,
+def train(modality: str, directories, config: Path | None, out: Path, export: str | None = None, models_dir=None,
                 init: Path | None = None) -> None:
-    """Trains (or resumes) a run in `out`; with `export`, turns the finished run into the model of that name.
+    """Trains (or resumes) a run on 'image' or 'audio' files in `out`; with `export`, turns the finished run into the model of that name.
     A new run starts from the weights in `init`, a stageN.pt of another run, if given.
 
     Raises UsageError for a bad configuration or one that differs from the run's, InputError for missing data.
@@ -293,9 +292,10 @@ def train_image(directories, config: Path | None, out: Path, export: str | None 
     out = Path(out)
     stored = out / "config.toml"
     path = config or (stored if stored.exists() else None)
-    run_config = configuration.from_dict(RunConfig, configuration.load_toml(path)) if path else RunConfig()
+    kind = configuration.RUNS[modality]
+    run_config = configuration.from_dict(kind, configuration.load_toml(path)) if path else kind()
     if stored.exists():
-        kept = configuration.from_dict(RunConfig, configuration.load_toml(stored))
+        kept = configuration.from_dict(kind, configuration.load_toml(stored))
         if replace(kept, training=run_config.training) != run_config:
             raise UsageError(f"{out}: this run has another model configuration; use another --out")
     try:

@@ -1,4 +1,4 @@
-"""Rate–distortion of a model in training on whole pictures, rates by its float prior."""
+"""Rate–distortion of a model in training on whole pictures and recordings, rates by its float prior."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from ..distortion import similarity
+from .sounds import load as load_sound
 
 
 def load(path, side: int = 768) -> torch.Tensor:
@@ -21,10 +22,41 @@ def load(path, side: int = 768) -> torch.Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
 
 
+def code(model, x: torch.Tensor, level: torch.Tensor, soft: bool) -> tuple[torch.Tensor, float]:
+    """(decoded samples, bits). `soft`: latents rounded to integers and rated by the soft heads; else codewords
+    chosen with the prior's bits."""
+    latents = model.encoder(x, level)
+    if soft:
+        values = latents.round()
+        bits = model.prior.density_bits(values, level).sum().item()
+    else:
+        chosen, values = model.choose(latents, level)
+        bits = model.index_bits(latents, values, chosen, level).sum().item()
+    return model.decoder(values, level), bits
+
+
+@torch.no_grad()
+def distance_of_sound(model, paths, soft: bool) -> list[dict]:
+    """One row per quality: mean kbps (a channel's) and mean spectral distance (see `audio_distortion.py`)."""
+    t = model.config.transform
+    recordings = []
+    for path in paths:
+        x = load_sound(path, t)[..., : 20 * t.sample_rate]
+        recordings.append(torch.nn.functional.pad(x, (0, -x.shape[3] % t.step)))
+    rows = []
+    for index in range(len(t.lambdas)):
+        level = torch.tensor([float(index)])
+        results = [code(model, x, level, soft) for x in recordings]
+        seconds = sum(x.shape[3] for x in recordings) / t.sample_rate
+        distance = np.mean([model.distortion(d, x).item() for (d, _), x in zip(results, recordings)])
+        rows.append(dict(quality=index + 1, kbps=round(sum(b for _, b in results) / seconds / 1000, 4),
+                         distance=round(float(distance), 4)))
+    return rows
+
+
 @torch.no_grad()
 def rate_distortion(model, paths, soft: bool) -> list[dict]:
-    """One row per quality: mean bpp and mean PSNR (RGB, dB); of models trained on MS-SSIM its mean too, in dB.
-    `soft`: latents rounded to integers and rated by the soft heads; else codewords chosen with the prior's bits."""
+    """One row per quality: mean bpp and mean PSNR (RGB, dB); of models trained on MS-SSIM its mean too, in dB. `soft`: see `code`."""
     pictures = [load(p) for p in paths]
     by_similarity = model.config.transform.distortion == "ms-ssim"
     rows = []
@@ -32,14 +64,8 @@ def rate_distortion(model, paths, soft: bool) -> list[dict]:
         level = torch.tensor([float(index)])
         bpp, psnr, alike = [], [], []
         for x in pictures:
-            latents = model.encoder(x, level)
-            if soft:
-                values = latents.round()
-                bits = model.prior.density_bits(values, level).sum().item()
-            else:
-                chosen, values = model.choose(latents, level)
-                bits = model.index_bits(latents, values, chosen, level).sum().item()
-            decoded = (model.decoder(values, level).clamp(0, 1) * 255).round()
+            decoded, bits = code(model, x, level, soft)
+            decoded = (decoded.clamp(0, 1) * 255).round()
             mse = (decoded - x * 255).square().mean().item()
             bpp.append(bits / x[0, 0].numel())
             psnr.append(10 * math.log10(255**2 / max(mse, 1e-9)))

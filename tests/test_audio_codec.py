@@ -1,0 +1,275 @@
+"""Sound through the codec: sizes and rates, chunks without seams, damage that stays local, exactness, targets."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_tiny_audio_model, synthetic_sound, tiny_audio_config
+
+from vqcodec import audio_transform, registry, sound_container
+from vqcodec.audio_codec import AudioCodec, Lost, level_of
+from vqcodec.codec import Codec
+from vqcodec.errors import CorruptStreamError, InputError, UnsupportedError, UsageError
+from vqcodec.sound import Sound, SoundReader
+
+STEP, CHUNK = 80, 64  # samples per latent frame and frames per chunk of the tiny model
+
+
+@pytest.fixture(scope="module")
+def codec(tiny_audio_dir):
+    torch.set_num_threads(1)
+    return AudioCodec.open(registry.find_by_name(None, tiny_audio_dir, "audio"))
+
+
+@pytest.fixture(scope="module")
+def sound():
+    return Sound(synthetic_sound(3 * CHUNK * STEP + 1234, seed=3), 8000)
+
+
+@pytest.fixture(scope="module")
+def data(codec, sound):
+    return codec.encode(sound, 2).data
+
+
+def chunk_positions(data: bytes, count: int) -> list[tuple[int, int]]:
+    """(first byte of the payload, its length) of every chunk."""
+    file = io.BytesIO(data)
+    sound_container.read_header(file)
+    reader = sound_container.ChunkReader(file, count)
+    return [(chunk.position, len(chunk.payload)) for chunk in (reader.read(i) for i in range(count))]
+
+
+def decoded(codec, data, **options):
+    stream = codec.decode_stream(io.BytesIO(data), **options)
+    return np.concatenate(list(stream.blocks())), stream.lost
+
+
+# --- shapes ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("rate, channels, length", [
+    (8000, 1, 1), (8000, 1, 8), (8000, 2, 80), (44100, 2, 5001), (16000, 3, 12345), (7999, 1, 6000), (48000, 7, 4800)])
+def test_length_rate_and_channels_come_back(codec, rate, channels, length):
+    sound = Sound(synthetic_sound(length, channels, rate), rate)
+    data = codec.encode(sound, 1.5).data
+    back = codec.decode(data)
+    assert back.rate == rate and back.samples.shape == (length, channels) and back.samples.dtype == np.float32
+    assert np.isfinite(back.samples).all()
+
+
+def test_equal_channels_are_coded_once(codec, sound):
+    twice = Sound(np.repeat(sound.samples, 3, 1), sound.rate)
+    one, three = codec.encode(sound, 2).data, codec.encode(twice, 2).data
+    assert len(one) == len(three)
+    np.testing.assert_array_equal(codec.decode(three).samples, np.repeat(codec.decode(one).samples, 3, 1))
+
+
+def test_what_is_decoded_resembles_what_was_encoded(codec, sound, data):
+    """Bands of energy over time, since the phases of so small a model are noise."""
+    spectra = [np.log(np.abs(np.fft.rfft(x[:16000, 0].reshape(-1, 200) * np.hanning(200))) + 0.03)
+               for x in (sound.samples, codec.decode(data).samples)]
+    assert np.corrcoef(spectra[0].ravel(), spectra[1].ravel())[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 300.0])
+def test_level_is_kept(codec, sound, scale):
+    loud = Sound(sound.samples * np.float32(scale), sound.rate)
+    back = codec.decode(codec.encode(loud, 3).data).samples
+    ratio = np.sqrt(np.mean(back**2) / np.mean(loud.samples**2))
+    reference = codec.decode(codec.encode(sound, 3).data).samples
+    assert ratio == pytest.approx(np.sqrt(np.mean(reference**2) / np.mean(sound.samples**2)), rel=0.15)
+
+
+@pytest.mark.parametrize("samples", [np.zeros((5000, 1)), np.full((5000, 1), 0.7), np.sign(synthetic_sound(5000)) * 1.0,
+                                     np.zeros((5000, 2))])
+def test_silence_dc_and_square_waves(codec, samples):
+    back = codec.decode(codec.encode(Sound(samples.astype(np.float32), 8000), 2).data).samples
+    assert np.isfinite(back).all() and np.abs(back).max() < 4
+    if not samples.any():
+        assert np.abs(back).max() < 0.02
+
+
+def test_numbers_that_are_none_are_refused(codec, sound):
+    samples = sound.samples.copy()
+    samples[4000] = np.nan
+    with pytest.raises(InputError, match="not a number, at 0.500 s"):
+        codec.encode(Sound(samples, 8000), 2)
+    with pytest.raises(UsageError, match="too large"):
+        codec.encode(Sound(np.full((100, 1), 1e30, np.float32), 8000), 2)
+
+
+# --- chunks ------------------------------------------------------------------------------------------------
+
+def test_chunks_leave_no_seams(codec, sound, data):
+    """The transforms of the whole recording at once give what the chunks gave."""
+    frames = -(-len(sound.samples) // STEP)
+    level = level_of(SoundReader.of(sound))
+    whole = np.zeros((1, 1, 1, frames * STEP), np.float32)
+    whole[0, 0, 0, : len(sound.samples)] = sound.samples[:, 0] * np.float32(2.0 ** (-level.gain / 4))
+    with torch.inference_mode():
+        latents = codec.encoder(torch.from_numpy(whole), torch.ones(1))
+    piece = [codec._latents(*p, end - begin, 16) for p, (begin, end) in zip(
+        codec._pieces(iter([whole[0, 0, 0][:, None]]), sound_container.peek(data)[0]),
+        codec.chunks(sound_container.peek(data)[0]))]
+    assert torch.allclose(torch.cat(piece, 3), latents, atol=2e-4)
+    grids = torch.from_numpy(codec.decode_grids(data))
+    assert grids.shape[2] == frames and len(codec.chunks(sound_container.peek(data)[0])) == 4
+    with torch.inference_mode():
+        values = codec.coder.dequantize(grids.permute(1, 0, 2)[:, :, None])
+        samples = codec.decoder(values, torch.ones(1))[0, 0, 0, : len(sound.samples)]
+    scale = 2.0 ** (level.gain / 4)
+    np.testing.assert_allclose(codec.decode(data).samples[:, 0], samples.numpy() * scale, atol=2e-5)
+
+
+def test_the_reach_of_the_networks_is_the_halo(codec):
+    encoder, decoder = audio_transform.halo(codec.model.transform)
+    base = torch.zeros(1, codec.model.transform.latent_dims, 1, 120)
+    changed = base.clone()
+    changed[..., 60] = 3.0
+    with torch.inference_mode():
+        level = torch.zeros(1)
+        moved = (codec.decoder(changed, level) != codec.decoder(base, level)).view(-1, STEP).any(1).nonzero()
+        assert 60 - decoder <= moved.min() and moved.max() <= 60 + decoder
+        samples = torch.from_numpy(synthetic_sound(120 * STEP)).view(1, 1, 1, -1)
+        other = samples.clone()
+        other[..., 60 * STEP : 61 * STEP] *= -2
+        moved = (codec.encoder(samples, level) != codec.encoder(other, level)).any(1).flatten().nonzero()
+        assert 60 - encoder <= moved.min() and moved.max() <= 60 + encoder
+
+
+@pytest.mark.parametrize("size", [1, 999, 1 << 20])
+def test_how_samples_come_in_does_not_matter(codec, sound, data, size, monkeypatch):
+    monkeypatch.setattr("vqcodec.audio_codec.BLOCK", size)
+    short = Sound(sound.samples[:9000], 11025)
+    assert codec.encode(sound, 2).data == data if size > 1 else True
+    expected = codec.encode(short, 2).data
+    monkeypatch.setattr("vqcodec.audio_codec.BLOCK", 4096)
+    assert codec.encode(short, 2).data == expected
+
+
+def test_noise_depends_on_its_place_alone():
+    whole = audio_transform.white_noise(0, 1000, 2)
+    assert torch.equal(whole[:, :, 300:420], audio_transform.white_noise(300, 120, 2))
+    assert not torch.equal(whole[0], whole[1]) and abs(whole.mean()) < 0.05
+    assert 0.3 < whole.var() < 0.37 and whole.abs().max() <= 1  # of a uniform distribution: 1/3
+
+
+# --- damage ------------------------------------------------------------------------------------------------
+
+def test_any_damaged_byte_is_noticed(codec, data):
+    for position in range(0, len(data), 7):
+        broken = bytearray(data)
+        broken[position] ^= 0x10
+        with pytest.raises((CorruptStreamError, UnsupportedError)):
+            codec.decode(bytes(broken))
+    for end in (0, 3, 20, len(data) // 2, len(data) - 1):
+        with pytest.raises(CorruptStreamError):
+            codec.decode(data[:end])
+    with pytest.raises(CorruptStreamError, match="followed by"):
+        codec.decode(data + b"x")
+
+
+@pytest.mark.parametrize("where", ["payload", "length", "missing byte", "extra byte", "last payload"])
+def test_damage_is_local(codec, sound, data, where):
+    positions = chunk_positions(data, 4)
+    number = 3 if where == "last payload" else 1
+    start, length = positions[number]
+    broken = bytearray(data)
+    if "payload" in where:
+        broken[start + length // 2] ^= 0x55
+    elif where == "length":
+        broken[start - 8] ^= 0x01
+    elif where == "missing byte":
+        del broken[start + 3]
+    else:
+        broken.insert(start + 3, 0)
+    good, _ = decoded(codec, data)
+    got, lost = decoded(codec, bytes(broken), conceal=True)
+    assert len(got) == len(good)
+    begin, end = number * CHUNK * STEP, min((number + 1) * CHUNK * STEP, len(good))
+    assert lost == [Lost(begin / 8000, end / 8000)]
+    reach = audio_transform.halo(codec.model.transform)[1] * STEP
+    np.testing.assert_allclose(got[: begin - reach], good[: begin - reach], atol=1e-6)
+    np.testing.assert_allclose(got[end + reach :], good[end + reach :], atol=1e-6)
+    assert not got[begin + 80 : end - 80].any()
+    with pytest.raises(CorruptStreamError):
+        decoded(codec, bytes(broken))
+
+
+def test_everything_lost_is_silence(codec, data):
+    header_size = sound_container.peek(data)[1]
+    got, lost = decoded(codec, data[:header_size] + b"\xff" * 500, conceal=True)
+    assert not got.any() and lost == [Lost(0.0, len(got) / 8000)]
+
+
+# --- tokens, targets, models -------------------------------------------------------------------------------
+
+def test_tokens_and_back(codec, data):
+    header, _ = sound_container.peek(data)
+    grids = codec.decode_grids(data)
+    assert grids.shape == (codec.coder.groups, 1, codec.frames(header))
+    assert codec.encode_tokens(grids, header).data == data
+    with pytest.raises(UsageError, match="shape"):
+        codec.encode_tokens(grids[:, :, 1:], header)
+    with pytest.raises(UsageError, match="codeword"):
+        codec.encode_tokens(grids + 4000, header)
+
+
+def test_bits_of_frames_add_up_to_the_payloads(codec, data):
+    bits = codec.bits_per_frame(data)
+    payloads = sum(length for _, length in chunk_positions(data, 4))
+    assert bits.sum() / 8 - 1 <= payloads <= bits.sum() / 8 + 4 * codec.coder.prior.steps * 2
+
+
+def test_qualities_rise_in_rate(codec, sound):
+    sizes = [len(codec.encode(sound, q).data) for q in (1, 1.5, 2, 2.5, 3)]
+    assert sizes == sorted(sizes) and sizes[-1] > 1.5 * sizes[0]
+
+
+def test_targets(codec, sound):
+    reader = SoundReader.of(sound)
+    low, high = codec.encode(sound, 1), codec.encode(sound, 3)
+    size = (len(low.data) + len(high.data)) // 2
+    found = codec.encode_to_target(reader, size=size)
+    assert 0.9 * size < len(found.data) <= size
+    middle = (low.kbps + high.kbps) / 2
+    assert codec.encode_to_target(reader, kbps=middle).kbps == pytest.approx(middle, rel=0.1)
+    assert "lowest" in codec.encode_to_target(reader, kbps=low.kbps / 9).note
+
+
+def test_effort_nought_takes_the_nearest_codewords(codec, sound, data):
+    plain = codec.encode(sound, 2, effort=0).data
+    assert plain != data and len(plain) > len(data)
+    with pytest.raises(UsageError):
+        codec.encode(sound, 2, effort=6)
+
+
+def test_models_of_other_modalities_are_refused(codec, data, tiny_audio_dir):
+    image = registry.find_by_name("tiny", tiny_audio_dir)
+    with pytest.raises(UnsupportedError, match="image"):
+        AudioCodec.open(image)
+    with pytest.raises(UnsupportedError, match="audio"):
+        Codec.open(codec.entry)
+    with pytest.raises(UnsupportedError, match="sound"):
+        Codec.open(image).decode(data)
+
+
+def test_a_quality_beyond_the_last_is_corrupt(codec, data):
+    header, size = sound_container.peek(data)
+    with pytest.raises(CorruptStreamError, match="quality"):
+        codec.decode(sound_container.pack_header(replace(header, quality=33)) + data[size:])
+
+
+def test_a_stereo_model(tmp_path):
+    config = tiny_audio_config()
+    config = replace(config, transform=replace(config.transform, channels=2))
+    make_tiny_audio_model(tmp_path, config)
+    codec = AudioCodec.open(registry.find_by_name(None, tmp_path, "audio"))
+    for channels, units in ((1, 1), (2, 1), (3, 2)):
+        sound = Sound(synthetic_sound(7000, channels), 8000)
+        data = codec.encode(sound, 2).data
+        assert codec.decode_grids(data).shape[1] == units
+        assert codec.decode(data).samples.shape == (7000, channels)

@@ -1,0 +1,230 @@
+"""samples f32[B,C,1,N] ⇄ latents f32[B,D,1,N/step]: the analysis and synthesis networks of sound.
+
+    samples ── STFT ─┬─ log magnitudes ── linear path (PCA at the start) ─────────────────────┐
+                     └─ log magnitudes, phases ─ blocks ─ down 2 ─ blocks ─ head ───────────(+) ─ · gain[q] → latents
+
+    latents ─ / gain[q] ─┬─ linear path ───────────────────────── log magnitudes ─┐
+                         └─ stem ─ blocks ─ up 2 ─ blocks ─┬─ head ──────────────(+)─ magnitude ─┐
+                                                           └─ phase, share of noise ─ direction ─(·)─ inverse STFT → samples
+                                            noise ─ STFT ───────────────────────────┘
+
+Two spectral frames make one latent frame of `step` samples. Blocks are dilated convolutions over time, dense
+over channels, of finite reach, so that recordings can be worked on in pieces with halos. The decoder mixes its own
+phases with those of a fixed noise, so that hiss need not be coded. Quality q is continuous as for pictures.
+Spectral front and back ends after Vocos (Siuzdak, 2023); gains per quality after Cui et al. (2021).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .config import AudioTransformConfig
+from .transform import QualityScale, lerp_rows, soften
+
+OVERLAP = 4  # windows over each sample
+FRAMES = 2  # spectral frames per latent frame
+FLOOR = 1e-4  # added to magnitudes before the logarithm; a full-scale sine has 0.5
+LOG_CENTRE, LOG_SPREAD = -6.0, 2.0  # brings log magnitudes to about -1..1
+LOG_LIMIT = 3.0  # of decoded log magnitudes
+
+
+class Block(nn.Module):
+    """x + conv(silu(conv(soften(x)))) over time, kernels of 3, the first dilated."""
+
+    def __init__(self, channels: int, dilation: int):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, (1, 3), padding=(0, dilation), dilation=(1, dilation))
+        self.conv2 = nn.Conv2d(channels, channels, (1, 3), padding=(0, 1))
+        with torch.no_grad():
+            self.conv2.weight.mul_(0.1)
+
+    def forward(self, x):
+        return x + self.conv2(F.silu(self.conv1(soften(x))))
+
+
+def window(hop: int) -> torch.Tensor:
+    """f32[4·hop]: periodic Hann window; its squares overlap to 1.5."""
+    return torch.hann_window(OVERLAP * hop)
+
+
+def stft(samples: torch.Tensor, hop: int) -> torch.Tensor:
+    """f32[B,C,1,N] → complex64[B,C,N/hop,bins]: frame t is centred on the samples [t·hop, (t+1)·hop), with
+    silence outside; magnitudes are amplitudes of sines / 2."""
+    length = OVERLAP * hop
+    side = (length - hop) // 2
+    frames = F.pad(samples.squeeze(2), (side, length - hop - side)).unfold(2, length, hop)
+    shape = window(hop)
+    return torch.fft.rfft(frames * (shape / shape.sum()))
+
+
+def inverse_stft(spectrum: torch.Tensor, hop: int) -> torch.Tensor:
+    """complex64[B,C,T,bins] → f32[B,C,1,T·hop]: least squares, by overlapping windows."""
+    length = OVERLAP * hop
+    side = (length - hop) // 2
+    shape = window(hop)
+    frames = torch.fft.irfft(spectrum, n=length) * (shape * shape.sum())
+    b, c, t, _ = frames.shape
+    pieces = frames.view(b, c, t, OVERLAP, hop)
+    squares = shape.square().view(OVERLAP, hop)
+    total = frames.new_zeros(b, c, t + OVERLAP - 1, hop)
+    weight = frames.new_zeros(t + OVERLAP - 1, hop)
+    for i in range(OVERLAP):
+        total[:, :, i : i + t] += pieces[:, :, :, i]
+        weight[i : i + t] += squares[i]
+    whole = (total / weight.clamp_min(1e-3)).view(b, c, 1, -1)
+    return whole[..., side : side + t * hop]
+
+
+def by_frames(x: torch.Tensor) -> torch.Tensor:
+    """[B,C,T,bins] → [B,C·bins,1,T]"""
+    b, c, t, bins = x.shape
+    return x.permute(0, 1, 3, 2).reshape(b, c * bins, 1, t)
+
+
+def by_bins(x: torch.Tensor, channels: int) -> torch.Tensor:
+    """[B,C·bins,1,T] → [B,C,T,bins]: the inverse of `by_frames`."""
+    b, _, _, t = x.shape
+    return x.reshape(b, channels, -1, t).permute(0, 1, 3, 2)
+
+
+def fold(x: torch.Tensor) -> torch.Tensor:
+    """[B,C,1,2T] → [B,2C,1,T]"""
+    b, c, _, t = x.shape
+    return x.view(b, c, t // FRAMES, FRAMES).permute(0, 1, 3, 2).reshape(b, c * FRAMES, 1, t // FRAMES)
+
+
+def unfold(x: torch.Tensor) -> torch.Tensor:
+    """[B,2C,1,T] → [B,C,1,2T]: the inverse of `fold`."""
+    b, c, _, t = x.shape
+    return x.view(b, c // FRAMES, FRAMES, t).permute(0, 1, 3, 2).reshape(b, c // FRAMES, 1, t * FRAMES)
+
+
+def log_magnitudes(spectrum: torch.Tensor) -> torch.Tensor:
+    """complex[B,C,T,bins] → f32[B,C,T,bins], about -1..1"""
+    return ((spectrum.abs() + FLOOR).log() - LOG_CENTRE) / LOG_SPREAD
+
+
+class Encoder(nn.Module):
+    """Samples f32[B,C,1,N], N a multiple of `step` → latents f32[B,D,1,N/step] in quantiser units."""
+
+    def __init__(self, config: AudioTransformConfig):
+        super().__init__()
+        self.hop = config.hop
+        bins = config.channels * config.bins
+        c1, c2 = config.widths
+        levels = len(config.lambdas)
+        self.linear = nn.Conv2d(FRAMES * bins, config.latent_dims, 1)
+        self.stem = nn.Conv2d(3 * bins, c1, 1)
+        self.blocks1 = nn.Sequential(*(Block(c1, d) for d in config.encoder_dilations[0]))
+        self.down = nn.Conv2d(FRAMES * c1, c2, 1)
+        self.condition = QualityScale(levels, c2)
+        self.blocks2 = nn.Sequential(*(Block(c2, d) for d in config.encoder_dilations[1]))
+        self.head = nn.Conv2d(c2, config.latent_dims, 1)
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.log_gain = nn.Parameter(torch.zeros(levels, config.latent_dims))
+
+    def forward(self, samples, level):
+        spectrum = stft(samples, self.hop)
+        size = spectrum.abs() + FLOOR
+        logs = by_frames((size.log() - LOG_CENTRE) / LOG_SPREAD)
+        direct = self.linear(fold(logs))
+        turned = spectrum / size
+        h = torch.cat([logs, by_frames(turned.real), by_frames(turned.imag)], 1)
+        h = self.blocks1(self.stem(h))
+        h = self.blocks2(self.condition(self.down(fold(h)), level))
+        latents = direct.float() + self.head(h).float()
+        return latents * lerp_rows(self.log_gain, level).exp()[:, :, None, None]
+
+
+class Decoder(nn.Module):
+    """Latents f32[B,D,1,T] in quantiser units, noise f32[B,C,1,T·step] → samples f32[B,C,1,T·step]."""
+
+    def __init__(self, config: AudioTransformConfig):
+        super().__init__()
+        self.hop, self.channels = config.hop, config.channels
+        bins = config.channels * config.bins
+        c1, c2 = config.widths
+        levels = len(config.lambdas)
+        self.linear = nn.Conv2d(config.latent_dims, FRAMES * bins, 1)
+        self.stem = nn.Conv2d(config.latent_dims, c2, 1)
+        self.condition = QualityScale(levels, c2)
+        self.blocks2 = nn.Sequential(*(Block(c2, d) for d in config.decoder_dilations[0]))
+        self.up = nn.Conv2d(c2, FRAMES * c1, 1)
+        self.blocks1 = nn.Sequential(*(Block(c1, d) for d in config.decoder_dilations[1]))
+        self.head = nn.Conv2d(c1, bins, 1)
+        self.phase_head = nn.Conv2d(c1, 3 * bins, 1)  # real, imaginary, share of noise
+        nn.init.zeros_(self.head.weight)
+        nn.init.zeros_(self.head.bias)
+        self.log_gain = nn.Parameter(torch.zeros(levels, config.latent_dims))
+
+    def forward(self, latents, level, noise=None):
+        """`noise`: white, of any level; None: `white_noise` of the first positions."""
+        b, _, _, t = latents.shape
+        if noise is None:
+            noise = white_noise(0, t * FRAMES * self.hop, self.channels)[None].expand(b, -1, -1, -1)
+        y = latents * lerp_rows(-self.log_gain, level).exp()[:, :, None, None]
+        direct = unfold(self.linear(y)).float()
+        h = self.blocks2(self.condition(self.stem(y), level))
+        h = self.blocks1(unfold(self.up(h)))
+        logs = by_bins(direct + self.head(h).float(), self.channels)
+        real, imaginary, share = (by_bins(p, self.channels) for p in self.phase_head(h).float().chunk(3, 1))
+        grain = stft(noise, self.hop)
+        grain = grain / (grain.abs() + 1e-8) * F.softplus(share)
+        real, imaginary = real + grain.real, imaginary + grain.imag
+        magnitude = (logs * LOG_SPREAD + LOG_CENTRE).clamp(max=LOG_LIMIT).exp()
+        scale = magnitude * torch.rsqrt(real.square() + imaginary.square() + 1e-6)
+        return inverse_stft(torch.complex(real * scale, imaginary * scale), self.hop)
+
+
+def white_noise(first: int, count: int, channels: int) -> torch.Tensor:
+    """f32[C,1,count]: noise in -1..1 that depends on channel and sample number (from `first`) alone, so that pieces
+    of a recording get what the whole would; bitstream_spec.md defines it."""
+    number = (np.arange(first, first + count, dtype=np.int64) & 0xFFFFFFFF).astype(np.uint32)
+    rows = []
+    for channel in range(channels):
+        x = number * np.uint32(0x9E3779B1) + np.uint32(channel * 0x85EBCA77 & 0xFFFFFFFF)
+        x ^= x >> np.uint32(16)
+        x *= np.uint32(0x85EBCA6B)
+        x ^= x >> np.uint32(13)
+        x *= np.uint32(0xC2B2AE35)
+        x ^= x >> np.uint32(16)
+        rows.append((x >> np.uint32(8)).astype(np.float32) / np.float32(1 << 23) - 1)
+    return torch.from_numpy(np.stack(rows))[:, None]
+
+
+def halo(config: AudioTransformConfig) -> tuple[int, int]:
+    """Latent frames on each side of a piece that its own frames depend on: (encoder, decoder)."""
+
+    def reach(fine, coarse):
+        edges = sum(d + 1 for d in fine) + OVERLAP // 2 + 1  # in spectral frames
+        return sum(d + 1 for d in coarse) + -(-edges // FRAMES)
+
+    encoder, decoder = config.encoder_dilations, config.decoder_dilations
+    return reach(encoder[0], encoder[1]), reach(decoder[1], decoder[0])
+
+
+def init_linear_path(encoder: Encoder, decoder: Decoder, samples: torch.Tensor, config: AudioTransformConfig) -> None:
+    """Starts both linear paths as the PCA of log magnitudes of `samples` f32[B,C,1,N], bins weighted as the ear
+    resolves them, and the gains so that quantiser steps fall with λ from 2 nepers."""
+    logs = fold(by_frames(log_magnitudes(stft(samples, config.hop))))
+    rows = logs.squeeze(2).permute(0, 2, 1).flatten(0, 1).double()
+    hertz = torch.arange(config.bins, dtype=torch.float64) * config.sample_rate / (OVERLAP * config.hop)
+    weights = (1 / (1 + hertz / 700)).sqrt().repeat(config.channels).repeat_interleave(FRAMES)
+    mean = rows.mean(0)
+    centred = (rows - mean) * weights
+    _, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
+    basis = vectors.flip(1)[:, : config.latent_dims].T  # [D, bins]
+    gains = [LOG_SPREAD / 2.0 * (lam / config.lambdas[0]) ** 0.4 for lam in config.lambdas]
+    with torch.no_grad():
+        forward, backward = basis * weights, basis.T / weights[:, None]
+        encoder.linear.weight.copy_(forward[:, :, None, None])
+        encoder.linear.bias.copy_(-forward @ mean)
+        decoder.linear.weight.copy_(backward[:, :, None, None])
+        decoder.linear.bias.copy_(mean)
+        gain = torch.tensor(gains).log()[:, None].expand_as(encoder.log_gain)
+        encoder.log_gain.copy_(gain)
+        decoder.log_gain.copy_(gain)

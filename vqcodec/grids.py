@@ -1,0 +1,143 @@
+"""index grids int64[G,h,w] ⇄ segments: the prior and the range coder, hand in hand, over one band of a grid.
+
+Pictures are coded band by band, sound chunk by chunk; what a band is, and what surrounds its segments in a file, is
+the business of `codec.py` and `audio_codec.py`.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from . import rangecoder
+from .config import QuantizerConfig
+from .errors import CorruptStreamError, UsageError
+from .prior import CDF_BITS, CHUNK, Prior, Step
+from .quantize import choose, dequantize, layouts, look_up
+
+
+def code_symbols(symbols: torch.Tensor, cdf: torch.Tensor) -> bytes:
+    """Symbols int64[N,G] under CDFs int32[N,G,A+1], row by row."""
+    return rangecoder.encode(symbols.reshape(-1).numpy(), cdf.reshape(-1, cdf.shape[2]).numpy())
+
+
+class SegmentReader:
+    """The segments of a payload, one after the other: joined, or (older streams) each with its length given.
+
+    Every method raises CorruptStreamError for segments that no encoder writes."""
+
+    def __init__(self, data: bytes, lengths: list[int] | None = None):
+        self.data, self.position = data, 0
+        self.lengths = None if lengths is None else iter(lengths)
+
+    def read(self, cdf: torch.Tensor) -> torch.Tensor:
+        """Symbols int64[N,G] under CDFs int32[N,G,A+1]."""
+        start, table = self.position, cdf.reshape(-1, cdf.shape[2]).numpy()
+        symbols, self.position = rangecoder.decode_segment(self.data, table, start)
+        self._check_length(self.position - start, "a segment is damaged: it is not what an encoder writes")
+        return torch.from_numpy(symbols).reshape(cdf.shape[:2])
+
+    def skip(self) -> None:
+        """A step without symbols."""
+        self._check_length(0, "an empty step has bytes")
+
+    def finish(self) -> None:
+        if self.position != len(self.data):
+            raise CorruptStreamError(f"{len(self.data) - self.position} bytes follow the last segment")
+
+    def _check_length(self, length: int, message: str) -> None:
+        if self.lengths is not None and next(self.lengths) != length:
+            raise CorruptStreamError(message)
+
+
+class GridCoder:
+    """Bands of index grids under a model's prior and codebooks. Nothing changes after it is made."""
+
+    def __init__(self, prior: Prior, codebooks: list[torch.Tensor], quantizer: QuantizerConfig):
+        self.prior, self.codebooks, self.quantizer = prior, codebooks, quantizer
+        self.layouts = layouts(quantizer)
+
+    @property
+    def groups(self) -> int:
+        return sum(s.groups for s in self.layouts)
+
+    def dequantize(self, grids: torch.Tensor) -> torch.Tensor:
+        """Index grids int64[B,G,h,w] → latents f32[B,D,h,w]."""
+        return dequantize(grids, self.codebooks, self.quantizer)
+
+    @torch.inference_mode()
+    def choose(self, latents: torch.Tensor, sixteenths: int, rate_aware: bool, code: bool = True):
+        """Latents f32[D,h,w] → (index grids int64[G,h,w], segments, empty unless `code`)."""
+        segments = []
+
+        def supply(step: Step) -> torch.Tensor:
+            symbols = self._best_symbols(latents, step, rate_aware)
+            segments.append(code_symbols(symbols, step.cdf) if code else b"")
+            return symbols
+
+        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b"")), segments
+
+    @torch.inference_mode()
+    def code(self, grids: torch.Tensor, sixteenths: int) -> list[bytes]:
+        """Index grids int64[G,h,w] → segments. Raises UsageError for an index that the quality cannot use."""
+        segments, part = [], grids.flatten(1)
+
+        def supply(step: Step) -> torch.Tensor:
+            symbols = part[step.layout.planes][:, step.positions].T - step.start
+            inside = (symbols >= 0) & (symbols < step.cdf.shape[2] - 1)
+            mass = step.cdf.long().diff(dim=2).gather(2, symbols.clamp(0, step.cdf.shape[2] - 2)[:, :, None])
+            if not (inside & (mass[:, :, 0] > 0)).all():
+                raise UsageError("index grids hold a codeword that this quality does not use")
+            segments.append(code_symbols(symbols, step.cdf))
+            return symbols
+
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""))
+        return segments
+
+    @torch.inference_mode()
+    def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None) -> torch.Tensor:
+        """The inverse of `code`. `seen(step, symbols, length)` is told of every step that has symbols, and of the
+        bytes of its segment. Raises CorruptStreamError."""
+
+        def supply(step: Step) -> torch.Tensor:
+            before = reader.position
+            symbols = reader.read(step.cdf)
+            if seen:
+                seen(step, symbols, reader.position - before)
+            return symbols
+
+        return self._walk(height, width, sixteenths, supply, reader.skip)
+
+    def _walk(self, height, width, sixteenths, supply, skip) -> torch.Tensor:
+        """Runs the prior; `skip()` stands in for `supply` in steps without positions."""
+        done = 0
+
+        def skip_to(number):
+            nonlocal done
+            while done < number:
+                skip()
+                done += 1
+
+        def counted(step):
+            nonlocal done
+            skip_to(step.number)
+            done += 1
+            return supply(step)
+
+        grids = self.prior.code(height, width, sixteenths, counted)
+        skip_to(self.prior.steps)
+        return grids
+
+    def _best_symbols(self, latents: torch.Tensor, step: Step, rate_aware: bool) -> torch.Tensor:
+        """int64[N,G]: symbols of least distance² (+ RATE_WEIGHT·bits) for latents f32[D,h,w] of the band."""
+        s = step.layout
+        g, symbols = s.groups, step.cdf.shape[2] - 1
+        vectors = latents[s.dims].reshape(g, s.d, -1)[:, :, step.positions].permute(0, 2, 1)
+        window = (step.start[:, None] + torch.arange(symbols)).clamp(max=s.codewords - 1)
+        book = look_up(window, self.codebooks[self.layouts.index(s)])
+        chosen, count = [], max(1, CHUNK // (g * symbols))
+        for part, cdf in zip(vectors.split(count, 1), step.cdf.split(count)):
+            mass = cdf.diff(dim=2).permute(1, 0, 2).float()
+            # Without mass: infinite. Otherwise, if the rate does not matter, nothing.
+            bits = CDF_BITS - torch.log2(mass if rate_aware else mass.clamp_(max=1).mul_(1 << CDF_BITS))
+            chosen.append(choose(part, book, bits))
+        return torch.cat(chosen, 1).T.contiguous()

@@ -1,0 +1,60 @@
+"""A registered model → the parts that a codec is made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from . import audio_transform, transform
+from . import config as configuration
+from .config import AudioModelConfig, ModelConfig
+from .errors import InputError, UnsupportedError
+from .grids import GridCoder
+from .prior import Prior
+from .registry import ModelEntry
+
+NETWORKS = {"image": transform, "audio": audio_transform}
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    config: ModelConfig | AudioModelConfig
+    coder: GridCoder
+    decoder: torch.nn.Module
+    encoder: torch.nn.Module | None
+
+
+def load_model(entry: ModelEntry, encoder: bool, modality: str) -> LoadedModel:
+    """Reads a model's files, their hashes checked. Raises UnsupportedError when `encoder` is asked of a decoder-only
+    model and for a model of another modality, InputError and CorruptStreamError for files that are not right."""
+    if entry.modality != modality:
+        raise UnsupportedError(f"model '{entry.name}' is one of {entry.modality}, not of {modality}")
+    table = configuration.parse_toml(entry.read("config.toml"), entry.name)
+    config = configuration.check_model(configuration.from_dict(configuration.MODELS[modality], table, complete=True))
+    if encoder:
+        entry.require_encoder()
+    prior = Prior(read_tensors(entry, "prior"), config.quantizer)
+    stored = read_tensors(entry, "codebook")
+    codebooks = [stored[f"s{i}"].float() for i in range(len(config.quantizer.slices))]
+    networks = NETWORKS[modality]
+    return LoadedModel(config, GridCoder(prior, codebooks, config.quantizer),
+                       _network(entry, "decoder", networks.Decoder(config.transform)),
+                       _network(entry, "encoder", networks.Encoder(config.transform)) if encoder else None)
+
+
+def _network(entry: ModelEntry, name: str, net: torch.nn.Module) -> torch.nn.Module:
+    net.load_state_dict({k: v.float() for k, v in read_tensors(entry, name).items()})
+    return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
+def read_tensors(entry: ModelEntry, name: str) -> dict[str, torch.Tensor]:
+    """Tensors of `name`.safetensors of a model, its hash checked. Raises InputError or CorruptStreamError."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    data = entry.read(f"{name}.safetensors")
+    try:
+        return load(data)
+    except SafetensorError as error:
+        raise InputError(f"model '{entry.name}': {name}.safetensors cannot be read ({error})") from None
