@@ -50,7 +50,7 @@ class AudioTransformConfig:
     widths: tuple[int, int] = (192, 256)  # of the networks at the rate of spectral and of latent frames
     encoder_dilations: tuple[tuple[int, ...], tuple[int, ...]] = ((1, 2), (1, 2, 4, 8))  # spectral, latent frames
     decoder_dilations: tuple[tuple[int, ...], tuple[int, ...]] = ((1, 2, 4, 8), (1, 2, 4))  # latent, spectral frames
-    lambdas: tuple[float, ...] = (0.12, 0.23, 0.45, 0.85, 1.6, 3.1, 6.0, 12.0)
+    lambdas: tuple[float, ...] = (0.05, 0.12, 0.28, 0.65, 1.5, 3.6, 8.5, 20.0)
 
     @property
     def grid_rank(self) -> int:
