@@ -13,11 +13,12 @@ from functools import lru_cache
 
 import numpy as np
 
+from ..errors import InputError
 from ..sound import Sound
 from .metrics import Metric, Unmeasurable
 from .packages import require
 
-EXTRA = "benchmark-sound"
+EXTRA, COMPILED = "benchmark-sound", "benchmark-perceptual"  # the second needs a compiler where there is no wheel
 
 
 class SoundMetric(Metric):
@@ -30,7 +31,7 @@ class SoundMetric(Metric):
     def refusal(self, source) -> str | None:
         if source.seconds < self.least_seconds:
             return f"{self.label} needs at least {self.least_seconds:g} s"
-        if source.rate < self.least_rate:
+        if source.rate_hz < self.least_rate:
             return f"{self.label} needs a sampling rate of at least {self.least_rate} Hz"
         return f"{self.label} needs sound that is not silence" if source.silent else None
 
@@ -68,9 +69,9 @@ class _Visqol(SoundMetric):
     lattice: bool | None = None
 
     def load(self):
-        require("visqol", f"metric '{self.key}'", EXTRA, "visqol-python")
+        require("visqol", f"metric '{self.key}'", COMPILED, "visqol-python")
         if self.lattice:
-            require("ai_edge_litert", f"metric '{self.key}'", EXTRA)
+            require("ai_edge_litert", f"metric '{self.key}'", COMPILED)
 
     def _measure(self, reference, decoded, rate):
         reference, decoded = reference.mean(1), decoded.mean(1)
@@ -133,7 +134,7 @@ class Pesq(SoundMetric):
     longest_seconds = 20
 
     def load(self):
-        require("pesq", "metric 'pesq'", EXTRA)
+        require("pesq", "metric 'pesq'", COMPILED)
 
     def _channel(self, reference, decoded, rate):
         from pesq import NoUtterancesError, pesq
@@ -254,6 +255,15 @@ def _resampled(samples: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:
         return samples
     soxr = require("soxr", "resampling", EXTRA)
     return soxr.resample(samples, rate_in, rate_out, quality="VHQ")
+
+
+def installed(metric: type[SoundMetric]) -> bool:
+    """Whether its package is there."""
+    try:
+        metric().load()
+    except InputError:
+        return False
+    return True
 
 
 METRICS: dict[str, type[SoundMetric]] = {m.key: m for m in (
