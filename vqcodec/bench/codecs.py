@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,7 +62,7 @@ def known(medium: str) -> dict[str, type[BenchCodec]]:
     return {"picture": picture_codecs.CODECS, "sound": sound_codecs.CODECS}[medium]
 
 
-def specs(medium: str, names: list[str], models: list[str | None], models_dir: Path | None,
+def specs(medium: str, names: Iterable[str], models: Iterable[str | None], models_dir: Path | None,
           effort: int) -> list[CodecSpec]:
     """One per curve: every model of vqcodec is a curve of its own. Raises UsageError for unknown names."""
     found = []

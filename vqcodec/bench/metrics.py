@@ -17,6 +17,7 @@ class Metric(ABC):
     key: str
     label: str
     unit: str = ""
+    digits: int = 2  # behind the point, in tables
     better: str = "higher"  # or "lower"
     package: str | None = None  # that computes it: its version decides about the value
     span: float = 0.5  # the least overlap of two curves, in shown units, that a BD-rate is computed on

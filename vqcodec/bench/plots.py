@@ -13,7 +13,8 @@ from .tables import number
 WIDTH, HEIGHT = 620, 430
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 18, 46
 COLOURS = {"vqcodec": ("#d6336c", "#a61e4d", "#f06595", "#862e9c"), "jpeg": ("#868e96",), "webp": ("#1c7ed6",),
-           "avif": ("#2f9e44",), "jpeg2000": ("#e8890c",), "jxl": ("#7048e8",), "opus": ("#1c7ed6",), "opus-packets": ("#2f9e44",)}
+           "avif": ("#2f9e44",), "jpeg2000": ("#e8890c",), "jxl": ("#7048e8",), "opus": ("#1c7ed6",), "opus-packets": ("#2f9e44",),
+           "opus-voip": ("#0c8599",)}
 SPARE = ("#0c8599", "#5c940d", "#a0522d")
 
 STANDALONE = """<style>
@@ -80,8 +81,8 @@ def rate_distortion(result: Result, metric: Metric, standalone: bool = False) ->
         described = {(m.rates[metric.key], m.values[metric.key]): m.described for m in curve.means}
         dots = "".join(
             f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="{4 if ours else 3}" fill="{shade}" '
-            f'data-tip="{escape(curve.label)}|{escape(described[x, y])}|{x:.3f} {medium.rate_unit}|{number(y)} {metric.unit}">'
-            f"<title>{escape(curve.label)}, {escape(described[x, y])}: {x:.3f} {medium.rate_unit}, {number(y)} {metric.unit}</title>"
+            f'data-tip="{escape(curve.label)}|{escape(described[x, y])}|{x:.3f} {medium.rate_unit}|{number(y, metric.digits)} {metric.unit}">'
+            f"<title>{escape(curve.label)}, {escape(described[x, y])}: {x:.3f} {medium.rate_unit}, {number(y, metric.digits)} {metric.unit}</title>"
             "</circle>" for x, y in line)
         parts.append(f'<g class="curve" data-curve="{i}" clip-path="url(#clip-{metric.key})"><polyline '
                      f'points="{path}" fill="none" stroke="{shade}" stroke-width="{3 if ours else 1.8}" '

@@ -7,8 +7,11 @@ Metrics that are defined for one channel are means over the channels, silent one
 
 from __future__ import annotations
 
+import itertools
 import math
+import os
 import warnings
+from contextlib import contextmanager
 from functools import lru_cache
 
 import numpy as np
@@ -121,8 +124,22 @@ def _visqol(mode: str, lattice: bool | None):
 
     logging.getLogger("visqol").setLevel(logging.ERROR)
     api = VisqolApi()
-    api.create(mode=mode, use_lattice_model=lattice)
+    with _no_messages():
+        api.create(mode=mode, use_lattice_model=lattice)
     return api
+
+
+@contextmanager
+def _no_messages():
+    """LiteRT greets on the descriptor of standard error, between lines of progress."""
+    kept = os.dup(2)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class Pesq(SoundMetric):
@@ -156,7 +173,7 @@ class Stoi(SoundMetric):
     intelligibility prediction of time-frequency weighted noisy speech", IEEE TASLP 19(7), 2011; by pystoi."""
 
     key, label, package = "stoi", "STOI", "pystoi"
-    span, rate, least_seconds = 0.01, 10000, 0.5
+    span, rate, least_seconds, digits = 0.01, 10000, 0.5, 3
     extended = False
 
     def load(self):
@@ -245,7 +262,7 @@ def parts(length: int, longest: int) -> list[tuple[int, int]]:
     """(start, stop) of the fewest parts of nearly one length that are at most `longest`."""
     count = max(1, -(-length // longest))
     ends = [round(i * length / count) for i in range(count + 1)]
-    return list(zip(ends[:-1], ends[1:]))
+    return list(itertools.pairwise(ends))
 
 
 def _resampled(samples: np.ndarray, rate_in: int, rate_out: int) -> np.ndarray:

@@ -6,8 +6,10 @@ import csv
 import io
 import math
 from dataclasses import asdict, fields
+from html import escape
 
 from .bdrate import BdRate
+from .matched import Match, Version
 from .metrics import Metric
 from .points import Curve
 from .result import Result
@@ -20,7 +22,7 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def curve_rows(curve: Curve, metrics: list[Metric]) -> list[list[str]]:
-    return [[m.described, number(m.rate, 3), *(number(m.values[k.key]) for k in metrics)] for m in curve.means]
+    return [[m.described, number(m.rate, 3), *(number(m.values[k.key], k.digits) for k in metrics)] for m in curve.means]
 
 
 def curve_head(result: Result) -> list[str]:
@@ -111,6 +113,23 @@ def document(result: Result) -> dict:
         "points": [{medium.noun: p.source.name, **p.source.sizes(), **_but(p, "source"), medium.rate_unit: p.rate}
                    for p in result.points],
     })
+
+
+def version_line(version: Version, result: Result) -> str:
+    """What one of the versions side by side is."""
+    labels = {m.key: m for m in result.metrics}
+    figures = [f"{labels[key].label} {number(value, labels[key].digits)} {labels[key].unit}".rstrip()
+               for key, value in version.values.items() if value is not None]
+    over = " — its smallest file" if version.over else ""
+    return " · ".join([f"{version.bytes:,} bytes", f"{version.rate:.3f} {result.medium.rate_unit}{over}",
+                       version.described, *figures])
+
+
+def title(match: Match, result: Result) -> str:
+    """HTML: the source, and the size that the versions have."""
+    first = match.versions[0]
+    return (f"{escape(match.source.name)} <small>{first.rate:.2f} {result.medium.rate_unit} · {first.bytes:,} bytes"
+            "</small>")
 
 
 def _but(item, *left_out: str) -> dict:
