@@ -27,8 +27,8 @@ class Opus(BenchCodec):
     """RFC 6716 by libopus in an Ogg file (RFC 7845) of the fewest pages, without comments. Settings are kbit/s, of
     all channels together.
 
-    The container costs 110 bytes, about 33 bytes for every 255 packets and one or two bytes for every packet: some
-    0.3 kbit/s with 13 s of speech. `OpusPackets` is the same without it. Frames of 60 ms take 0.3 to 0.5 kbit/s less
+    The container costs 97 bytes, 27 for every 255 packets and one for every packet of less than 255 bytes: 0.3 kbit/s
+    with 6 s of speech, 0.2 kbit/s with a minute. `OpusPackets` is the same without it. Frames of 60 ms take 0.3 to 0.5 kbit/s less
     than those of 20 ms, at equal or better figures, on LibriSpeech at 6 to 24 kbit/s by all metrics here."""
 
     label, extension = "Opus", "opus"

@@ -23,6 +23,8 @@ from .packages import require
 
 EXTRA, COMPILED = "benchmark-sound", "benchmark-perceptual"  # the second needs a compiler where there is no wheel
 
+_BLOCK = 2**20  # samples in the frames that are transformed at once
+
 
 class SoundMetric(Metric):
     """A full-reference metric of two sounds of one rate, length and number of channels."""
@@ -221,7 +223,7 @@ class LogMel(SoundMetric):
         power = np.square(window).sum() * filters.sum(1)
         padded = [np.pad(x, size // 2) for x in pair]
         frames = [np.lib.stride_tricks.sliding_window_view(x, size)[::hop] for x in padded]
-        total, block = 0.0, max(1, 2**20 // size)
+        total, block = 0.0, max(1, _BLOCK // size)
         for start in range(0, len(frames[0]), block):
             levels = [10 * np.log10(np.maximum(self.floor, np.square(np.abs(np.fft.rfft(
                 f[start : start + block] * window))) @ filters.T / power)) for f in frames]
