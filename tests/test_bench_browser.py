@@ -1,7 +1,5 @@
 """The report in a real browser: headless Chromium, driven with real mouse events."""
 
-import shutil
-
 import pytest
 from PIL import Image
 
@@ -9,14 +7,12 @@ webdriver = pytest.importorskip("selenium.webdriver", reason="needs selenium, of
 for package in ("scipy", "pytorch_msssim", "ssimulacra2"):
     pytest.importorskip(package, reason="needs the extra 'benchmark'")
 
+import browsers
 from conftest import synthetic_picture
 
 from vqcodec.cli import main
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with chromedriver is installed")
-
+pytestmark = browsers.needed
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory, tiny_model_dir):
@@ -33,19 +29,8 @@ def page(tmp_path_factory, tiny_model_dir):
 
 @pytest.fixture
 def browser(page, tmp_path):
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                     "--window-size=1100,900", f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    try:
-        driver.get(page.as_uri())
+    with browsers.opened(page, tmp_path / "profile") as driver:
         yield driver
-        assert [entry for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
-    finally:
-        driver.quit()
 
 
 def find(browser, selector):

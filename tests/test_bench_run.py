@@ -15,11 +15,14 @@ pytest.importorskip("ssimulacra2", reason="needs the extra 'benchmark'")
 
 from conftest import synthetic_picture
 
-from vqcodec.bench import codecs, metrics, report
+from vqcodec.bench import metrics as all_metrics
+from vqcodec.bench import picture_codecs as codecs
+from vqcodec.bench import picture_metrics as metrics
+from vqcodec.bench import report
 from vqcodec.bench.cache import Cache
 from vqcodec.bench.codecs import CodecSpec
 from vqcodec.bench.matched import largest_within
-from vqcodec.bench.pictures import find, read_rgb
+from vqcodec.bench.pictures import Pictures, PictureSource
 from vqcodec.bench.points import Point, means
 from vqcodec.bench.progress import Progress
 from vqcodec.bench.sweep import round_trip
@@ -69,7 +72,7 @@ def test_bad_pictures_are_listed_and_the_rest_reported(bench):
 def test_points_are_of_real_files(bench, tiny_model_dir):
     folder, results, _ = bench
     codec = CodecSpec("vqcodec", None, str(tiny_model_dir), 0).open()
-    rgb = read_rgb(folder / "pictures" / "b.png")
+    rgb = Pictures().read(folder / "pictures" / "b.png")
     data = codec.encode(rgb, 2.0)
     point = next(p for p in results["points"] if p["picture"] == "b.png" and p["codec"] == "vqcodec tiny"
                  and p["setting"] == 2)
@@ -141,13 +144,13 @@ def test_a_missing_package_names_its_extra(monkeypatch, package, names, extra):
         if "codecs" in names:
             CodecSpec("jxl").open()
         else:
-            metrics.metrics(names["metrics"])
+            all_metrics.metrics("picture", names["metrics"])
 
 
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_classical_codecs_cover_a_range_that_rises(name):
     codec, rgb = opened(name), synthetic_picture(96, 128)
-    found = [round_trip(codec, rgb, setting) for setting in codec.settings[::3]]
+    found = [round_trip(Pictures(), codec, rgb, setting) for setting in codec.settings[::3]]
     sizes = [len(data) for data, _ in found]
     quality = [metrics.PsnrLuma().measure(rgb, decoded) for _, decoded in found]
     assert sizes == sorted(sizes) and quality == sorted(quality) and sizes[-1] > 2 * sizes[0]
@@ -164,10 +167,10 @@ def test_matched_file_is_the_largest_within(name):
 
 
 def test_mean_ms_ssim_is_taken_before_decibels():
-    points = [Point("a", 8, 8, "c", 1, "q", 8, {"ms-ssim": 0.9}), Point("b", 8, 8, "c", 1, "q", 16, {"ms-ssim": 0.99}),
-              Point("t", 8, 8, "c", 1, "q", 24, {"ms-ssim": None})]
+    points = [Point(PictureSource(name, name, name, 8, 8), "c", 1, "q", size, {"ms-ssim": value})
+              for name, size, value in (("a", 8, 0.9), ("b", 16, 0.99), ("t", 24, None))]
     mean, = means(points, [metrics.MsSsim()])
-    assert mean.bpp == 2 and mean.pictures == 3
+    assert mean.rate == 2 and mean.sources == 3
     assert mean.rates["ms-ssim"] == 1.5  # of the two that have a value
     assert mean.values["ms-ssim"] == pytest.approx(12.596, abs=1e-3)  # -10 log10(1 - 0.945)
 
@@ -187,8 +190,8 @@ def test_transparency_is_laid_over_white(tmp_path):
     rgba = np.zeros((2, 2, 4), np.uint8)
     rgba[0, 0, 3], rgba[0, 1, 3] = 255, 128
     Image.fromarray(rgba).save(tmp_path / "a.png")
-    assert find(tmp_path)[0][0].width == 2
-    assert read_rgb(tmp_path / "a.png")[:, :, 0].tolist() == [[0, 127], [255, 255]]
+    assert Pictures().find(tmp_path)[0][0].width == 2
+    assert Pictures().read(tmp_path / "a.png")[:, :, 0].tolist() == [[0, 127], [255, 255]]
 
 
 def test_cache_forgets_what_is_damaged(tmp_path):

@@ -34,44 +34,51 @@ class Numbers(Names):
         return numbers
 
 
-@click.command(epilog="Unreadable pictures are listed and left out; the exit code is then 1, with all else done. "
+@click.command(epilog="Unreadable files are listed and left out; the exit code is then 1, with all else done. "
                       "Finished points are kept in OUT/cache and used again.\n\n" + EXIT_CODES)
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--codecs", type=Names(), default="vqcodec,jpeg,webp,avif,jpeg2000", show_default=True,
-              help="Also: jxl.")
+@click.option("--medium", type=click.Choice(["picture", "sound"]), help="What to compare [what DIR holds].")
+@click.option("--codecs", type=Names(), help="[vqcodec,jpeg,webp,avif,jpeg2000; also jxl. For sound "
+                                             "vqcodec,opus,opus-packets; also opus-voip]")
 @click.option("--models", type=Names(), help="Models of vqcodec, a curve each [the default model].")
 @click.option("--qualities", type=Numbers(), help="Qualities of vqcodec [all whole ones].")
-@click.option("--effort", type=click.IntRange(0, 5), default=2, show_default=True, help="Effort of vqcodec.")
-@click.option("--metrics", type=Names(), default="psnr,psnr-y,ms-ssim,ssimulacra2", show_default=True)
+@click.option("--effort", type=click.IntRange(0, 5), help="Effort of vqcodec, for pictures [2].")
+@click.option("--metrics", type=Names(), help="[psnr,psnr-y,ms-ssim,ssimulacra2. For sound, what is installed of visqol, "
+                                              "log-mel, si-sdr and for speech pesq, stoi; also estoi, visqol-speech, "
+                                              "visqol-speech-exp, visqol-audio]")
 @click.option("--out", type=click.Path(path_type=Path), default="report", show_default=True, metavar="OUT",
               help="Folder of the report.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes of the sweep.")
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True,
               help="Threads of each process, and of the timing.")
-@click.option("--timing-pictures", type=click.IntRange(0), default=2, show_default=True,
-              help="Time this many pictures; 0: no timing.")
-@click.option("--compare", type=Numbers(), default="0.1,0.25,0.5", show_default=True,
-              help="Bits per pixel of the pictures side by side.")
-@click.option("--compare-pictures", type=Names(), help="Which pictures [the first two].")
+@click.option("--timing-files", "--timing-pictures", type=click.IntRange(0), default=2, show_default=True,
+              help="Time this many; 0: no timing.")
+@click.option("--compare", type=Numbers(), help="Rates side by side [bits per pixel 0.1,0.25,0.5; kbit/s 3,6,12].")
+@click.option("--compare-files", "--compare-pictures", type=Names(), help="Which of them side by side [the first two].")
 @models_dir_option
 @force_option
 @json_option
-def benchmark(directory, codecs, models, qualities, effort, metrics, out, jobs, threads, timing_pictures, compare,
-              compare_pictures, models_dir, force, as_json):
-    """Compare codecs on the pictures in DIR: tables, and a page to look at."""
+def benchmark(directory, medium, codecs, models, qualities, effort, metrics, out, jobs, threads, timing_files, compare,
+              compare_files, models_dir, force, as_json):
+    """Compare codecs on the pictures or the recordings in DIR: tables, and a page to look at and to listen to."""
     page = out / "index.html"
     if out.exists() and not out.is_dir():
         raise InputError(f"{shown(str(out))}: not a folder")
     if page.exists() and not force:
         raise InputError(f"{shown(str(page))}: already exists (-f overwrites it)")
+    from .bench import medium as mediums
     from .bench import report, runner, tables
     from .bench.codecs import specs
 
+    kind = mediums.medium(medium) if medium else mediums.medium_of(directory)
+    codecs = codecs or kind.codecs
     if models and "vqcodec" not in codecs:
         raise UsageError("--models needs vqcodec among the --codecs")
+    if effort is not None and kind.key != "picture":
+        raise UsageError("--effort is for pictures only")
     result = runner.run(directory, runner.Options(
-        tuple(specs(list(codecs), list(models or (None,)), models_dir, effort)), metrics, out / "cache", qualities,
-        jobs, threads, timing_pictures, compare, compare_pictures))
+        kind, tuple(specs(kind.key, codecs, models or (None,), models_dir, 2 if effort is None else effort)), metrics,
+        out / "cache", qualities, jobs, threads, timing_files, compare or kind.compare, compare_files))
     report.write(result, out)
     if as_json:
         echo_json({**tables.document(result), "report": os.fspath(page)})

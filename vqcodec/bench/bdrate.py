@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 from ..errors import InputError
-from .codecs import require
+from .packages import require
 
 LEAST_POINTS = 4
 

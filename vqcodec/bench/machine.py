@@ -7,7 +7,8 @@ import platform
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("vqcodec", "torch", "numpy", "pillow", "pillow-jxl-plugin", "pytorch-msssim", "ssimulacra2", "scipy")
+PACKAGES = ("vqcodec", "torch", "numpy", "pillow", "pillow-jxl-plugin", "pytorch-msssim", "ssimulacra2", "scipy",
+            "soundfile", "soxr", "av", "visqol-python", "pesq", "pystoi")
 
 
 def describe() -> dict:

@@ -4,38 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from .codecs import BenchCodec, CodecSpec
+from .medium import Source, medium
 from .metrics import Metric
-from .pictures import Source, read_rgb
-from .sweep import opened, read_back
+from .sweep import measured, opened, read_back
 
 
 @dataclass(frozen=True)
 class Version:
-    """A picture as one codec gives it. `over`: even the smallest file is larger than asked."""
+    """A source as one codec gives it: `content` is uint8[H,W,3] or a `Sound`. `over`: even the smallest file is larger than asked."""
 
     label: str
     described: str
     bytes: int
-    bpp: float
+    rate: float
     values: dict[str, float | None]
-    rgb: np.ndarray
+    content: object
     over: bool
 
 
 @dataclass(frozen=True)
 class Match:
-    """One picture at one size: the first version is the one that set it."""
+    """One source at one size: the first version is the one that set it."""
 
-    picture: str
-    bpp: float
-    original: np.ndarray
+    source: Source
+    original: object
     versions: list[Version]
 
 
-def largest_within(codec: BenchCodec, rgb: np.ndarray, limit: int) -> tuple[float, bytes]:
+def largest_within(codec: BenchCodec, original, limit: int) -> tuple[float, bytes]:
     """(setting, file): the largest file of at most `limit` bytes, by bisection over the codec's fine settings;
     the smallest there is where none is so small. Sizes are taken to rise with the setting, and then the
     neighbours above are tried too, because they do so only almost."""
@@ -43,8 +40,8 @@ def largest_within(codec: BenchCodec, rgb: np.ndarray, limit: int) -> tuple[floa
 
     def size(i: int) -> int:
         if i not in tried:
-            tried[i] = codec.encode(rgb, fine[i])
-        return len(tried[i])
+            tried[i] = codec.encode(original, fine[i])
+        return codec.size(tried[i])
 
     low, high = 0, len(fine)
     while high - low > 1:
@@ -54,24 +51,26 @@ def largest_within(codec: BenchCodec, rgb: np.ndarray, limit: int) -> tuple[floa
         for i in range(low + 1, min(low + 3, len(fine))):
             size(i)
     size(low)
-    within = [i for i in tried if len(tried[i]) <= limit]
-    best = max(within, key=lambda i: len(tried[i])) if within else low
+    within = [i for i in tried if codec.size(tried[i]) <= limit]
+    best = max(within, key=lambda i: codec.size(tried[i])) if within else low
     return fine[best], tried[best]
 
 
-def match(source: Source, specs: list[CodecSpec], bpp: float, metrics: list[Metric]) -> Match:
-    """The first codec of `specs` comes nearest below `bpp`; the others stay within its file."""
-    rgb = read_rgb(source.path)
-    limit = int(bpp * source.width * source.height / 8)
+def match(source: Source, specs: list[CodecSpec], rate: float, metrics: list[Metric]) -> Match:
+    """The first codec of `specs` comes nearest below `rate`; the others stay within its file."""
+    kind = medium(specs[0].medium)
+    original = kind.read(source.path)
+    limit = int(rate * source.extent / 8)
     versions = []
     for i, spec in enumerate(specs):
         codec = opened(spec)
-        setting, data = largest_within(codec, rgb, limit)
-        data, decoded = read_back(codec, rgb, data)
-        values = {m.key: None if m.refusal(*rgb.shape[:2]) else m.shown(m.measure(rgb, decoded)) for m in metrics}
-        versions.append(Version(codec.label, codec.describe(setting), len(data),
-                                8 * len(data) / (source.width * source.height), values, decoded,
-                                len(data) > limit and i > 0))
+        setting, data = largest_within(codec, original, limit)
+        data, decoded = read_back(kind, codec, original, data)
+        size = codec.size(data)
+        values = {m.key: None if (value := measured(m, source, original, decoded)) is None else m.shown(value)
+                  for m in metrics}
+        versions.append(Version(codec.label, codec.describe(setting), size, source.rate(size), values, decoded,
+                                size > limit and i > 0))
         if i == 0:
-            limit = len(data)
-    return Match(source.name, bpp, rgb, versions)
+            limit = size
+    return Match(source, original, versions)

@@ -1,115 +1,57 @@
-"""Quality metrics, one class each. A new one is a subclass of `Metric` named in `METRICS`."""
+"""What a quality metric is to the benchmark. Each medium has its metrics in a module."""
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 
-import numpy as np
-
 from ..errors import UsageError
-from ..metrics import decibels, psnr
-from .codecs import require
+
+
+class Unmeasurable(ValueError):
+    """A metric has no value for these two."""
 
 
 class Metric(ABC):
-    """A full-reference metric of two uint8[H,W,3] pictures; more is better."""
+    """A full-reference metric of two uint8[H,W,3] pictures or two `Sound`s of one shape and rate."""
 
     key: str
     label: str
     unit: str = ""
+    digits: int = 2  # behind the point, in tables
+    better: str = "higher"  # or "lower"
+    package: str | None = None  # that computes it: its version decides about the value
     span: float = 0.5  # the least overlap of two curves, in shown units, that a BD-rate is computed on
 
     def load(self) -> None:
         """Import what is needed. Raises InputError where a package is missing."""
 
-    def refusal(self, height: int, width: int) -> str | None:
-        """Why a picture of this size has no value, if so."""
+    def refusal(self, source) -> str | None:
+        """Why a source, by its size or rate, has no value, if so."""
         return None
 
     @abstractmethod
-    def measure(self, reference: np.ndarray, decoded: np.ndarray) -> float: ...
+    def measure(self, reference, decoded) -> float:
+        """Raises Unmeasurable."""
 
     def shown(self, mean: float) -> float:
-        """The mean over pictures on the scale of plots and BD-rates."""
+        """The mean over sources on the scale of plots and BD-rates."""
         return mean
 
 
-class PsnrRgb(Metric):
-    key, label, unit = "psnr", "PSNR (RGB)", "dB"
+def known(medium: str) -> dict[str, type[Metric]]:
+    """The metrics of a medium by name."""
+    from . import picture_metrics, sound_metrics
 
-    def measure(self, reference, decoded):
-        return psnr(reference, decoded)
-
-
-class PsnrLuma(Metric):
-    """Of Y' = 0.299 R' + 0.587 G' + 0.114 B' (ITU-R BT.601, full range, not rounded)."""
-
-    key, label, unit = "psnr-y", "PSNR (luma)", "dB"
-
-    def measure(self, reference, decoded):
-        luma = (reference.astype(np.float64) - decoded) @ np.array([0.299, 0.587, 0.114])
-        return decibels(float(np.mean(np.square(luma))))
+    return {"picture": picture_metrics.METRICS, "sound": sound_metrics.METRICS}[medium]
 
 
-class MsSsim(Metric):
-    """Of RGB, mean of channels (pytorch-msssim): Wang, Simoncelli, Bovik, "Multiscale structural similarity for
-    image quality assessment", Asilomar 2003. Shown as -10 log10(1 - mean) dB."""
-
-    key, label, unit = "ms-ssim", "MS-SSIM", "dB"
-
-    def load(self):
-        require("pytorch_msssim", "metric 'ms-ssim'", "benchmark")
-
-    def refusal(self, height, width):
-        return "MS-SSIM needs more than 160 pixels on each side" if min(height, width) <= 160 else None
-
-    def measure(self, reference, decoded):
-        import torch
-        from pytorch_msssim import ms_ssim
-
-        pair = (torch.from_numpy(np.ascontiguousarray(a.transpose(2, 0, 1)))[None].double()
-                for a in (reference, decoded))
-        with torch.inference_mode():
-            return ms_ssim(*pair, data_range=255).item()
-
-    def shown(self, mean):
-        return math.inf if mean >= 1 else -10 * math.log10(1 - mean)
-
-
-class Ssimulacra2(Metric):
-    """SSIMULACRA 2.1 (Sneyers, Cloudinary): 30 low, 50 medium, 70 high, 90 visually lossless."""
-
-    key, label, span = "ssimulacra2", "SSIMULACRA2", 2.0
-
-    def load(self):
-        require("ssimulacra2", "metric 'ssimulacra2'", "benchmark")
-
-    def refusal(self, height, width):
-        return "SSIMULACRA2 needs at least 8 pixels on each side" if min(height, width) < 8 else None
-
-    def measure(self, reference, decoded):
-        import io
-
-        from PIL import Image
-        from ssimulacra2 import compute_ssimulacra2
-
-        files = [io.BytesIO(), io.BytesIO()]
-        for file, samples in zip(files, (reference, decoded)):
-            Image.fromarray(samples).save(file, "PNG", compress_level=0)
-            file.seek(0)
-        return float(compute_ssimulacra2(*files))
-
-
-METRICS: dict[str, type[Metric]] = {m.key: m for m in (PsnrRgb, PsnrLuma, MsSsim, Ssimulacra2)}
-
-
-def metrics(names: list[str]) -> list[Metric]:
+def metrics(medium: str, names: list[str]) -> list[Metric]:
     """The metrics of these names, ready to measure. Raises UsageError, or InputError for a missing package."""
+    there = known(medium)
     for name in names:
-        if name not in METRICS:
-            raise UsageError(f"unknown metric '{name}' (there are {', '.join(METRICS)})")
-    found = [METRICS[name]() for name in dict.fromkeys(names)]
+        if name not in there:
+            raise UsageError(f"unknown metric '{name}' (for {medium}s there are {', '.join(there)})")
+    found = [there[name]() for name in dict.fromkeys(names)]
     for metric in found:
         metric.load()
     return found

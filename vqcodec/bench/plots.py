@@ -7,12 +7,14 @@ from html import escape
 
 from .metrics import Metric
 from .points import Curve
+from .result import Result
 from .tables import number
 
 WIDTH, HEIGHT = 620, 430
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 18, 46
 COLOURS = {"vqcodec": ("#d6336c", "#a61e4d", "#f06595", "#862e9c"), "jpeg": ("#868e96",), "webp": ("#1c7ed6",),
-           "avif": ("#2f9e44",), "jpeg2000": ("#e8890c",), "jxl": ("#7048e8",)}
+           "avif": ("#2f9e44",), "jpeg2000": ("#e8890c",), "jxl": ("#7048e8",), "opus": ("#1c7ed6",), "opus-packets": ("#2f9e44",),
+           "opus-voip": ("#0c8599",)}
 SPARE = ("#0c8599", "#5c940d", "#a0522d")
 
 STANDALONE = """<style>
@@ -30,30 +32,32 @@ def colours(curves: list[Curve]) -> list[str]:
     return found
 
 
-def rate_distortion(curves: list[Curve], metric: Metric, standalone: bool = False) -> str:
-    """One plot, bits per pixel against a metric; empty curves are left out."""
+def rate_distortion(result: Result, metric: Metric, standalone: bool = False) -> str:
+    """One plot, rate against a metric; empty curves are left out."""
+    curves, medium = result.curves, result.medium
     lines = [[p for p in c.line(metric.key) if math.isfinite(p[1])] for c in curves]
     every = [p for line in lines for p in line]
     if not every:
         return ""
-    highest = max(1e-3, min(max(x for x, _ in every), 1.6))
+    axis = _Log(every) if medium.log_rate else _Linear(every, medium.highest_shown)
+    highest = axis.high
     inside = [y for x, y in every if x <= highest]
     low, high = min(inside, default=0), max(inside, default=1)
     margin = 0.05 * (high - low) or 1
     low, high = low - margin, high + margin
 
-    def x_of(bpp):
-        return LEFT + (WIDTH - LEFT - RIGHT) * bpp / highest
+    def x_of(rate):
+        return LEFT + (WIDTH - LEFT - RIGHT) * axis.part(rate)
 
     def y_of(value):
         return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low)
 
     unit = f", {metric.unit}" if metric.unit else ""
     parts = [(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-              f'aria-label="{escape(metric.label)} over bits per pixel">'), STANDALONE if standalone else "",
+              f'aria-label="{escape(metric.label)} over {medium.rate_name}">'), STANDALONE if standalone else "",
              (f'<clipPath id="clip-{metric.key}"><rect x="{LEFT}" y="{TOP}" width="{WIDTH - LEFT - RIGHT}" '
               f'height="{HEIGHT - TOP - BOTTOM}"/></clipPath>')]
-    for tick in _ticks(0, highest):
+    for tick in axis.ticks():
         x = x_of(tick)
         parts.append(f'<line class="grid" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>'
                      f'<text class="axis" x="{x:.1f}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{tick:g}</text>')
@@ -62,7 +66,7 @@ def rate_distortion(curves: list[Curve], metric: Metric, standalone: bool = Fals
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
                      f'<text class="axis" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
     parts.append(f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">'
-                 "bits per pixel</text>"
+                 f"{medium.rate_name}</text>"
                  f'<text class="axis" x="14" y="{(TOP + HEIGHT - BOTTOM) / 2}" text-anchor="middle" '
                  f'transform="rotate(-90 14 {(TOP + HEIGHT - BOTTOM) / 2})">{escape(metric.label + unit)}</text>')
     legend = []
@@ -77,8 +81,8 @@ def rate_distortion(curves: list[Curve], metric: Metric, standalone: bool = Fals
         described = {(m.rates[metric.key], m.values[metric.key]): m.described for m in curve.means}
         dots = "".join(
             f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="{4 if ours else 3}" fill="{shade}" '
-            f'data-tip="{escape(curve.label)}|{escape(described[x, y])}|{x:.3f} bpp|{number(y)} {metric.unit}">'
-            f"<title>{escape(curve.label)}, {escape(described[x, y])}: {x:.3f} bpp, {number(y)} {metric.unit}</title>"
+            f'data-tip="{escape(curve.label)}|{escape(described[x, y])}|{x:.3f} {medium.rate_unit}|{number(y, metric.digits)} {metric.unit}">'
+            f"<title>{escape(curve.label)}, {escape(described[x, y])}: {x:.3f} {medium.rate_unit}, {number(y, metric.digits)} {metric.unit}</title>"
             "</circle>" for x, y in line)
         parts.append(f'<g class="curve" data-curve="{i}" clip-path="url(#clip-{metric.key})"><polyline '
                      f'points="{path}" fill="none" stroke="{shade}" stroke-width="{3 if ours else 1.8}" '
@@ -89,6 +93,34 @@ def rate_distortion(curves: list[Curve], metric: Metric, standalone: bool = Fals
                       f'y2="{y}" stroke="{shades[i]}" stroke-width="3"/><text class="legend" x="{WIDTH - 140}" '
                       f'y="{y + 4}">{escape(curves[i].label)}</text></g>')
     return "".join([*parts, *legend, "</svg>"])
+
+
+class _Linear:
+    """Rates from 0 to the highest there is, or that is worth showing."""
+
+    def __init__(self, points: list[tuple[float, float]], most: float):
+        self.high = max(1e-3, min(max(x for x, _ in points), most))
+
+    def part(self, rate: float) -> float:
+        return rate / self.high
+
+    def ticks(self) -> list[float]:
+        return _ticks(0, self.high)
+
+
+class _Log:
+    """Rates with a power of two at every tick."""
+
+    def __init__(self, points: list[tuple[float, float]]):
+        rates = [x for x, _ in points]
+        self.low, self.high = 0.94 * min(rates), 1.06 * max(rates)
+
+    def part(self, rate: float) -> float:
+        return math.log(rate / self.low) / math.log(self.high / self.low)
+
+    def ticks(self) -> list[float]:
+        found = [2.0**i for i in range(math.ceil(math.log2(self.low)), math.floor(math.log2(self.high)) + 1)]
+        return found if len(found) > 1 else _ticks(self.low, self.high)
 
 
 def _ticks(low: float, high: float) -> list[float]:

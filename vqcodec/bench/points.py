@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .bdrate import BdRate, bd_rate
+from .medium import Source
 from .metrics import Metric
 
 
 @dataclass(frozen=True)
 class Point:
-    """One picture by one codec at one setting. `bytes` is the file's size on disk; metrics are absent (None)
-    where the picture is too small for them."""
+    """One source by one codec at one setting. `bytes` is the size that counts, of the file written and read back;
+    metrics are absent (None) where they have no value for the source."""
 
-    picture: str
-    width: int
-    height: int
+    source: Source
     codec: str
     setting: float
     described: str
@@ -23,21 +22,21 @@ class Point:
     values: dict[str, float | None]
 
     @property
-    def bpp(self) -> float:
-        return 8 * self.bytes / (self.width * self.height)
+    def rate(self) -> float:
+        return self.source.rate(self.bytes)
 
 
 @dataclass(frozen=True)
 class Mean:
-    """A setting's mean over pictures: of bpp, and of each metric over the pictures that have it, as shown. `rates`:
-    the mean bpp of just those, which is the rate that goes with the metric."""
+    """A setting's mean over sources: of the rate, and of each metric over the sources that have it, as shown. `rates`:
+    the mean rate of just those, which is the rate that goes with the metric."""
 
     setting: float
     described: str
-    bpp: float
+    rate: float
     values: dict[str, float | None]
     rates: dict[str, float | None]
-    pictures: int
+    sources: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class Curve:
 
 
 def means(points: list[Point], metrics: list[Metric]) -> list[Mean]:
-    """By setting, rising bpp."""
+    """By setting, rising rate."""
     groups: dict[float, list[Point]] = {}
     for point in points:
         groups.setdefault(point.setting, []).append(point)
@@ -64,10 +63,10 @@ def means(points: list[Point], metrics: list[Metric]) -> list[Mean]:
             known = [p for p in group if p.values.get(metric.key) is not None]
             count = len(known)
             values[metric.key] = metric.shown(sum(p.values[metric.key] for p in known) / count) if known else None
-            rates[metric.key] = sum(p.bpp for p in known) / count if known else None
-        bpp = sum(p.bpp for p in group) / len(group)
-        found.append(Mean(setting, group[0].described, bpp, values, rates, len(group)))
-    return sorted(found, key=lambda m: m.bpp)
+            rates[metric.key] = sum(p.rate for p in known) / count if known else None
+        rate = sum(p.rate for p in group) / len(group)
+        found.append(Mean(setting, group[0].described, rate, values, rates, len(group)))
+    return sorted(found, key=lambda m: m.rate)
 
 
 def bd_rates(curves: list[Curve], metrics: list[Metric]) -> list[tuple[str, str, str, BdRate]]:
@@ -75,5 +74,27 @@ def bd_rates(curves: list[Curve], metrics: list[Metric]) -> list[tuple[str, str,
     where there is no vqcodec curve."""
     ours = [c for c in curves if c.codec == "vqcodec"]
     pairs = [(a, t) for t in ours for a in curves if a is not t] if ours else [(curves[0], t) for t in curves[1:]]
-    return [(a.label, t.label, m.key, bd_rate(a.line(m.key), t.line(m.key), m.span))
-            for a, t in pairs for m in metrics]
+    return [(a.label, t.label, m.key, _bd_rate(a, t, m)) for a, t in pairs for m in metrics]
+
+
+def _bd_rate(anchor: Curve, test: Curve, metric: Metric) -> BdRate:
+    if metric.better == "higher":
+        return bd_rate(anchor.line(metric.key), test.line(metric.key), metric.span)
+    turned = ([(rate, -value) for rate, value in curve.line(metric.key)] for curve in (anchor, test))
+    found = bd_rate(*turned, metric.span)
+    return found if found.percent is None else replace(found, low=-found.high, high=-found.low)
+
+
+def same_sources(points: list[Point], metrics: list[Metric]) -> tuple[list[Point], list[tuple[str, str]]]:
+    """(points, [(source, why)]): a metric that has no value for what one codec makes of a source has none for the
+    source at all, so that its means are over the same sources for all curves."""
+    lacking: dict[tuple[str, str], str] = {}
+    for point in points:
+        for metric in metrics:
+            if point.values[metric.key] is None:
+                reason = metric.refusal(point.source) or \
+                    f"{metric.label} has no value for {point.codec} at {point.described}"
+                lacking.setdefault((point.source.name, metric.key), reason)
+    kept = [replace(p, values={k: None if (p.source.name, k) in lacking else v for k, v in p.values.items()})
+            for p in points]
+    return kept, [(name, reason) for (name, _), reason in lacking.items()]

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import json
 from html import escape
 from importlib import resources
 from pathlib import Path
 
-import numpy as np
-
 from ..fileio import write_output
-from . import plots, tables
-from .matched import Match
-from .metrics import METRICS
+from . import players, plots, sliders, tables
 from .result import Result
 
 LARGEST = 15_000_000  # bytes of the page
-_QUALITIES = (95, 90, 80, 65, 45)  # WebP, of the shown pictures: as good as the page's size allows
-_SHOWN = 1024  # pixels of a side at most; of larger pictures the middle
+_LOWER = {"lower": " (less is better)"}
 
 
 def write(result: Result, folder: Path) -> Path:
@@ -28,7 +21,7 @@ def write(result: Result, folder: Path) -> Path:
              "results.json": json.dumps(tables.document(result), indent=1),
              "index.html": page(result)}
     for metric in result.metrics:
-        drawing = plots.rate_distortion(result.curves, metric, standalone=True)
+        drawing = plots.rate_distortion(result, metric, standalone=True)
         if drawing:
             files[f"{metric.key}.svg"] = drawing
     folder.mkdir(parents=True, exist_ok=True)
@@ -38,38 +31,42 @@ def write(result: Result, folder: Path) -> Path:
 
 
 def page(result: Result) -> str:
-    """The HTML text, of at most LARGEST bytes: pictures are stored with less quality, then left out, to fit."""
+    """The HTML text, of at most LARGEST bytes: to fit, pictures are stored with less quality and recordings shorter,
+    and then left out."""
+    shown = {"picture": sliders, "sound": players}[result.medium.key]
     matches = list(result.matches)
     while True:
-        for quality in _QUALITIES:
-            text = _filled(result, [_match(match, quality) for match in matches])
+        for level in shown.LEVELS:
+            text = _filled(result, shown.NOTE, [shown.article(match, result, level) for match in matches])
             if len(text.encode()) <= LARGEST:
                 return text
         matches.pop()
 
 
-def _filled(result: Result, sliders: list[str]) -> str:
+def _filled(result: Result, beside: str, articles: list[str]) -> str:
     template = resources.files(__package__).joinpath("template.html").read_text("utf-8")
-    drawn = "".join(f'<figure class="plot"><figcaption>{escape(m.label)}</figcaption>{drawing}</figure>'
-                    for m in result.metrics if (drawing := plots.rate_distortion(result.curves, m)))
+    drawn = "".join(f'<figure class="plot"><figcaption>{escape(m.label)}{_LOWER.get(m.better, "")}</figcaption>{drawing}'
+                    "</figure>" for m in result.metrics if (drawing := plots.rate_distortion(result, m)))
     best = [r for r in result.bd_rates if r[3].percent is not None]
     shades = dict(zip((c.label for c in result.curves), plots.colours(result.curves)))
     parts = {
         "SUMMARY": _summary(result), "PLOTS": drawn,
-        "SLIDERS": "".join(sliders) or "<p>None were asked for.</p>",
+        "RATENOTE": f"Mean over {result.medium.nouns} at each setting. What counts of the file on disk is said under "
+                    f"Settings; quality is of {result.medium.compared}.",
+        "BESIDENOTE": beside, "BESIDE": "".join(articles) or "<p>None were asked for.</p>",
         "BD": _bd_table(result, shades) if result.bd_rates else "<p>There is only one curve.</p>",
         "BDNOTE": "" if best or not result.bd_rates else "<p>No two curves overlap enough.</p>",
-        "SPEED": _table(tables.SPEED_HEAD, tables.speed_rows(result)) if result.timings else
+        "SPEED": _table(tables.speed_head(result), tables.speed_rows(result)) if result.timings else
                  "<p>Timing was left out.</p>",
         "SPEEDNOTE": f"Serial, each codec in a process of its own, {result.timings[0].threads} thread(s), "
-                     f"{result.timings[0].pictures} picture(s); library and model loaded." if result.timings else "",
+                     f"{result.timings[0].sources} {result.medium.noun}(s); library and model loaded." if result.timings else "",
         "CODECS": _table(["codec", "how it is used", "version"], [
             [c.label, c.note, c.version.split(", model ")[0]] for c in result.curves]),
         "CURVES": "".join(f"<details><summary>{escape(c.label)}</summary>"
-                          + _table(tables.curve_head(result.metrics), tables.curve_rows(c, result.metrics))
+                          + _table(tables.curve_head(result), tables.curve_rows(c, result.metrics))
                           + "</details>" for c in result.curves),
         "BAD": _list("Left out, because they cannot be read or coded", result.bad)
-               + _list("Pictures without some figures", result.absent),
+               + _list(f"{result.medium.nouns.capitalize()} without some figures", result.absent),
         "MACHINE": escape(result.machine_line()),
     }
     for name, text in parts.items():
@@ -78,10 +75,8 @@ def _filled(result: Result, sliders: list[str]) -> str:
 
 
 def _summary(result: Result) -> str:
-    sizes = {(s.width, s.height) for s in result.pictures}
-    shown = " and ".join(f"{w} × {h}" for w, h in sorted(sizes)) if len(sizes) <= 2 else f"{len(sizes)} sizes"
-    count = f"{len(result.pictures)} picture" + ("s" if len(result.pictures) != 1 else "")
-    return f"{count} ({shown}) · {len(result.curves)} codecs · {len(result.points)} files written and read back"
+    return (f"{tables.count(result)} ({result.medium.summary(result.sources)}) · {len(result.curves)} codecs · "
+            f"{len(result.points)} files written and read back")
 
 
 def _bd_table(result: Result, shades: dict[str, str]) -> str:
@@ -110,50 +105,3 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 def _list(title: str, items: list[tuple[str, str]]) -> str:
     rows = "".join(f"<li><b>{escape(name)}</b>: {escape(reason)}</li>" for name, reason in items)
     return f"<h3>{title}</h3><ul>{rows}</ul>" if items else ""
-
-
-def _match(match: Match, quality: int) -> str:
-    """A slider: its pictures as data, and the lines that say what they are."""
-    versions = [{"label": "original", "line": "the original", "src": _data_uri(match.original, quality)}]
-    for version in match.versions:
-        figures = " · ".join(f"{METRICS[key].label} {tables.number(value)} {METRICS[key].unit}".rstrip()
-                             for key, value in version.values.items() if value is not None)
-        over = " — its smallest file" if version.over else ""
-        versions.append({"label": version.label, "src": _data_uri(version.rgb, quality),
-                         "line": f"{version.bytes:,} bytes · {version.bpp:.3f} bpp{over} · {version.described}"
-                                 + (f" · {figures}" if figures else "")})
-    height, width = _middle(match.original).shape[:2]
-    pictures = "".join(f'<img alt="{escape(v["label"])}" data-version="{i}" src="{v["src"]}" width="{width}" '
-                       f'height="{height}" draggable="false">' for i, v in enumerate(versions))
-
-    def options(chosen):
-        return "".join(f'<option value="{i}"{" selected" if i == chosen else ""}>{escape(v["label"])}</option>'
-                       for i, v in enumerate(versions))
-
-    lines = escape(json.dumps([v["line"] for v in versions]))
-    size = match.versions[0].bytes
-    return f"""<article class="match" data-lines="{lines}">
-<h3>{escape(match.picture)} <small>{match.versions[0].bpp:.2f} bpp · {size:,} bytes</small></h3>
-<div class="bar"><label>left <select class="left">{options(1)}</select></label>
-<span class="zoom" role="group" aria-label="zoom"><button type="button" data-zoom="fit" class="on">fit</button>
-<button type="button" data-zoom="1">1:1</button><button type="button" data-zoom="2">2×</button>
-<button type="button" data-zoom="4">4×</button></span>
-<label>right <select class="right">{options(2)}</select></label></div>
-<div class="view" style="aspect-ratio:{width}/{height}" tabindex="0" role="slider" aria-valuemin="0"
-aria-valuemax="100" aria-valuenow="50" aria-label="divider between the pictures"><div class="stage">{pictures}</div>
-<div class="divider"><span></span></div></div>
-<div class="lines"><p class="left-line"></p><p class="right-line"></p></div></article>"""
-
-
-def _middle(rgb: np.ndarray) -> np.ndarray:
-    height, width = rgb.shape[:2]
-    top, left = max(0, height - _SHOWN) // 2, max(0, width - _SHOWN) // 2
-    return rgb[top : top + _SHOWN, left : left + _SHOWN]
-
-
-def _data_uri(rgb: np.ndarray, quality: int) -> str:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(_middle(rgb))).save(buffer, "WEBP", quality=quality, method=4)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()

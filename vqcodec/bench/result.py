@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 
 from .bdrate import BdRate
 from .matched import Match
+from .medium import Medium, Source
 from .metrics import Metric
-from .pictures import Source
 from .points import Curve, Point
 from .timing import Timing
 
 
 @dataclass(frozen=True)
 class Result:
-    """bad: pictures that could not be read; absent: metrics that pictures are too small for."""
+    """bad: sources that could not be read or coded; absent: sources that a metric has no value for, and why."""
 
+    medium: Medium
     machine: dict
-    pictures: list[Source]
+    sources: list[Source]
     bad: list[tuple[str, str]]
     absent: list[tuple[str, str]]
     metrics: list[Metric]

@@ -8,80 +8,81 @@ from pathlib import Path
 from ..errors import InputError
 from . import machine, matched, sweep, timing
 from .codecs import CodecSpec
+from .medium import Medium, Source
 from .metrics import metrics as named_metrics
-from .pictures import Source, find
-from .points import Curve, bd_rates, means
+from .points import Curve, bd_rates, means, same_sources
 from .progress import Progress
 from .result import Result
-
-SIDE_BY_SIDE = ("vqcodec", "jpeg", "webp", "avif")  # first the one that sets the size
 
 
 @dataclass(frozen=True)
 class Options:
-    """qualities: of vqcodec, None for all whole ones. jobs: processes of the sweep, of `threads` threads each, and
-    the timing's threads. timing_pictures: how many pictures are timed, 0 for no timing. compare: bits per pixel of the
-    sliders; compare_pictures: their pictures' names, or None for the first two."""
+    """metrics: None for what suits. qualities: of vqcodec, None for all whole ones. jobs: processes of the sweep, of
+    `threads` threads each, and the timing's threads. timing_sources: how many are timed, 0 for no timing. compare: rates
+    of what is shown side by side; compare_sources: names of that, or None for the first two."""
 
+    medium: Medium
     specs: tuple[CodecSpec, ...]
-    metrics: tuple[str, ...]
+    metrics: tuple[str, ...] | None
     cache: Path
     qualities: tuple[float, ...] | None = None
     jobs: int = 1
     threads: int = 1
-    timing_pictures: int = 2
-    compare: tuple[float, ...] = (0.1, 0.25, 0.5)
-    compare_pictures: tuple[str, ...] | None = None
+    timing_sources: int = 2
+    compare: tuple[float, ...] = ()
+    compare_sources: tuple[str, ...] | None = None
 
 
 def run(folder: Path, options: Options) -> Result:
-    """Raises InputError where no picture can be read or a package is missing, UsageError for bad options."""
-    metrics = named_metrics(list(options.metrics))
+    """Raises InputError where nothing can be read or a package is missing, UsageError for bad options."""
+    medium = options.medium
     codecs = sweep.describe_codecs(list(options.specs))
-    sources, bad = find(folder)
+    sources, bad = medium.find(folder)
     if not sources:
-        raise InputError(f"{folder}: none of its {len(bad)} pictures can be read ({bad[0][0]}: {bad[0][1]})")
-    chosen = _chosen(sources, options.compare_pictures)
-    jobs = [sweep.Job(source, spec, options.qualities if spec.name == "vqcodec" else None, options.metrics,
+        raise InputError(f"{folder}: none of its {len(bad)} {medium.nouns} can be read ({bad[0][0]}: {bad[0][1]})")
+    metrics = named_metrics(medium.key, medium.metric_names(options.metrics, sources, codecs))
+    names = tuple(metric.key for metric in metrics)
+    chosen = _chosen(medium, sources, options.compare_sources)
+    jobs = [sweep.Job(source, spec, options.qualities if spec.name == "vqcodec" else None, names,
                       str(options.cache), options.threads) for source in sources for spec in options.specs]
     with Progress("sweep") as progress:
         points, refused = sweep.run(jobs, options.jobs, progress)
     bad += sorted(refused.items())
     sources = [source for source in sources if source.name not in refused]
     if not sources:
-        raise InputError(f"{folder}: no picture is left ({bad[0][0]}: {bad[0][1]})")
+        raise InputError(f"{folder}: no {medium.noun} is left ({bad[0][0]}: {bad[0][1]})")
     chosen = [source for source in chosen if source.name not in refused]
+    points, absent = same_sources(points, metrics)
     curves = [Curve(codec.spec.name, codec.label, codec.note, codec.version,
                     means([p for p in points if p.codec == codec.label], metrics)) for codec in codecs]
     timings = []
     with Progress("timing") as progress:
-        for i, spec in enumerate(options.specs if options.timing_pictures else ()):
+        for i, spec in enumerate(options.specs if options.timing_sources else ()):
             progress(i, len(options.specs))
-            timings.append(timing.time_codec(spec, sources[: options.timing_pictures], options.threads))
-    absent = [(s.name, reason) for s in sources for m in metrics if (reason := m.refusal(s.height, s.width))]
-    return Result(machine.describe(), sources, bad, absent, metrics, points, curves, bd_rates(curves, metrics),
+            timings.append(timing.time_codec(spec, sources[: options.timing_sources], options.threads))
+    return Result(medium, machine.describe(), sources, bad, absent, metrics, points, curves, bd_rates(curves, metrics),
                   options.jobs, options.threads, timings, _matches(chosen, options, metrics))
 
 
-def _chosen(sources: list[Source], names: tuple[str, ...] | None) -> list[Source]:
+def _chosen(medium: Medium, sources: list[Source], names: tuple[str, ...] | None) -> list[Source]:
     if names is None:
         return sources[:2]
     known = {name: s for s in sources for name in (Path(s.name).stem, s.name)}
     for name in names:
         if name not in known:
-            raise InputError(f"there is no picture '{name}' to show side by side")
+            raise InputError(f"there is no {medium.noun} '{name}' to show side by side")
     return [known[name] for name in names]
 
 
 def _matches(chosen: list[Source], options: Options, metrics) -> list[matched.Match]:
-    specs = [s for name in SIDE_BY_SIDE for s in options.specs if s.name == name]
+    specs = [s for name in options.medium.beside for s in options.specs if s.name == name]
     if len(specs) < 2:
         return []
     sweep.limit_threads(options.threads)  # this stage is coded in this process
-    work = [(source, bpp) for source in chosen for bpp in options.compare]
+    work = [(source, rate) for source in chosen for rate in options.compare]
     found = []
     with Progress("side by side") as progress:
-        for i, (source, bpp) in enumerate(work):
+        for i, (source, rate) in enumerate(work):
             progress(i, len(work))
-            found.append(matched.match(source, specs, bpp, metrics))
+            found.append(matched.match(source, specs, rate, metrics))
     return found

@@ -1,4 +1,4 @@
-"""Every picture by every codec at every setting: real files, measured, cached, in parallel over pictures."""
+"""Every source by every codec at every setting: real files, measured, cached, in parallel over sources."""
 
 from __future__ import annotations
 
@@ -12,20 +12,18 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from ..errors import UsageError, one_line
 from ..process import thread_variables
 from .cache import Cache
 from .codecs import BenchCodec, CodecSpec
-from .metrics import METRICS
-from .pictures import Source, read_rgb
+from .medium import Medium, Source, medium
+from .metrics import Metric, Unmeasurable, known
 from .points import Point
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture by one codec, at these settings (None: the codec's sweep)."""
+    """One source by one codec, at these settings (None: the codec's sweep)."""
 
     source: Source
     spec: CodecSpec
@@ -35,51 +33,58 @@ class Job:
     threads: int
 
 
-def round_trip(codec: BenchCodec, rgb: np.ndarray, setting: float) -> tuple[bytes, np.ndarray]:
-    """Encodes, writes the file, reads it back: (what is on disk, the decoded picture)."""
-    return read_back(codec, rgb, codec.encode(rgb, setting))
+def round_trip(kind: Medium, codec: BenchCodec, original, setting: float) -> tuple[bytes, object]:
+    """Encodes, writes the file, reads it back: (what is on disk, what is decoded, in the original's shape)."""
+    return read_back(kind, codec, original, codec.encode(original, setting))
 
 
-def read_back(codec: BenchCodec, rgb: np.ndarray, data: bytes) -> tuple[bytes, np.ndarray]:
-    """As `round_trip`, of a picture that is encoded already."""
+def read_back(kind: Medium, codec: BenchCodec, original, data: bytes) -> tuple[bytes, object]:
+    """As `round_trip`, of what is encoded already."""
     with tempfile.TemporaryDirectory(prefix="vqcodec-") as folder:
         path = Path(folder, f"file.{codec.extension}")
         path.write_bytes(data)
         data = path.read_bytes()
-    decoded = codec.decode(data)
-    if decoded.shape != rgb.shape:
-        raise ValueError(f"{codec.label} decodes {list(rgb.shape)} as {list(decoded.shape)}")
-    return data, decoded
+    try:
+        return data, kind.conformed(codec.decode(data), original)
+    except ValueError as error:
+        raise ValueError(f"{codec.label}: {error}") from error
+
+
+def measured(metric: Metric, source: Source, original, decoded) -> float | None:
+    """None where the metric has no value."""
+    try:
+        return None if metric.refusal(source) else metric.measure(original, decoded)
+    except Unmeasurable:
+        return None
 
 
 def run_job(job: Job) -> list[Point]:
     """In a worker process. Finished points come from the cache, new ones go there at once."""
     limit_threads(job.threads)
-    codec, cache = opened(job.spec), Cache(Path(job.cache))
-    rgb, points = None, []
+    kind, codec, cache = medium(job.spec.medium), opened(job.spec), Cache(Path(job.cache))
+    original, points = None, []
+    metrics = {name: known(kind.key)[name]() for name in job.metrics}
     for setting in job.settings or codec.settings:
-        key = Cache.key(picture=job.source.digest, codec=job.spec.name, setting=codec.describe(setting),
+        key = Cache.key(**{kind.key: job.source.digest}, codec=job.spec.name, setting=codec.describe(setting),
                         note=codec.note, version=codec.version)
         found = cache.get(key) or {"values": {}}
-        missing = [METRICS[name]() for name in job.metrics if _cached_name(name) not in found["values"]]
+        missing = [metric for metric in metrics.values() if _cached_name(metric) not in found["values"]]
         if missing or "bytes" not in found:
-            if rgb is None:
-                rgb = read_rgb(job.source.path)
-            data, decoded = round_trip(codec, rgb, setting)
-            found["bytes"] = len(data)
+            if original is None:
+                original = kind.read(job.source.path)
+            data, decoded = round_trip(kind, codec, original, setting)
+            found["bytes"] = codec.size(data)
             for metric in missing:
-                refused = metric.refusal(*rgb.shape[:2])
-                found["values"][_cached_name(metric.key)] = None if refused else metric.measure(rgb, decoded)
+                found["values"][_cached_name(metric)] = measured(metric, job.source, original, decoded)
             cache.put(key, found)
-        values = {name: found["values"][_cached_name(name)] for name in job.metrics}
-        points.append(Point(job.source.name, job.source.width, job.source.height, codec.label, setting,
-                            codec.describe(setting), found["bytes"], values))
+        values = {name: found["values"][_cached_name(metric)] for name, metric in metrics.items()}
+        points.append(Point(job.source, codec.label, setting, codec.describe(setting), found["bytes"], values))
     return points
 
 
 def run(jobs: list[Job], workers: int, done: Callable[[int, int], None]) -> tuple[list[Point], dict[str, str]]:
-    """(all points in the order of the jobs, {picture: why a codec refused it}). A picture that is refused, as a
-    side of 20,000 pixels is by WebP, has no points at all, so that all curves are means over the same pictures.
+    """(all points in the order of the jobs, {source: why a codec refused it}). A source that is refused, as a
+    side of 20,000 pixels is by WebP, has no points at all, so that all curves are means over the same sources.
 
     `done(finished, all)` is called as jobs finish. Raises UsageError for a quality that a model does not have."""
     results: dict[int, list[Point]] = {}
@@ -101,7 +106,7 @@ def run(jobs: list[Job], workers: int, done: Callable[[int, int], None]) -> tupl
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    points = [point for i in sorted(results) for point in results[i] if point.picture not in refused]
+    points = [point for i in sorted(results) for point in results[i] if point.source.name not in refused]
     return points, refused
 
 
@@ -133,13 +138,16 @@ def opened(spec: CodecSpec) -> BenchCodec:
     return spec.open()
 
 
+def _cached_name(metric: Metric) -> str:
+    """A metric's name in the cache: with the version of the package that computes it."""
+    return f"{metric.key} {_version(metric.package)}" if metric.package else metric.key
+
+
 @lru_cache
-def _cached_name(metric: str) -> str:
-    """A metric's name in the cache: with the version of the package that computed it."""
+def _version(package: str) -> str:
     from importlib import metadata
 
-    package = {"ms-ssim": "pytorch-msssim", "ssimulacra2": "ssimulacra2"}.get(metric)
-    return f"{metric} {metadata.version(package)}" if package else metric
+    return metadata.version(package)
 
 
 def describe_codecs(specs: list[CodecSpec]) -> list[BenchCodec]:

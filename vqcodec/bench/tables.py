@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from html import escape
 
 from .bdrate import BdRate
+from .matched import Match, Version
 from .metrics import Metric
 from .points import Curve
 from .result import Result
@@ -20,11 +22,11 @@ def number(value: float | None, digits: int = 2) -> str:
 
 
 def curve_rows(curve: Curve, metrics: list[Metric]) -> list[list[str]]:
-    return [[m.described, number(m.bpp, 3), *(number(m.values[k.key]) for k in metrics)] for m in curve.means]
+    return [[m.described, number(m.rate, 3), *(number(m.values[k.key], k.digits) for k in metrics)] for m in curve.means]
 
 
-def curve_head(metrics: list[Metric]) -> list[str]:
-    return ["setting", "bpp", *(f"{m.label}{', ' + m.unit if m.unit else ''}" for m in metrics)]
+def curve_head(result: Result) -> list[str]:
+    return ["setting", result.medium.rate_unit, *(f"{m.label}{', ' + m.unit if m.unit else ''}" for m in result.metrics)]
 
 
 def bd_pairs(result: Result) -> list[tuple[str, str, list[BdRate]]]:
@@ -47,57 +49,92 @@ def speed_rows(result: Result) -> list[list[str]]:
              _mebi(None if t.peak is None or t.base is None else t.peak - t.base)] for t in result.timings]
 
 
-SPEED_HEAD = ["codec", "setting", "encode, s/MP", "decode, s/MP", "peak memory, MiB", "growth by the codec, MiB"]
+def speed_head(result: Result) -> list[str]:
+    unit = result.medium.speed_name
+    return ["codec", "setting", f"encode, {unit}", f"decode, {unit}", "peak memory, MiB", "growth by the codec, MiB"]
 
 
 def terminal(result: Result) -> str:
     blocks = []
     for curve in result.curves:
-        blocks.append(f"{curve.label}: {curve.note}\n" + _plain(curve_head(result.metrics),
+        blocks.append(f"{curve.label}: {curve.note}\n" + _plain(curve_head(result),
                                                                curve_rows(curve, result.metrics)))
     if result.bd_rates:
         blocks.append(_plain(bd_head(result), bd_rows(result)))
     if result.timings:
-        blocks.append(_plain(SPEED_HEAD, speed_rows(result)))
+        blocks.append(_plain(speed_head(result), speed_rows(result)))
     return "\n\n".join(blocks)
 
 
 def markdown(result: Result) -> str:
-    parts = [f"{len(result.pictures)} pictures, mean of all, bytes of whole files. {result.machine_line()}"]
+    parts = [f"{count(result)}, mean of all, bytes of files written and read back. {result.machine_line()}"]
     for curve in result.curves:
         parts.append(f"**{curve.label}** ({curve.note})\n\n"
-                     + _markdown(curve_head(result.metrics), curve_rows(curve, result.metrics)))
+                     + _markdown(curve_head(result), curve_rows(curve, result.metrics)))
     if result.bd_rates:
         parts.append(_markdown(bd_head(result), bd_rows(result)))
     if result.timings:
-        parts.append(f"{result.timings[0].threads} thread(s), {result.timings[0].pictures} picture(s), serial:\n\n"
-                     + _markdown(SPEED_HEAD, speed_rows(result)))
+        parts.append(f"{result.timings[0].threads} thread(s), {result.timings[0].sources} {result.medium.noun}(s), serial:\n\n"
+                     + _markdown(speed_head(result), speed_rows(result)))
     return "\n\n".join(parts) + "\n"
+
+
+def count(result: Result) -> str:
+    """How many sources."""
+    found = len(result.sources)
+    return f"{found} {result.medium.noun if found == 1 else result.medium.nouns}"
 
 
 def points_csv(result: Result) -> str:
     out = io.StringIO()
     keys = [m.key for m in result.metrics]
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(["picture", "width", "height", "codec", "setting", "bytes", "bpp", *keys])
+    medium = result.medium
+    writer.writerow([medium.noun, *result.sources[0].sizes(), "codec", "setting", "bytes", medium.rate_unit, *keys])
     for p in result.points:
-        writer.writerow([p.picture, p.width, p.height, p.codec, p.described, p.bytes, p.bpp,
+        writer.writerow([p.source.name, *p.source.sizes().values(), p.codec, p.described, p.bytes, p.rate,
                          *("" if p.values[k] is None else p.values[k] for k in keys)])
     return out.getvalue()
 
 
 def document(result: Result) -> dict:
-    """For JSON: infinite values (a picture kept without loss) are the string "inf"."""
+    """For JSON: infinite values (a source kept without loss) are the string "inf"."""
+    medium = result.medium
     return _finite({
-        "machine": result.machine, "jobs": result.jobs, "threads": result.threads,
-        "pictures": [{"name": s.name, "width": s.width, "height": s.height} for s in result.pictures],
+        "medium": medium.key, "machine": result.machine, "jobs": result.jobs, "threads": result.threads,
+        medium.nouns: [{"name": s.name, **s.sizes()} for s in result.sources],
         "bad": [{"name": name, "reason": reason} for name, reason in result.bad],
         "absent": [{"name": name, "reason": reason} for name, reason in result.absent],
-        "curves": [asdict(c) for c in result.curves],
+        "metrics": [{"key": m.key, "label": m.label, "unit": m.unit, "better": m.better} for m in result.metrics],
+        "curves": [{**asdict(c), "means": [{**_but(m, "rate", "sources"), medium.rate_unit: m.rate,
+                                            medium.nouns: m.sources} for m in c.means]} for c in result.curves],
         "bd_rates": [{"anchor": a, "test": t, "metric": m, **asdict(rate)} for a, t, m, rate in result.bd_rates],
-        "timings": [asdict(t) for t in result.timings],
-        "points": [{**asdict(p), "bpp": p.bpp} for p in result.points],
+        "timings": [{**_but(t, "sources"), medium.nouns: t.sources} for t in result.timings],
+        "points": [{medium.noun: p.source.name, **p.source.sizes(), **_but(p, "source"), medium.rate_unit: p.rate}
+                   for p in result.points],
     })
+
+
+def version_line(version: Version, result: Result) -> str:
+    """What one of the versions side by side is."""
+    labels = {m.key: m for m in result.metrics}
+    figures = [f"{labels[key].label} {number(value, labels[key].digits)} {labels[key].unit}".rstrip()
+               for key, value in version.values.items() if value is not None]
+    over = " — its smallest file" if version.over else ""
+    return " · ".join([f"{version.bytes:,} bytes", f"{version.rate:.3f} {result.medium.rate_unit}{over}",
+                       version.described, *figures])
+
+
+def title(match: Match, result: Result) -> str:
+    """HTML: the source, and the size that the versions have."""
+    first = match.versions[0]
+    return (f"{escape(match.source.name)} <small>{first.rate:.2f} {result.medium.rate_unit} · {first.bytes:,} bytes"
+            "</small>")
+
+
+def _but(item, *left_out: str) -> dict:
+    """A data class as a dict without these fields."""
+    return {f.name: getattr(item, f.name) for f in fields(item) if f.name not in left_out}
 
 
 def _finite(value):

@@ -11,11 +11,12 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from ..errors import InputError
 from ..process import peak_memory
 from .codecs import CodecSpec
-from .pictures import Source
+from .medium import Source, medium
 from .sweep import limit_threads, thread_environment
 
 REPEATS = 3
@@ -23,7 +24,7 @@ REPEATS = 3
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds per megapixel (the median over pictures of the best of three runs, library and model loaded) at the
+    """Seconds per megapixel or second of sound (the median over sources of the best of three runs, library and model loaded) at the
     setting in the middle of the sweep, and the peak memory of the process in bytes (None where the system does not
     tell), of which `base` were in use before the codec was loaded."""
 
@@ -33,7 +34,7 @@ class Timing:
     decode: float
     peak: int | None
     base: int | None
-    pictures: int
+    sources: int
     threads: int
 
 
@@ -51,29 +52,28 @@ def time_codec(spec: CodecSpec, sources: list[Source], threads: int) -> Timing:
 
 def measure(spec: CodecSpec, paths: list[str], threads: int) -> Timing:
     """In this process."""
-    from .pictures import read_rgb
-
-    pictures = [read_rgb(path) for path in paths]
+    kind = medium(spec.medium)
+    sources = [(kind.source(Path(path), content), content) for path, content in zip(paths, map(kind.read, paths))]
     base = peak_memory()
     codec = spec.open()
     if spec.name == "vqcodec":
         limit_threads(threads)
     setting = codec.settings[len(codec.settings) // 2]
-    codec.decode(codec.encode(pictures[0], setting))  # what is loaded on the first call
+    codec.decode(codec.encode(sources[0][1], setting))  # what is loaded on the first call
     encoding, decoding = [], []
-    for rgb in pictures:
+    for source, content in sources:
         runs = []
         for _ in range(REPEATS):
             start = time.perf_counter()
-            data = codec.encode(rgb, setting)
+            data = codec.encode(content, setting)
             middle = time.perf_counter()
             codec.decode(data)
             runs.append((middle - start, time.perf_counter() - middle))
-        megapixels = rgb.shape[0] * rgb.shape[1] / 1e6
-        encoding.append(min(run[0] for run in runs) / megapixels)
-        decoding.append(min(run[1] for run in runs) / megapixels)
+        amount = source.extent / kind.speed_extent
+        encoding.append(min(run[0] for run in runs) / amount)
+        decoding.append(min(run[1] for run in runs) / amount)
     return Timing(codec.label, codec.describe(setting), statistics.median(encoding), statistics.median(decoding),
-                  peak_memory(), base, len(pictures), threads)
+                  peak_memory(), base, len(sources), threads)
 
 
 if __name__ == "__main__":
