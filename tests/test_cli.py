@@ -441,10 +441,12 @@ def test_train_hands_over(run, tmp_path, monkeypatch):
     from vqcodec.train import run as training
 
     calls = []
-    monkeypatch.setattr(training, "train_image", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(training, "train", lambda *arguments: calls.append(arguments))
     assert run("train image a b --config c.toml --out d --export e").exit_code == 0
     path = registry.Path
-    assert calls == [([path("a"), path("b")], path("c.toml"), path("d"), "e", None, None)]
+    assert run("train audio a --out d").exit_code == 0
+    assert calls == [("image", [path("a"), path("b")], path("c.toml"), path("d"), "e", None, None),
+                     ("audio", [path("a")], None, path("d"), None, None, None)]
 
 
 # As a process of its own.

@@ -107,7 +107,7 @@ def test_a_folder_given_twice_counts_once(tmp_path, monkeypatch):
 
 
 def test_default_without_one(tmp_path):
-    with pytest.raises(UnknownModelError, match="no model is installed"):
+    with pytest.raises(UnknownModelError, match="no model of image is installed"):
         registry.find_by_name()
     make(tmp_path, "alpha")
     assert registry.find_by_name(None, tmp_path).name == "alpha"

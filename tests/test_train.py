@@ -22,7 +22,7 @@ from vqcodec.errors import InputError, UsageError
 from vqcodec.media import Picture
 from vqcodec.train.data import Crops, split
 from vqcodec.train.optim import orthogonalise
-from vqcodec.train.run import Trainer, train_image
+from vqcodec.train.run import Trainer, train
 from vqcodec.train.validate import rate_distortion
 
 SMALL = dict(batch=4, crop=32, late_crop=64)
@@ -95,7 +95,7 @@ def test_validation_pictures_are_never_trained_on(pictures):
 
 def test_no_pictures_is_an_input_error(tmp_path):
     with pytest.raises(InputError, match="no pictures"):
-        train_image([tmp_path], None, tmp_path / "run")
+        train("image", [tmp_path], None, tmp_path / "run")
 
 
 # --- optimiser ---------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def test_orthogonalise_makes_singular_values_alike(shape):
 
 def fixed_loss(trainer, kind: str, size: int = 64) -> float:
     """Loss on one batch, the same noise and qualities every time."""
-    pixels, level = trainer._batch(-77, size, 12)
+    pixels, level = trainer.batch(-77, size, 12)
     torch.manual_seed(1)
     with torch.no_grad():
         losses = trainer.model.soft_losses(pixels, level) if kind == "soft" else \
@@ -200,7 +200,7 @@ def test_a_resumed_run_is_the_undisturbed_run(pictures, tmp_path):
 def test_export_makes_a_working_model(pictures, tmp_path):
     path = tmp_path / "run.toml"
     path.write_text(config.to_toml(run_config(validate_every=10)))
-    train_image([pictures], path, tmp_path / "run", "mine", tmp_path / "models")
+    train("image", [pictures], path, tmp_path / "run", "mine", tmp_path / "models")
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert {row["stage"] for row in rows} == {"soft", "vq", "prior"}
     tables = [row["validation"] for row in rows if "validation" in row]
@@ -220,15 +220,15 @@ def test_another_model_configuration_does_not_continue_a_run(pictures, tmp_path)
     first.write_text(config.to_toml(run_config(stages=stages)))
     model = replace(tiny_config(), transform=replace(tiny_config().transform, channels=(8, 12, 24)))
     second.write_text(config.to_toml(replace(run_config(stages=stages), model=model)))
-    train_image([pictures], first, tmp_path / "run")
+    train("image", [pictures], first, tmp_path / "run")
     with pytest.raises(UsageError, match="another model configuration"):
-        train_image([pictures], second, tmp_path / "run")
+        train("image", [pictures], second, tmp_path / "run")
 
 
 def test_a_run_starts_from_the_weights_of_another(pictures, tmp_path):
     first, second = tmp_path / "a.toml", tmp_path / "b.toml"
     first.write_text(config.to_toml(run_config(stages=STAGES[:1])))
-    train_image([pictures], first, tmp_path / "first")
+    train("image", [pictures], first, tmp_path / "first")
     trainer = Trainer(run_config(stages=STAGES[:1]), [pictures], tmp_path / "second")
     trainer.begin(tmp_path / "first" / "stage0.pt")
     start = torch.load(tmp_path / "first" / "stage0.pt", weights_only=True)
@@ -236,12 +236,12 @@ def test_a_run_starts_from_the_weights_of_another(pictures, tmp_path):
     model = replace(tiny_config(), transform=replace(tiny_config().transform, channels=(8, 12, 24)))
     second.write_text(config.to_toml(replace(run_config(stages=STAGES[:1]), model=model)))
     with pytest.raises(UsageError, match="not the weights of a model of this configuration"):
-        train_image([pictures], second, tmp_path / "third", init=tmp_path / "first" / "stage0.pt")
+        train("image", [pictures], second, tmp_path / "third", init=tmp_path / "first" / "stage0.pt")
     for name, content in (("absent.pt", None), ("text.pt", b"not weights")):
         if content:
             (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match="cannot read weights"):
-            train_image([pictures], first, tmp_path / "fourth", init=tmp_path / name)
+            train("image", [pictures], first, tmp_path / "fourth", init=tmp_path / name)
 
 
 def command(pictures, path, out) -> list[str]:

@@ -260,6 +260,16 @@ class AudioCodec:
         data = b"".join(parts)
         return EncodedSound(data, 1 + header.quality / SIXTEENTHS, kbps(len(data), header))
 
+    def chunk_bytes(self, data: bytes) -> list[int]:
+        """Bytes of each chunk of a .vq file, headers included. Raises CorruptStreamError."""
+        file = io.BytesIO(data)
+        count = len(self.chunks(sound_container.read_header(file)))
+        ends, reader = [file.tell()], sound_container.ChunkReader(file, count)
+        for number in range(count):
+            reader.read(number)
+            ends.append(reader.position)
+        return np.diff(ends).tolist()
+
     def bits_per_frame(self, data: bytes) -> np.ndarray:
         """f64[T]: bits that the index stream spends on each latent frame (ideal code length), over all units."""
         stream, spent = self.decode_stream(io.BytesIO(data)), []

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from . import container, fileio, inspection, registry
+from . import cli_sound, container, fileio, inspection, registry
 from .cli_batch import batch
 from .cli_benchmark import benchmark
 from .cli_models import models
@@ -47,7 +47,7 @@ def _version(context, parameter, value) -> None:
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
               help="Show the version and exit.")
 def main():
-    """A neural image codec: small files that decode to the same picture on any machine."""
+    """A neural codec of images and sound: small files that decode alike on any machine."""
 
 
 main.add_command(models)
@@ -64,15 +64,24 @@ main.add_command(benchmark)
 @force_option
 @json_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
-def encode(source, output, quality, bpp, psnr, size, effort, model, models_dir, verify, force, as_json, quiet):
-    """Encode the image IN as OUT (.vq)."""
+def encode(source, output, quality, bpp, psnr, kbps, size, effort, model, models_dir, verify, force, as_json, quiet):
+    """Encode the image or the recording IN as OUT (.vq)."""
     started = time.monotonic()
     targets = {"bpp": bpp, "psnr": psnr, "size": size}
-    check_targets(quality, *targets.values())
+    check_targets(quality, kbps, *targets.values())
     _refuse_same_file(source, output)
     fileio.ensure_writable(output, force)
+    data = fileio.read_input(source) if source == "-" else None
+    if cli_sound.is_sound(data or fileio.first_bytes(source)):
+        if bpp is not None or psnr is not None:
+            raise UsageError("--bpp and --psnr are for images; of sound, give --kbps")
+        cli_sound.encode(source, data, output, quality, kbps, size, effort, encoding_model(model, models_dir, "audio"),
+                         verify, force, as_json, quiet)
+        return
+    if kbps is not None:
+        raise UsageError("--kbps is for sound; of images, give --bpp")
     entry = encoding_model(model, models_dir)
-    original = fileio.read_input(source)
+    original = data or fileio.read_input(source)
     from . import media
 
     picture = media.read_picture(original, name=shown(source))
@@ -102,27 +111,38 @@ def encode(source, output, quality, bpp, psnr, size, effort, model, models_dir, 
             err=True)
 
 
-@main.command(epilog="'-' is standard input or output. Without OUT the picture goes beside IN, with the extension "
+@main.command(epilog="'-' is standard input or output. Without OUT the result goes beside IN, with the extension "
                      "of --format; from standard input, to standard output.")
 @click.argument("source", metavar="IN", type=click.Path())
 @click.argument("output", metavar="[OUT]", type=click.Path(), required=False)
-@click.option("--format", "extension", metavar="EXT", help="Image format, by its extension [OUT's, or png].")
+@click.option("--format", "extension", metavar="EXT", help="Format, by its extension [OUT's, or png, or wav].")
+@click.option("--subtype", metavar="NAME", help="Of sound: coding within the format, such as PCM_24 [PCM_16].")
+@click.option("--conceal", is_flag=True, help="Of sound: go on behind damage, and say which seconds are lost.")
 @models_dir_option
 @force_option
 @json_option
-def decode(source, output, extension, models_dir, force, as_json):
-    """Decode IN (.vq) to an image, by default IN's name with .png."""
+def decode(source, output, extension, subtype, conceal, models_dir, force, as_json):
+    """Decode IN (.vq), by default to IN's name with .png or .wav."""
     started = time.monotonic()
+    extension = extension and extension.lstrip(".")
+    data = None
     if output is None:
-        output = "-" if source == "-" else os.path.splitext(source)[0] + "." + (extension or "png").lstrip(".")
+        data = fileio.read_input(source)
+        ending = extension or ("wav" if container.modality(data) == "audio" else "png")
+        output = "-" if source == "-" else f"{os.path.splitext(source)[0]}.{ending}"
     _refuse_same_file(source, output)
     fileio.ensure_writable(output, force)
-    data = fileio.read_input(source)
+    data = data or fileio.read_input(source)
+    sound = container.modality(data) == "audio"
+    if sound:
+        return cli_sound.decode(source, data, output, extension, subtype, conceal, models_dir, force, as_json)
+    if subtype or conceal:
+        raise UsageError("--subtype and --conceal are for sound")
     stream = container.unpack(data)
     entry = registry.find_by_stream(stream.model_id, stream.model_hash, models_dir)
     from . import media
 
-    image_format = media.format_for(f"output.{extension.lstrip('.')}" if extension else output)
+    image_format = media.format_for(f"output.{extension}" if extension else output)
     picture = _open(entry).decode(data)
     encoded = media.write_picture(picture, image_format)
     fileio.write_output(output, encoded, force)
@@ -149,6 +169,9 @@ def inspect(source, grids, bits, segments, models_dir, force, as_json):
             _refuse_same_file(source, path)
             fileio.ensure_writable(path, force)
     data = fileio.read_input(source)
+    if container.modality(data) == "audio":
+        cli_sound.inspect(source, data, grids, bits, segments, models_dir, force, as_json)
+        return
     stream = container.unpack(data)
     try:
         entry = registry.find_by_stream(stream.model_id, stream.model_hash, models_dir)
@@ -183,10 +206,11 @@ def verify(sources, models_dir, as_json):
     for source in sources:
         try:
             data = fileio.read_input(source)
-            stream = container.unpack(data)
-            key = stream.model_id, stream.model_hash
+            sound = container.modality(data) == "audio"
+            header = cli_sound.header_of(data) if sound else container.unpack(data)
+            key = header.model_id, header.model_hash
             if key not in coders:
-                coders[key] = _open(registry.find_by_stream(*key, models_dir))
+                coders[key] = (cli_sound.open_codec if sound else _open)(registry.find_by_stream(*key, models_dir))
             coders[key].decode_grids(data)
             code, message = 0, None
         except VqcodecError as error:
@@ -205,19 +229,37 @@ def train():
     """Train models."""
 
 
+def _training_options(function):
+    for option in reversed((
+        click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)),
+        click.option("--config", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Model and training configuration."),
+        click.option("--out", type=click.Path(path_type=Path), metavar="RUN", required=True, help="Folder of the run."),
+        click.option("--init", type=click.Path(path_type=Path), metavar="FILE",
+                     help="Start a new run from these weights: a stageN.pt of another run."),
+        click.option("--export", metavar="NAME", help="Register the result as a model of this name."),
+        models_dir_option,
+    )):
+        function = option(function)
+    return function
+
+
 @train.command("image")
-@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--config", type=click.Path(path_type=Path), metavar="FILE", help="Model and training configuration.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="RUN", required=True, help="Folder of the run.")
-@click.option("--init", type=click.Path(path_type=Path), metavar="FILE",
-              help="Start a new run from these weights: a stageN.pt of another run.")
-@click.option("--export", metavar="NAME", help="Register the result as a model of this name.")
-@models_dir_option
+@_training_options
 def train_image(directories, config, out, init, export, models_dir):
     """Train an image model on the pictures below each DIR; an interrupted RUN is continued."""
-    from .train.run import train_image as run
+    from .train.run import train as run
 
-    run(list(directories), config, out, export, models_dir, init)
+    run("image", list(directories), config, out, export, models_dir, init)
+
+
+@train.command("audio")
+@_training_options
+def train_audio(directories, config, out, init, export, models_dir):
+    """Train a model of sound on the recordings below each DIR; an interrupted RUN is continued."""
+    from .train.run import train as run
+
+    run("audio", list(directories), config, out, export, models_dir, init)
 
 
 def _open(entry: registry.ModelEntry, encoder: bool = False):

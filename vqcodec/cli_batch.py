@@ -68,10 +68,12 @@ def _shared(function):
 @encoding_options
 @click.option("--verify", is_flag=True, help="Read each result back before it is written.")
 @click.option("--all", "all_files", is_flag=True, help="Try files of unknown extensions too.")
-def encode(source, destination, quality, bpp, psnr, size, effort, model, verify, all_files, **options):
+def encode(source, destination, quality, bpp, psnr, kbps, size, effort, model, verify, all_files, **options):
     """Encode the images below SRC into the same tree below DST."""
     targets = {"bpp": bpp, "psnr": psnr, "size": size}
-    check_targets(quality, *targets.values())
+    check_targets(quality, kbps, *targets.values())
+    if kbps is not None:
+        raise UsageError("--kbps is for sound; a batch takes images")
     entry = encoding_model(model, options["models_dir"])
     entry.require_encoder()
     if not any(value is not None for value in targets.values()):

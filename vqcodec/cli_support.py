@@ -131,8 +131,9 @@ effort_option = click.option("--effort", type=click.IntRange(0, 5),
                              help="How long to look for a smaller file [2 up to 4 megapixels, 1 above].")
 _target_options = (
     click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest, in steps of 1/16."),
-    click.option("--bpp", type=Number("x", 0, above=True), help="Aim at this many bits per pixel."),
-    click.option("--psnr", type=Number("dB", 0, above=True), help="Aim at this PSNR in dB."),
+    click.option("--bpp", type=Number("x", 0, above=True), help="Of images: aim at this many bits per pixel."),
+    click.option("--psnr", type=Number("dB", 0, above=True), help="Of images: aim at this PSNR in dB."),
+    click.option("--kbps", type=Number("x", 0, above=True), help="Of sound: aim at this many kilobits per second."),
     click.option("--size", type=ByteSize(), help="Stay within this many bytes per file: 20000, 20k, 20KiB."),
     effort_option,
     click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list')."),
@@ -149,14 +150,14 @@ def encoding_options(function):
 
 
 def check_targets(*values) -> None:
-    """Raises UsageError where more than one of quality, bpp, psnr and size is given."""
+    """Raises UsageError where more than one of quality, bpp, psnr, kbps and size is given."""
     if sum(value is not None for value in values) > 1:
-        raise UsageError("give only one of --quality, --bpp, --psnr and --size")
+        raise UsageError("give only one of --quality, --bpp, --psnr, --kbps and --size")
 
 
-def encoding_model(name: str | None, models_dir) -> registry.ModelEntry:
+def encoding_model(name: str | None, models_dir, modality: str = "image") -> registry.ModelEntry:
     """Raises UnknownModelError, and UsageError for a model that no longer encodes."""
-    entry = registry.find_by_name(name, models_dir)
+    entry = registry.find_by_name(name, models_dir, modality)
     if entry.status == "retired":
         raise UsageError(f"model '{entry.name}' is retired: it decodes only")
     return entry

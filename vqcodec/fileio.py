@@ -10,6 +10,8 @@ import os
 import secrets
 import stat
 import sys
+import tempfile
+from contextlib import contextmanager, nullcontext
 
 from .errors import InputError, UsageError
 
@@ -33,6 +35,18 @@ def read_input(path: str | os.PathLike) -> bytes:
         raise InputError(f"{name}: cannot read ({_reason(error)})") from error
     if not data:
         raise InputError(f"{name}: empty")
+    return data
+
+
+def first_bytes(path: str | os.PathLike, count: int = 64) -> bytes:
+    """The beginning of a file. Raises as `read_input`."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(count)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{os.fspath(path)}: cannot read ({_reason(error)})") from error
+    if not data:
+        raise InputError(f"{os.fspath(path)}: empty")
     return data
 
 
@@ -88,16 +102,51 @@ def write_output(path: str | os.PathLike, data: bytes, force: bool = False) -> N
         raise InputError(f"{name}: cannot write ({_reason(error)})") from error
 
 
+@contextmanager
+def output_file(path: str | os.PathLike, force: bool = False):
+    """A file to write and to seek in, that becomes the content of `path` at the end: what `write_output` is for bytes.
+    Where `path` is standard output or a device, all of it is copied there."""
+    path = os.fspath(path)
+    ensure_writable(path, force)
+    status = None if path == STDIO else _status(path)
+    in_place = path == STDIO or (status is not None and not stat.S_ISREG(status.st_mode))
+    try:
+        if not in_place:
+            with replacing(os.path.realpath(path), status, force=force) as file:
+                yield file
+            return
+        with tempfile.TemporaryFile() as file:
+            yield file
+            file.seek(0)
+            with nullcontext(sys.stdout.buffer) if path == STDIO else open(path, "wb", buffering=0) as device:
+                if path != STDIO:
+                    _refuse_terminal(device)
+                while piece := file.read(1 << 20):
+                    _write_all(device, piece)
+                device.flush()
+    except OSError as error:
+        name = "standard output" if path == STDIO else path
+        raise InputError(f"{name}: cannot write ({_reason(error)})") from error
+
+
 def replace_file(target: str, data: bytes, status: os.stat_result | None, prefix: str = ".vqcodec-",
                  force: bool = False) -> None:
-    """Put `data` at `target` by way of a temporary file in its directory, whose name begins with `prefix`.
+    """Put `data` at `target`, as `replacing` does."""
+    with replacing(target, status, prefix, force) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(target: str, status: os.stat_result | None, prefix: str = ".vqcodec-", force: bool = False):
+    """A temporary file, open to write, in the directory of `target`, whose name begins with `prefix` and which takes
+    the place of `target` at the end.
 
     status: of the file that is replaced, whose permissions are kept; without it `force` tells whether one may
     be there. Raises OSError."""
     temporary = os.path.join(os.path.dirname(target), f"{prefix}{secrets.token_hex(8)}.tmp")
     try:
-        with open(temporary, "xb") as file:  # not mkstemp: its files ignore the umask
-            file.write(data)
+        with open(temporary, "x+b") as file:  # not mkstemp: its files ignore the umask
+            yield file
             file.flush()
             os.fsync(file.fileno())
         if status is not None:

@@ -182,7 +182,7 @@ class SoundWriter:
         except soundfile.LibsndfileError as error:
             raise OSError(None, _said(error)) from error
 
-    def __enter__(self) -> SoundWriter:
+    def __enter__(self):
         return self
 
     def __exit__(self, *_) -> None:
