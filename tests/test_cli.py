@@ -410,7 +410,7 @@ def test_models_list_show_check(run, tiny_model_dir):
     line = run("models list").stdout.splitlines()[0]
     assert line.split()[:2] == [str(TINY_ID), "tiny"]
     listed = json.loads(run("models list --json").stdout)["models"][0]
-    assert set(listed) == {"id", "name", "hash", "status", "encoder", "path", "sha256"}
+    assert set(listed) == {"id", "name", "hash", "modality", "status", "encoder", "path", "sha256"}
     shown = run("models show tiny")
     assert listed["hash"] in shown.stdout and "# tiny" in shown.stdout
     assert json.loads(run("models show tiny --json").stdout) == {**listed, "card": "# tiny\n"}

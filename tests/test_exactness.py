@@ -249,7 +249,7 @@ def test_context_decides_the_distributions(wild):
         rows.append(len(np.unique(step.cdf.flatten(1).numpy(), axis=0)) / len(step.positions))
         return grids[step.layout.planes].flatten(1)[:, step.positions].T - step.start
 
-    wild.prior.code(12, 12, 16, supply)
+    wild.coder.prior.code(12, 12, 16, supply)
     assert min(rows[1:3] + rows[4:]) > 0.9  # but for the first phases, which see no neighbours of their own slice
 
 
@@ -270,7 +270,7 @@ def test_every_distribution_can_be_coded(wild, seed, sixteenths):
         return (torch.rand(sizes.shape, generator=generator) * sizes).long()
 
     generator = torch.Generator()
-    wild.prior.code(5, 6, sixteenths, supply)
+    wild.coder.prior.code(5, 6, sixteenths, supply)
 
 
 def test_exported_tables_are_what_decoders_read(models):

@@ -333,15 +333,18 @@ class DecodedStream:
         units, dims = codec.units(header), codec.model.transform.latent_dims
         held, first = torch.empty(units, dims, 1, 0), 0  # latents from frame `first` on
         waiting: list[tuple[int, int, bool]] = []
+        before = True  # whether the chunk before is whole
 
         def flush(known: int) -> Iterator[np.ndarray]:
-            nonlocal held, first
+            nonlocal held, first, before
             while waiting and (known >= waiting[0][1] + margin or known == sizes[-1][1]):
                 begin, end, whole = waiting.pop(0)
+                fades = begin > 0 and before, bool(waiting) and waiting[0][2]
+                before = whole
                 start, stop = max(0, begin - margin), min(known, end + margin)
                 held, first = held[..., start - first :], start
                 block = codec._synthesise(held[..., : stop - start], start, begin - start, end - begin, header.quality)
-                yield block if whole else self._silenced(block, begin, end)
+                yield block if whole else self._silenced(block, begin, end, *fades)
 
         for grids, (begin, end) in zip(self.grids(), sizes):  # in this order: the end of the file is looked at too
             if grids is None:
@@ -352,8 +355,8 @@ class DecodedStream:
             waiting.append((begin, end, grids is not None))
             yield from flush(end)
 
-    def _silenced(self, block: np.ndarray, begin: int, end: int) -> np.ndarray:
-        """A lost chunk: nothing but a fade from and to its neighbours."""
+    def _silenced(self, block: np.ndarray, begin: int, end: int, fade_out: bool, fade_in: bool) -> np.ndarray:
+        """A lost chunk: nothing but a fade from and to the neighbours that are whole."""
         codec, header = self.codec, self.header
         seconds = codec.model.transform.step / codec.rate
         last = header.length / header.rate
@@ -363,9 +366,9 @@ class DecodedStream:
         self.lost.append(Lost(start, stop))
         fade = min(round(FADE * codec.rate), len(block) // 2)
         envelope = np.zeros((len(block), 1), np.float32)
-        if begin:
+        if fade_out:
             envelope[:fade, 0] = np.linspace(1, 0, fade, endpoint=False)
-        if end < codec.frames(header):
+        if fade_in:
             envelope[len(block) - fade :, 0] = np.linspace(0, 1, fade, endpoint=False)
         return block * envelope
 

@@ -125,14 +125,14 @@ def decode(source, output, extension, subtype, conceal, models_dir, force, as_js
     """Decode IN (.vq), by default to IN's name with .png or .wav."""
     started = time.monotonic()
     extension = extension and extension.lstrip(".")
-    data = None
-    if output is None:
-        data = fileio.read_input(source)
-        ending = extension or ("wav" if container.modality(data) == "audio" else "png")
-        output = "-" if source == "-" else f"{os.path.splitext(source)[0]}.{ending}"
+    if output is None and source == "-":
+        output = "-"
+    elif output is None:
+        ending = extension or ("wav" if container.modality(fileio.first_bytes(source)) == "audio" else "png")
+        output = f"{os.path.splitext(source)[0]}.{ending}"
     _refuse_same_file(source, output)
     fileio.ensure_writable(output, force)
-    data = data or fileio.read_input(source)
+    data = fileio.read_input(source)
     sound = container.modality(data) == "audio"
     if sound:
         return cli_sound.decode(source, data, output, extension, subtype, conceal, models_dir, force, as_json)
