@@ -310,12 +310,12 @@ def at(table: np.ndarray, q: int) -> np.ndarray:
 
 
 def corr(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """int64[h,w,O] of x int64[h,w,C] and weights int64[O,C,k,k] or [O,C]."""
+    """int64[h,w,O] of x int64[h,w,C] and weights int64[O,C,k,k], [O,C,1,k] or [O,C]."""
     if weight.ndim == 2:
         weight = weight[:, :, None, None]
-    (h, w, _), k = x.shape, weight.shape[2]
-    padded = np.pad(x, ((k // 2, k // 2), (k // 2, k // 2), (0, 0)))
-    return sum(padded[i : i + h, j : j + w] @ weight[:, :, i, j].T for i in range(k) for j in range(k))
+    (h, w, _), (m, k) = x.shape, weight.shape[2:]
+    padded = np.pad(x, ((m // 2, m // 2), (k // 2, k // 2), (0, 0)))
+    return sum(padded[i : i + h, j : j + w] @ weight[:, :, i, j].T for i in range(m) for j in range(k))
 
 
 def feature_count(t: dict) -> int:

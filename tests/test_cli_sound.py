@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -87,9 +88,9 @@ def test_standard_streams(run):
 
 def test_damage(run):
     run("encode in.wav out.vq")
-    data = bytearray(open("out.vq", "rb").read())
+    data = bytearray(Path("out.vq").read_bytes())
     data[-20] ^= 1
-    open("bad.vq", "wb").write(data)
+    Path("bad.vq").write_bytes(data)
     error_line(run("decode bad.vq"), 3, "damaged")
     assert not os.path.exists("bad.wav")
     assert run("verify bad.vq").exit_code == 3
@@ -97,7 +98,7 @@ def test_damage(run):
     assert result.exit_code == 3 and json.loads(result.stdout)["lost"] and "silence from" in result.stderr
     assert soundfile.info("bad.wav").frames == 12000
     for name, content in (("a.wav", b"RIFF\0\0\0\0WAVEjunk"), ("b.flac", b"fLaC" + bytes(100))):
-        open(name, "wb").write(content)
+        Path(name).write_bytes(content)
         error_line(run(f"encode {name} x.vq"), 1, "not a sound file")
     error_line(run("encode none.wav x.vq"), 1, "cannot read")
     error_line(run("decode out.vq out.xyz"), 2, "extension")
@@ -108,10 +109,10 @@ def test_damage(run):
 def test_an_old_file_survives_a_failure(run):
     run("encode in.wav out.vq")
     run("decode out.vq")
-    before = open("out.wav", "rb").read()
+    before = Path("out.wav").read_bytes()
     error_line(run("decode out.vq"), 1, "exists")
     error_line(run("decode out.vq out.wav -f --subtype NONSENSE"), 2, "cannot hold")
-    assert open("out.wav", "rb").read() == before
+    assert Path("out.wav").read_bytes() == before
 
 
 def test_python_interface(run, tiny_audio_dir):

@@ -37,7 +37,7 @@ def read(data: bytes, conceal: bool = False) -> list[bytes | None]:
 
 def test_the_specifications_example():
     text = (Path(__file__).parent.parent / "bitstream_spec.md").read_text()
-    lines = re.findall(r"^    ([0-9a-f]{4})  ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  |$)", text[text.index("### 12.4"):], re.M)
+    lines = re.findall(r"^    ([0-9a-f]{4})  ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  |$)", text[text.index("### 12.4"):], re.MULTILINE)
     data = b""
     for offset, row in lines:
         assert int(offset, 16) == len(data)

@@ -161,8 +161,8 @@ def list_models(models_dir: str | os.PathLike | None = None) -> tuple[ModelEntry
 
 def find_by_name(name: str | None = None, models_dir: str | os.PathLike | None = None,
                  modality: str | None = "image") -> ModelEntry:
-    """The first model of that name (and, unless that is None, modality). No name: the first of the modality whose status is "default", or else the only one
-    there is.
+    """The first model of that name (and, unless that is None, modality). No name: the first of the modality whose
+    status is "default", or else the only one there is.
 
     Raises UnknownModelError, and UnsupportedError for a model of another modality.
     """

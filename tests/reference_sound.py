@@ -1,0 +1,165 @@
+"""A decoder of .vq files of sound, written from section 12 of bitstream_spec.md; the rest is `reference_decoder`.
+
+    header, grids = decode_grids(data, model)       samples = synthesise(grids, header, model)
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+import reference_decoder as reference
+from reference_decoder import Model, require
+
+
+@dataclass
+class Header:
+    model_id: int
+    model_hash: bytes
+    quality: int
+    rate: int
+    channels: int
+    coded: int
+    length: int
+    gain: int
+
+
+class Bytes:
+    def __init__(self, data: bytes):
+        self.data, self.position = data, 0
+
+    def take(self, count: int) -> bytes:
+        require(len(self.data) - self.position >= count, "truncated")
+        self.position += count
+        return self.data[self.position - count : self.position]
+
+    def number(self, count: int) -> int:
+        return int.from_bytes(self.take(count), "little")
+
+    def uvarint(self, most: int) -> int:
+        value = 0
+        for i in range(most):
+            byte = self.number(1)
+            value += (byte & 127) << 7 * i
+            if byte < 128:
+                require(byte > 0 or i == 0, "not the shortest form")
+                return value
+        raise reference.Invalid("uvarint")
+
+
+class Payload:
+    """The joined segments of a chunk."""
+
+    def __init__(self, data: bytes):
+        self.rest = data
+
+    def read(self, rows) -> list[int]:
+        if not rows:
+            return []
+        symbols, length = reference.decode_segment(self.rest, rows)
+        self.rest = self.rest[length:]
+        return symbols
+
+
+def parse(data: bytes) -> tuple[Header, Bytes]:
+    b = Bytes(data)
+    require(b.take(2) == b"VQ" and b.number(1) == 1 and b.number(1) == 1, "not a stream of sound")
+    header = Header(b.uvarint(3), b.take(4), b.number(1), b.uvarint(3), b.uvarint(2), b.uvarint(2), b.uvarint(6),
+                    int.from_bytes(b.take(1), "little", signed=True))
+    require(reference.crc16(data[: b.position]) == b.number(2), "header checksum")
+    require(header.coded in (1, header.channels), "coded channels")
+    return header, b
+
+
+def sizes(header: Header, model: Model) -> tuple[int, int, int]:
+    """(N samples at the model's rate, T frames, U units)"""
+    t = model.config["transform"]
+    samples = -(-header.length * t["sample_rate"] // header.rate)
+    return samples, -(-samples // (2 * t["hop"])), -(-header.coded // t["channels"])
+
+
+def decode_grids(data: bytes, model: Model) -> tuple[Header, np.ndarray]:
+    """(header, int64[G,U,T])"""
+    header, b = parse(data)
+    require(header.model_hash == model.hash and header.quality <= 16 * (model.qualities - 1), "model")
+    model = replace(model, slices=[replace(s, phases=2) for s in model.slices])
+    _, frames, units = sizes(header, model)
+    per_chunk, parts = model.config["transform"]["chunk"], []
+    for number, first in enumerate(range(0, frames, per_chunk)):
+        start = b.position
+        length, crc = b.uvarint(4), b.number(4)
+        covered = number.to_bytes(4, "little") + data[start : b.position]
+        require(reference.crc16(covered) == b.number(2), "chunk checksum")
+        payload = Payload(b.take(length))
+        count = min(per_chunk, frames - first)
+        grids = np.concatenate([reference.decode_band(1, count, header.quality, model, payload) for _ in range(units)], 1)
+        require(payload.rest == b"", "bytes after the last segment")
+        require(zlib.crc32(grids.astype("<u2").tobytes()) == crc, "grid checksum")
+        parts.append(grids)
+    require(b.position == len(data), "bytes after the last chunk")
+    return header, np.concatenate(parts, 2)
+
+
+def conv(x: np.ndarray, t: dict, name: str, dilation: int = 1) -> np.ndarray:
+    """f64[O,n] of f64[I,n]"""
+    weight, bias = t[f"{name}.weight"][:, :, 0], t[f"{name}.bias"]
+    if weight.shape[2] == 1:
+        return weight[:, :, 0] @ x + bias[:, None]
+    n, padded = x.shape[1], np.pad(x, ((0, 0), (dilation, dilation)))
+    return sum(weight[:, :, i] @ padded[:, i * dilation : i * dilation + n] for i in range(3)) + bias[:, None]
+
+
+def blocks(x: np.ndarray, t: dict, name: str, dilations) -> np.ndarray:
+    for j, dilation in enumerate(dilations):
+        h = reference.silu(conv(reference.soften(x), t, f"{name}.{j}.conv1", dilation))
+        x = x + conv(h, t, f"{name}.{j}.conv2")
+    return x
+
+
+def unfold(x: np.ndarray) -> np.ndarray:
+    out = np.empty((len(x) // 2, 2 * x.shape[1]))
+    out[:, 0::2], out[:, 1::2] = x[0::2], x[1::2]
+    return out
+
+
+def noise(count: int, channel: int) -> np.ndarray:
+    rows = []
+    for j in range(count):
+        x = (j * 0x9E3779B1 + channel * 0x85EBCA77) % 2**32
+        x = (x ^ x >> 16) * 0x85EBCA6B % 2**32
+        x = (x ^ x >> 13) * 0xC2B2AE35 % 2**32
+        x ^= x >> 16
+        rows.append((x >> 8) / 2**23 - 1)
+    return np.array(rows)
+
+
+def synthesise(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
+    """f64[N,coded]: samples at the model's rate, the gain applied."""
+    samples, frames, units = sizes(header, model)
+    config, t, q = model.config["transform"], model.decoder, header.quality
+    p, channels = config["hop"], []
+    k, a = np.arange(4 * p), 3 * p // 2
+    w = (1 - np.cos(2 * np.pi * k / (4 * p))) / 2
+    for unit in range(units):
+        y = reference.latents(grids[:, unit : unit + 1], model)[:, 0]
+        z = y * np.exp(-reference.lerp(t["log_gain"], q)[:, :, 0])
+        h = conv(z, t, "stem") * reference.lerp(t["condition.scale"], q)[:, :, 0]
+        h = h + reference.lerp(t["condition.bias"], q)[:, :, 0]
+        h = blocks(h, t, "blocks2", config["decoder_dilations"][0])
+        h = blocks(unfold(conv(h, t, "up")), t, "blocks1", config["decoder_dilations"][1])
+        logs = unfold(conv(z, t, "linear")) + conv(h, t, "head")
+        real, imaginary, share = np.split(conv(h, t, "phase_head"), 3)
+        for channel in range(config["channels"]):
+            rows = slice(channel * (2 * p + 1), (channel + 1) * (2 * p + 1))
+            hiss = np.pad(noise(frames * 2 * p, channel), (a, 4 * p))
+            out, weight = np.zeros(frames * 2 * p + 4 * p + a), np.zeros(frames * 2 * p + 4 * p + a)
+            for column in range(2 * frames):
+                n = np.fft.rfft(hiss[column * p :][: 4 * p] * w / w.sum())
+                v = real[rows, column] + 1j * imaginary[rows, column]
+                v = v + n / (np.abs(n) + 1e-8) * np.log1p(np.exp(share[rows, column]))
+                x = np.exp(np.minimum(2 * logs[rows, column] - 6, 3)) * v / np.sqrt(np.abs(v) ** 2 + 1e-6)
+                out[column * p :][: 4 * p] += np.fft.irfft(x) * w.sum() * w
+                weight[column * p :][: 4 * p] += w**2
+            channels.append((out / np.maximum(weight, 1e-3))[a:][:samples] * 2 ** (header.gain / 4))
+    return np.stack(channels[: header.coded], 1)
