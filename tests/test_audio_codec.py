@@ -263,6 +263,25 @@ def test_a_quality_beyond_the_last_is_corrupt(codec, data):
         codec.decode(sound_container.pack_header(replace(header, quality=33)) + data[size:])
 
 
+@pytest.mark.parametrize("conceal", [False, True])
+@pytest.mark.parametrize("changes", [dict(length=1 << 40), dict(length=1 << 40, rate=1), dict(length=1 << 30, rate=1)])
+def test_a_header_that_claims_too_much_is_refused_at_once(codec, data, changes, conceal):
+    header, size = sound_container.peek(data)
+    hostile = sound_container.pack_header(replace(header, **changes)) + data[size:]
+    with pytest.raises(CorruptStreamError, match="cannot hold"):
+        codec.decode_stream(io.BytesIO(hostile), conceal=conceal)
+
+
+def test_many_channels(codec):
+    samples = synthetic_sound(3000, 40)
+    sound = Sound(0.4 * samples / np.abs(samples).max(0), 8000)  # one peak, so that each has the gain it has alone
+    data = codec.encode(sound, 1).data
+    grids, back = codec.decode_grids(data), codec.decode(data).samples
+    assert grids.shape[1] == 40 and back.shape == (3000, 40)
+    alone = codec.encode(Sound(sound.samples[:, 35:36], 8000), 1).data
+    assert (codec.decode_grids(alone)[:, 0] == grids[:, 35]).mean() > 0.99  # floats may differ with the size of a batch
+
+
 def test_a_stereo_model(tmp_path):
     config = tiny_audio_config()
     config = replace(config, transform=replace(config.transform, channels=2))

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -34,6 +34,7 @@ from .sound_container import Chunk, SoundHeader
 BLOCK = 1 << 16  # sample frames read at a time
 PEAK = 0.5  # of what the encoder is given: the level that models are trained at
 GAINS = (-40, 120)  # quarters of a doubling; quieter recordings are not raised further
+UNITS = 16  # transformed at a time
 FADE = 0.01  # seconds, at the edges of what was lost
 
 
@@ -75,6 +76,21 @@ def level_of(reader: SoundReader) -> Level:
     return Level(max(gain, GAINS[0]), equal)
 
 
+class Chunks(Sequence):
+    """Latent frames [first, end) of each chunk: a header may name far more of them than a list could hold."""
+
+    def __init__(self, frames: int, size: int):
+        self.frames, self.size = frames, size
+
+    def __len__(self) -> int:
+        return (self.frames + self.size - 1) // self.size
+
+    def __getitem__(self, number: int) -> tuple[int, int]:
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        return number * self.size, min((number + 1) * self.size, self.frames)
+
+
 class AudioCodec:
     """A loaded model of sound. Thread-safe: nothing changes after `open`."""
 
@@ -108,10 +124,8 @@ class AudioCodec:
     def frames(self, header: SoundHeader) -> int:
         return -(-self.samples(header) // self.model.transform.step)
 
-    def chunks(self, header: SoundHeader) -> list[tuple[int, int]]:
-        """Latent frames [first, end) of each chunk."""
-        frames, size = self.frames(header), self.model.transform.chunk
-        return [(first, min(first + size, frames)) for first in range(0, frames, size)]
+    def chunks(self, header: SoundHeader) -> Chunks:
+        return Chunks(self.frames(header), self.model.transform.chunk)
 
     def units(self, header: SoundHeader) -> int:
         """Grids coded side by side: one for as many channels as the model takes at a time."""
@@ -150,18 +164,19 @@ class AudioCodec:
     @torch.inference_mode()
     def _latents(self, piece: torch.Tensor, before: int, count: int, sixteenths: int) -> torch.Tensor:
         """f32[U,D,1,count]"""
-        level = torch.full((len(piece),), sixteenths / SIXTEENTHS)
-        return self.encoder(piece, level)[..., before : before + count]
+        level = torch.tensor([sixteenths / SIXTEENTHS])
+        parts = [self.encoder(units, level.expand(len(units))) for units in piece.split(UNITS)]
+        return torch.cat(parts)[..., before : before + count]
 
     @torch.inference_mode()
     def _synthesise(self, latents: torch.Tensor, first: int, before: int, count: int, sixteenths: int) -> np.ndarray:
         """Latents f32[U,D,1,n], the first of which is frame `first` → f32[count·step,U·C] of `count` frames after `before`."""
         t = self.model.transform
-        level = torch.full((len(latents),), sixteenths / SIXTEENTHS)
+        level = torch.tensor([sixteenths / SIXTEENTHS])
         noise = white_noise(first * t.step, latents.shape[3] * t.step, t.channels)
-        samples = self.decoder(latents, level, noise.expand(len(latents), -1, -1, -1))
-        samples = samples[..., before * t.step : (before + count) * t.step]
-        return samples.reshape(-1, count * t.step).T.numpy()
+        parts = [self.decoder(units, level.expand(len(units)), noise.expand(len(units), -1, -1, -1))
+                 [..., before * t.step : (before + count) * t.step] for units in latents.split(UNITS)]
+        return torch.cat(parts).reshape(-1, count * t.step).T.numpy()
 
     # --- whole recordings --------------------------------------------------------------------------------
 
@@ -223,6 +238,11 @@ class AudioCodec:
         if (header.model_id, header.model_hash) != (self.entry.id, self.entry.hash):
             raise UnsupportedError(f"the stream was made by model {header.model_id}, not by '{self.entry.name}'")
         checked_quality(header.quality, self.qualities)
+        first = file.tell()
+        size = file.seek(0, io.SEEK_END) - first
+        file.seek(first)
+        if len(self.chunks(header)) > 1000 + size:  # a chunk has 8 bytes or more; some may be lost
+            raise CorruptStreamError(f"{size} bytes cannot hold {header.length} samples at {header.rate} Hz")
         return DecodedStream(self, file, header, conceal)
 
     def decode(self, data: bytes) -> Sound:
@@ -337,7 +357,7 @@ class DecodedStream:
 
         def flush(known: int) -> Iterator[np.ndarray]:
             nonlocal held, first, before
-            while waiting and (known >= waiting[0][1] + margin or known == sizes[-1][1]):
+            while waiting and (known >= waiting[0][1] + margin or known == sizes.frames):
                 begin, end, whole = waiting.pop(0)
                 fades = begin > 0 and before, bool(waiting) and waiting[0][2]
                 before = whole
