@@ -115,6 +115,25 @@ def test_an_old_file_survives_a_failure(run):
     assert Path("out.wav").read_bytes() == before
 
 
+def test_a_full_disk_is_one_line(run, monkeypatch):
+    import io
+
+    from vqcodec import fileio
+
+    run("encode in.wav out.vq")
+
+    class Full(io.FileIO):
+        def write(self, data):
+            if self.tell() + len(data) > 9000:
+                raise OSError(28, "No space left on device")
+            return super().write(data)
+
+    monkeypatch.setattr(fileio, "open", lambda path, mode="r", *rest: Full(path, mode.replace("b", "")) if "x" in mode else
+                        Path(path).open(mode, *rest), raising=False)
+    error_line(run("decode out.vq"), 1, "cannot write (No space left on device)")
+    assert not os.path.exists("out.wav") and not any(name.endswith(".tmp") for name in os.listdir())
+
+
 def test_python_interface(run, tiny_audio_dir):
     samples = synthetic_sound(8000)
     data = vqcodec.encode_sound((samples[:, 0], 8000), quality=2)

@@ -147,6 +147,26 @@ def format_for(name: str) -> str:
     return _FORMATS[extension]
 
 
+class _Target:
+    """A file that libsndfile writes to by callbacks, out of which no exception finds its way: keeps the first one."""
+
+    def __init__(self, file):
+        self.file, self.error = file, None
+        self.seek, self.tell, self.read, self.flush = file.seek, file.tell, file.read, file.flush
+
+    def write(self, data) -> int:
+        try:
+            if self.error is None:
+                self.file.write(data)
+        except OSError as error:
+            self.error = error
+        return len(data)
+
+    def check(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
 class SoundWriter:
     """Writes a sound file block by block. `name` gives the format by its extension, `file` is where it goes: a path, or
     an open file that can seek. Samples beyond ±1 are clipped where the format holds integers or is lossy.
@@ -167,8 +187,9 @@ class SoundWriter:
             known = ", ".join(soundfile.available_subtypes(kind)) or "none in this libsndfile"
             raise UsageError(f"{kind} files cannot hold {subtype} (they can hold: {known})")
         self.clips = subtype not in _FLOAT
+        self.target = _Target(file) if hasattr(file, "write") else None
         try:
-            self.file = soundfile.SoundFile(file, "w", rate, channels, subtype, format=kind)
+            self.file = soundfile.SoundFile(self.target or file, "w", rate, channels, subtype, format=kind)
         except soundfile.LibsndfileError as error:
             raise UnsupportedError(f"{kind} ({subtype}) cannot hold {channels} channels at {rate} Hz "
                                    f"({_said(error)})") from error
@@ -181,12 +202,16 @@ class SoundWriter:
             self.file.write(block.clip(-1, 1) if self.clips else block)
         except soundfile.LibsndfileError as error:
             raise OSError(None, _said(error)) from error
+        if self.target:
+            self.target.check()
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_) -> None:
         self.file.close()
+        if self.target:
+            self.target.check()
 
 
 def write_sound(sound: Sound, name: str, subtype: str | None = None) -> bytes:
