@@ -128,8 +128,10 @@ def test_a_full_disk_is_one_line(run, monkeypatch):
                 raise OSError(28, "No space left on device")
             return super().write(data)
 
-    monkeypatch.setattr(fileio, "open", lambda path, mode="r", *rest: Full(path, mode.replace("b", "")) if "x" in mode else
-                        Path(path).open(mode, *rest), raising=False)
+    def opened(path, mode):
+        return Full(path, "x+") if mode == "x+b" else Path(path).open(mode)  # noqa: SIM115
+
+    monkeypatch.setattr(fileio, "open", opened, raising=False)
     error_line(run("decode out.vq"), 1, "cannot write (No space left on device)")
     assert not os.path.exists("out.wav") and not any(name.endswith(".tmp") for name in os.listdir())
 
