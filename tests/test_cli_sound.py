@@ -129,7 +129,7 @@ def test_a_full_disk_is_one_line(run, monkeypatch):
             return super().write(data)
 
     def opened(path, mode):
-        return Full(path, "x+") if mode == "x+b" else Path(path).open(mode)  # noqa: SIM115
+        return Full(path, "x+") if mode == "x+b" else Path(path).open(mode)
 
     monkeypatch.setattr(fileio, "open", opened, raising=False)
     error_line(run("decode out.vq"), 1, "cannot write (No space left on device)")
