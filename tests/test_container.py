@@ -189,6 +189,28 @@ def test_each_defect_has_its_message(data, error, match):
         unpack(data)
 
 
+def test_modality():
+    assert container.modality(SMALL_HEADER[:4]) == container.modality(ALPHA_HEADER) == "image"
+    assert container.modality(b"VQ\x01\x01") == "audio"
+    with pytest.raises(UnsupportedError, match="holds sound, not an image"):
+        peek(b"VQ\x01\x01" + SMALL_HEADER[4:])
+
+
+@pytest.mark.parametrize("data, error, match", [
+    (b"", CorruptStreamError, "not a vqcodec file"),
+    (b"RIFF", CorruptStreamError, "not a vqcodec file"),
+    (b"VQ", CorruptStreamError, "truncated"),
+    (b"VQ\x01", CorruptStreamError, "truncated"),
+    (b"VQ\x02", UnsupportedError, "format version 2 is unknown"),
+    (b"VQ\x02\x01", UnsupportedError, "format version 2 is unknown"),
+    *((bytes([*b"VQ\x01", flags]), UnsupportedError, "reserved") for flags in (2, 7, 0x40, 0x80, 0x09, 0x11, 0x21, 0x41)),
+])
+def test_modality_of_other_streams(data, error, match):
+    for function in (container.modality, peek):
+        with pytest.raises(error, match=match):
+            function(data)
+
+
 @pytest.mark.parametrize("field, value, error, match", [
     ("modality", 1, UnsupportedError, "modality 1 is reserved"),
     ("modality", 8, UsageError, "modality must be 0..7"),

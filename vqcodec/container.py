@@ -112,17 +112,10 @@ def unpack(data: bytes) -> Stream:
 
 def peek(data: bytes) -> Header:
     """Parse and verify the header only; `data` need not reach further. Raises as `unpack` does."""
-    if data[:2] != MAGIC:
-        raise CorruptStreamError("not a vqcodec file: it does not begin with 'VQ'")
-    reader = Reader(data, 2)
-    version = reader.uint(1)
-    if version != VERSION:
-        raise UnsupportedError(f"format version {version} is unknown (this release reads {VERSION})")
-    flags = reader.uint(1)
-    if flags & _MODALITY == AUDIO:
+    if modality(data) != "image":
         raise UnsupportedError("the stream holds sound, not an image")
-    if flags & _RESERVED:
-        raise UnsupportedError("reserved flags are set: the stream is from a later release, or damaged")
+    reader = Reader(data, 3)
+    flags = reader.uint(1)
     model_id = reader.uvarint(3)
     model_hash = reader.take(4)
     quality = reader.uint(1)
@@ -153,15 +146,22 @@ def peek(data: bytes) -> Header:
 
 
 def modality(data: bytes) -> str:
-    """"image" or "audio", from the first four bytes of a file. Raises CorruptStreamError, UnsupportedError."""
+    """"image" or "audio", from the first four bytes of a file: what may follow depends on it.
+
+    Raises CorruptStreamError for what is not a stream, UnsupportedError for another version, a reserved modality and
+    reserved flags.
+    """
     if data[:2] != MAGIC:
         raise CorruptStreamError("not a vqcodec file: it does not begin with 'VQ'")
     reader = Reader(data, 2)
-    version, flags = reader.uint(1), reader.uint(1)
+    version = reader.uint(1)
     if version != VERSION:
         raise UnsupportedError(f"format version {version} is unknown (this release reads {VERSION})")
+    flags = reader.uint(1)
     if flags & _MODALITY not in MODALITIES:
-        raise UnsupportedError(f"modality {flags & _MODALITY} is reserved")
+        raise UnsupportedError(f"modality {flags & _MODALITY} is reserved: the stream is from a later release, or damaged")
+    if flags & _RESERVED or (flags & _MODALITY == AUDIO and flags != AUDIO):
+        raise UnsupportedError("reserved flags are set: the stream is from a later release, or damaged")
     return MODALITIES[flags & _MODALITY]
 
 
