@@ -35,7 +35,7 @@ def make_tiny_model(folder):
     """Puts the model "tiny" into a models folder."""
     import torch
 
-    from vqcodec import registry
+    from vqcodec import registration
     from vqcodec.train.export import write_model
     from vqcodec.train.model import Model, start_codebooks
     from vqcodec.transform import init_linear_path
@@ -55,7 +55,7 @@ def make_tiny_model(folder):
         for pixels, level in batches:
             model.prior_losses(pixels, level)
     write_model(model, batches, folder / "tiny", config, "# tiny\n")
-    registry.register(folder / "tiny", "tiny", id=TINY_ID, status="default", models_dir=folder)
+    registration.register(folder / "tiny", "tiny", id=TINY_ID, status="default", models_dir=folder)
 
 
 def synthetic_sound(count: int, channels: int = 1, rate: int = 8000, seed: int = 0) -> np.ndarray:
@@ -84,7 +84,7 @@ def make_tiny_audio_model(folder, config=None, name="tinysound", id=TINY_SOUND_I
     """Puts a model of sound into a models folder."""
     import torch
 
-    from vqcodec import registry
+    from vqcodec import registration
     from vqcodec.audio_transform import init_linear_path
     from vqcodec.train.export import write_model
     from vqcodec.train.model import Model, start_codebooks
@@ -106,7 +106,7 @@ def make_tiny_audio_model(folder, config=None, name="tinysound", id=TINY_SOUND_I
         for samples, level in batches:
             model.prior_losses(samples, level)
     write_model(model, batches, folder / name, config, f"# {name}\n")
-    registry.register(folder / name, name, id=id, status="default", models_dir=folder, modality="audio")
+    registration.register(folder / name, name, id=id, status="default", models_dir=folder, modality="audio")
 
 
 @pytest.fixture(scope="session")

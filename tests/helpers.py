@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vqcodec import container, rangecoder, registry
+from vqcodec import container, rangecoder, registration
 from vqcodec.container import Stream
 from vqcodec.errors import UnsupportedError, UsageError
 
@@ -59,7 +59,7 @@ def make_wild_model(tiny_models_dir: Path, models_dir: Path) -> None:
         elif name.endswith(".vectors"):
             tensors[name] = torch.randint(-127, 128, weight.shape, generator=generator).to(torch.int8)
     save_file(tensors, folder / "prior.safetensors")
-    registry.register(folder, "wild", models_dir, id=WILD_ID)
+    registration.register(folder, "wild", models_dir, id=WILD_ID)
 
 
 @contextmanager

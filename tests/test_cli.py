@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from conftest import TINY_ID, synthetic_picture
 from PIL import Image
 
-from vqcodec import cli, container, registry
+from vqcodec import cli, container, registration, registry
 
 
 @pytest.fixture(autouse=True)
@@ -319,7 +319,7 @@ def test_unknown_model_name(run, picture):
 
 def test_retired_and_decoder_only_models(run, picture, tmp_path, tiny_model_dir):
     entry = registry.find_by_name("tiny", tiny_model_dir)
-    registry.register(entry.path, "old", tmp_path / "retired", id=1, status="retired")
+    registration.register(entry.path, "old", tmp_path / "retired", id=1, status="retired")
     assert_one_error_line(run("encode in.png out.vq --models-dir retired --model old"), 2, "retired")
     assert run("models export tiny small.vqmodel --decoder-only").exit_code == 0
     assert run("models import small.vqmodel --models-dir small").exit_code == 0
@@ -408,11 +408,12 @@ def test_verify(run, stream, tmp_path):
 
 def test_models_list_show_check(run, tiny_model_dir):
     line = run("models list").stdout.splitlines()[0]
-    assert line.split()[:2] == [str(TINY_ID), "tiny"]
+    assert line.split()[:2] == [str(TINY_ID), "tiny"] and "image" in line.split()
     listed = json.loads(run("models list --json").stdout)["models"][0]
     assert set(listed) == {"id", "name", "hash", "modality", "status", "encoder", "path", "sha256"}
     shown = run("models show tiny")
     assert listed["hash"] in shown.stdout and "# tiny" in shown.stdout
+    assert listed["modality"] == "image" and ["of", "image"] in [row.split() for row in shown.stdout.splitlines()]
     assert json.loads(run("models show tiny --json").stdout) == {**listed, "card": "# tiny\n"}
     assert run("models check tiny").stdout == "tiny: ok\n"
     assert json.loads(run("models check tiny --json").stdout)["ok"] is True

@@ -203,7 +203,7 @@ def test_modality():
     (b"VQ\x01", CorruptStreamError, "truncated"),
     (b"VQ\x02", UnsupportedError, "format version 2 is unknown"),
     (b"VQ\x02\x01", UnsupportedError, "format version 2 is unknown"),
-    *((bytes([*b"VQ\x01", flags]), UnsupportedError, "reserved") for flags in (2, 7, 0x40, 0x80, 0x09, 0x11, 0x21, 0x41)),
+    *((b"VQ\x01" + bytes([flags]), UnsupportedError, "reserved") for flags in (2, 7, 0x40, 0x80, 9, 0x11, 0x21, 0x41)),
 ])
 def test_modality_of_other_streams(data, error, match):
     for function in (container.modality, peek):

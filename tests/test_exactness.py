@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from vqcodec import prior as prior_module
-from vqcodec import rangecoder, registry
+from vqcodec import rangecoder, registration, registry
 from vqcodec.codec import Codec, bands
 from vqcodec.errors import InputError
 from vqcodec.media import Picture
@@ -47,7 +47,7 @@ def models(tiny_model_dir, tmp_path_factory):
     """A folder with models/ that holds "tiny" and "wild"."""
     folder = tmp_path_factory.mktemp("exactness")
     (folder / "models").mkdir()
-    registry.register(tiny_model_dir / "tiny", "tiny", folder / "models", id=60000)
+    registration.register(tiny_model_dir / "tiny", "tiny", folder / "models", id=60000)
     make_wild_model(tiny_model_dir, folder / "models")
     return folder
 

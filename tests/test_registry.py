@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import pytest
 
-from vqcodec import modelfile, registry
-from vqcodec.errors import CorruptStreamError, InputError, UnknownModelError, UsageError
+from vqcodec import modelfile, registration, registry
+from vqcodec.errors import CorruptStreamError, InputError, UnknownModelError, UnsupportedError, UsageError
 
 FILES = {
     "codebook.safetensors": b"codebook", "config.toml": b"x = 1\n", "decoder.safetensors": b"decoder",
@@ -31,7 +31,7 @@ def user_dir(tmp_path, monkeypatch):
     return folder
 
 
-def make(folder, name, id=None, status="experimental", **changed):
+def make(folder, name, id=None, status="experimental", modality=None, **changed):
     """Register a model in `folder`, some of its files changed (None: left out)."""
     source = folder / name
     source.mkdir(parents=True, exist_ok=True)
@@ -39,7 +39,7 @@ def make(folder, name, id=None, status="experimental", **changed):
         data = changed.get(file.partition(".")[0], data)
         if data is not None:
             (source / file).write_bytes(data)
-    return registry.register(source, name, folder, id=id, status=status)
+    return registration.register(source, name, folder, id=id, status=status, modality=modality)
 
 
 def snapshot(folder):
@@ -116,6 +116,23 @@ def test_default_without_one(tmp_path):
         registry.find_by_name(None, tmp_path)
 
 
+def test_models_of_a_modality(tmp_path):
+    make(tmp_path, "photo")
+    with pytest.raises(UnknownModelError, match="no model of audio is installed"):
+        registry.find_by_name(None, tmp_path, "audio")
+    speech = make(tmp_path, "speech", modality="audio")
+    assert registry.find_by_name(None, tmp_path).name == "photo"  # the only one
+    assert registry.find_by_name(None, tmp_path, modality="audio") == speech
+    for modality in (None, "audio"):
+        assert registry.find_by_name("speech", tmp_path, modality) == speech
+    with pytest.raises(UnsupportedError, match="'speech' is one of audio, not of image"):
+        registry.find_by_name("speech", tmp_path)
+    make(tmp_path, "music", modality="audio")
+    with pytest.raises(UnknownModelError, match="models of audio is the default; choose one of: speech, music$"):
+        registry.find_by_name(None, tmp_path, "audio")
+    assert registry.find_by_stream(speech.id, speech.hash, tmp_path) == speech
+
+
 def test_unknown_names_and_folders(tmp_path, monkeypatch):
     make(tmp_path, "alpha")
     with pytest.raises(UnknownModelError, match="'beta' is not installed .installed: alpha"):
@@ -152,6 +169,8 @@ def test_bad_registry_files(tmp_path, text):
     ('"alpha"', '"../alpha"'), ('"alpha"', '""'), ('"alpha"', '"Alpha"'), ('"alpha"', '"alpha."'),
     ('"experimental"', '"best"'), ('"prior.safetensors"', '"prior.pickle"'), ('"prior.safetensors" = "', '#'),
     ('"prior.safetensors" = "', '"prior.safetensors" = "0'), ('id = 7', 'id = 7\nextra = 1'),
+    ('id = 7', 'id = 7\nmodality = "video"'), ('id = 7', 'id = 7\nmodality = 1'),
+    ('id = 7', 'id = 7\nmodality = ["audio"]'),
 ])
 def test_bad_rows(tmp_path, change):
     make(tmp_path, "alpha", 7)
@@ -189,7 +208,7 @@ def test_register_gives_new_ids_and_keeps_old_ones(tmp_path):
 
 def test_register_copies_from_elsewhere(tmp_path):
     make(tmp_path / "run", "result")
-    entry = registry.register(tmp_path / "run" / "result", "alpha", tmp_path / "models")
+    entry = registration.register(tmp_path / "run" / "result", "alpha", tmp_path / "models")
     assert entry.path == tmp_path / "models" / "alpha"
     assert {file: (entry.path / file).read_bytes() for file in FILES} == FILES
     assert registry.find_by_name("alpha", tmp_path / "models") == entry
@@ -200,6 +219,40 @@ def test_one_default_at_most(tmp_path):
     make(tmp_path, "alpha", status="default")
     make(tmp_path, "beta", status="default", prior=b"other")
     assert [(e.name, e.status) for e in registry.list_models(tmp_path)] == [("alpha", "stable"), ("beta", "default")]
+
+
+def test_one_default_for_each_modality(tmp_path):
+    make(tmp_path, "photo", status="default")
+    make(tmp_path, "speech", status="default", modality="audio")
+    make(tmp_path, "speech-2", status="default", modality="audio", prior=b"other")
+    assert [(e.name, e.status, e.modality) for e in registry.list_models(tmp_path)] == [
+        ("photo", "default", "image"), ("speech", "stable", "audio"), ("speech-2", "default", "audio")]
+    file = tmp_path / registry.REGISTRY
+    file.write_text(file.read_text().replace('"stable"', '"default"'))
+    with pytest.raises(InputError, match="two models of one modality are the default"):
+        registry.list_models(tmp_path)
+
+
+def test_the_modality_is_written_for_sound_only(tmp_path):
+    make(tmp_path, "photo")
+    make(tmp_path, "speech", modality="audio")
+    text = (tmp_path / registry.REGISTRY).read_text()
+    tables = text.split("[[model]]")[1:]
+    assert "modality" not in tables[0] and 'modality = "audio"\n' in tables[1]
+    (tmp_path / registry.REGISTRY).write_text(text.replace("id = 1\n", 'id = 1\nmodality = "image"\n'))
+    assert [e.modality for e in registry.list_models(tmp_path)] == ["image", "audio"]
+    assert registry.to_toml(registry.list_models(tmp_path)) == text
+
+
+def test_a_model_keeps_its_modality(tmp_path):
+    make(tmp_path, "speech", modality="audio")
+    assert make(tmp_path, "speech", status="stable").modality == "audio"
+    with pytest.raises(UsageError, match="streams depend on it"):
+        make(tmp_path, "speech", modality="image")
+    with pytest.raises(UsageError, match="modality must be one of image, audio"):
+        make(tmp_path, "other", modality="smell")
+    make(tmp_path, "draft", modality="audio")
+    assert make(tmp_path, "draft", modality="image").modality == "image"
 
 
 def test_register_refuses(tmp_path):
@@ -213,7 +266,7 @@ def test_register_refuses(tmp_path):
         make(tmp_path, "beta", 7)
     for bad in ({"name": "Bad Name"}, {"name": "beta", "id": 1 << 16}, {"name": "beta", "status": "best"}):
         with pytest.raises(UsageError):
-            registry.register(tmp_path / "alpha", models_dir=tmp_path, **bad)
+            registration.register(tmp_path / "alpha", models_dir=tmp_path, **bad)
     with pytest.raises(InputError, match="prior.safetensors"):
         make(tmp_path, "gamma", prior=None)
     assert (tmp_path / registry.REGISTRY).read_bytes() == before
@@ -245,6 +298,23 @@ def test_round_trip(exported, user_dir):
     assert {file: (got.path / file).read_bytes() for file in FILES} == FILES
     assert sorted(p.name for p in user_dir.iterdir()) == ["REGISTRY.toml", "alpha"]
     assert (got.path.stat().st_mode & 0o777) == 0o777 & ~umask()
+
+
+def test_the_modality_travels(tmp_path, user_dir):
+    entry = make(tmp_path / "source", "speech", 7, "default", modality="audio")
+    path = tmp_path / "speech.vqmodel"
+    for decoder_only in (True, False):
+        modelfile.export_model(entry, path, decoder_only, force=True)
+        got = modelfile.import_model(path, force=True)
+        assert (got.modality, got.status) == ("audio", "stable")
+        assert registry.find_by_name(None, modality="audio") == got
+
+
+def test_a_model_of_another_modality_is_another_model(exported, user_dir):
+    make(user_dir, "alpha", 7, modality="audio")
+    with pytest.raises(InputError, match="another model named 'alpha'"):
+        modelfile.import_model(exported[1])
+    assert modelfile.import_model(exported[1], force=True).modality == "image"
 
 
 def umask():
@@ -343,7 +413,7 @@ def test_failed_installation_changes_nothing(exported, user_dir, monkeypatch, fa
     def fail(*args, **kwargs):
         raise failure
 
-    monkeypatch.setattr(registry, "write_output", fail)
+    monkeypatch.setattr(registration, "write_output", fail)
     with pytest.raises((InputError, KeyboardInterrupt)):
         modelfile.import_model(exported[1], force=True)
     assert snapshot(user_dir) == before
@@ -457,6 +527,6 @@ def test_user_dir(tmp_path, platform, expected):
 
 
 def test_importing_the_registry_imports_nothing_heavy():
-    code = "import sys, vqcodec.registry; print({'torch', 'numpy', 'PIL', 'safetensors'} & set(sys.modules))"
+    code = "import sys, vqcodec.modelfile; print({'torch', 'numpy', 'PIL', 'safetensors'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"

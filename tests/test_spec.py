@@ -17,7 +17,7 @@ from helpers import joined, make_wild_model, sample_grids, tabled
 from safetensors.torch import load_file, save_file
 
 from vqcodec import codec as codec_module
-from vqcodec import container, registry
+from vqcodec import container, registration, registry
 from vqcodec.alpha import decode_alpha
 from vqcodec.codec import Codec
 from vqcodec.errors import CorruptStreamError
@@ -94,7 +94,7 @@ def lively(tiny_model_dir, tmp_path_factory):
         else:
             tensors[name] = (tensor.float() + noise * (0.002 if "linear" in name else 0.1)).half()
     save_file(tensors, wild / "decoder.safetensors")
-    return Pair(registry.register(wild, "lively", folder, id=LIVELY_ID))
+    return Pair(registration.register(wild, "lively", folder, id=LIVELY_ID))
 
 
 def test_the_reference_decoder_shares_nothing_with_the_package():

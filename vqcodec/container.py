@@ -158,11 +158,12 @@ def modality(data: bytes) -> str:
     if version != VERSION:
         raise UnsupportedError(f"format version {version} is unknown (this release reads {VERSION})")
     flags = reader.uint(1)
-    if flags & _MODALITY not in MODALITIES:
-        raise UnsupportedError(f"modality {flags & _MODALITY} is reserved: the stream is from a later release, or damaged")
-    if flags & _RESERVED or (flags & _MODALITY == AUDIO and flags != AUDIO):
+    modality = flags & _MODALITY
+    if modality not in MODALITIES:
+        raise UnsupportedError(f"modality {modality} is reserved: the stream is from a later release, or damaged")
+    if flags & _RESERVED or (modality == AUDIO and flags != AUDIO):
         raise UnsupportedError("reserved flags are set: the stream is from a later release, or damaged")
-    return MODALITIES[flags & _MODALITY]
+    return MODALITIES[modality]
 
 
 def grids_crc(grids) -> int:

@@ -8,7 +8,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
-from . import registry
+from . import registration, registry
 from .errors import CorruptStreamError, InputError
 from .fileio import ensure_writable, read_input, write_output
 from .registry import ENCODER, FILES, REGISTRY, ModelEntry
@@ -62,12 +62,13 @@ def import_model(
     if entry.path.exists() and not force and entry.name not in {other.name for other in entries}:
         raise InputError(f"{entry.path}: exists; use -f to replace it")
     del members[REGISTRY]
-    registry.install(members, entry, entries)
+    registration.install(members, entry, entries)
     return entry
 
 
 def _same(entry: ModelEntry, other: ModelEntry) -> bool:
-    return (entry.id, entry.name, entry.hash) == (other.id, other.name, other.hash)
+    return ((entry.id, entry.name, entry.modality, entry.hash)
+            == (other.id, other.name, other.modality, other.hash))
 
 
 def _refuse_clash(entry: ModelEntry, other: ModelEntry, force: bool) -> None:

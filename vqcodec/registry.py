@@ -1,10 +1,11 @@
-"""Models: (id, name, hash) ⇄ folders of files. Listing, finding, checking, moving. Standard library only.
+"""Models: (id, name, hash) ⇄ folders of files. Listing, finding, checking. Standard library only.
 
-    models folder/REGISTRY.toml      one [[model]] table per model: id, name, status, SHA-256 of each file
+    models folder/REGISTRY.toml      one [[model]] table per model: id, name, modality, status, SHA-256
+                                     of each file
     models folder/<name>/            config.toml  codebook.safetensors  decoder.safetensors  prior.safetensors
                                      and, not always, encoder.safetensors and card.md
 
-`modelfile` packs such a folder into one file, and installs it from one.
+`registration` enters a model into such a folder; `modelfile` packs it into one file, and installs it from one.
 
 A stream names its model by number (0..65535, never given to another model) and by hash.
 
@@ -18,8 +19,7 @@ first 4 bytes of the SHA-256 of these four lines. So a copy without encoder has 
 prints it as the first 8 digits.
 
 Models are looked for in the folder that the caller names, the one in $VQCODEC_MODELS_DIR, the user's folder
-(where imports go) and the one that ships with the package, in this order. Functions that change a folder
-replace its files atomically, but expect no other process to change the same folder meanwhile.
+(where imports go) and the one that ships with the package, in this order.
 """
 
 from __future__ import annotations
@@ -27,16 +27,13 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import secrets
-import shutil
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
-from .errors import CorruptStreamError, InputError, UnknownModelError, UnsupportedError, UsageError
-from .fileio import write_output
+from .errors import CorruptStreamError, InputError, UnknownModelError, UnsupportedError
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -116,7 +113,7 @@ class ModelEntry:
         """
         if file not in self.sha256:
             raise InputError(f"model '{self.name}' has no {file}")
-        data = _read_file(self.path / file)
+        data = read_file(self.path / file)
         if digest(data) != self.sha256[file]:
             raise CorruptStreamError(f"{self.path / file}: damaged or changed (not the registered SHA-256)")
         return data
@@ -161,8 +158,8 @@ def list_models(models_dir: str | os.PathLike | None = None) -> tuple[ModelEntry
 
 def find_by_name(name: str | None = None, models_dir: str | os.PathLike | None = None,
                  modality: str | None = "image") -> ModelEntry:
-    """The first model of that name (and, unless that is None, modality). No name: the first of the modality whose
-    status is "default", or else the only one there is.
+    """The first model of that name. No name: the first whose status is "default", or else the only one there is, of
+    the modality. With a name, None stands for any modality.
 
     Raises UnknownModelError, and UnsupportedError for a model of another modality.
     """
@@ -181,7 +178,7 @@ def find_by_name(name: str | None = None, models_dir: str | os.PathLike | None =
     if not found:
         raise UnknownModelError(f"no model of {modality} is installed; 'vqcodec models import FILE' installs one")
     if found[0].status != "default" and len(found) > 1:
-        raise UnknownModelError(f"none of the installed models is the default; choose one of: {names}")
+        raise UnknownModelError(f"none of the installed models of {modality} is the default; choose one of: {names}")
     return found[0]
 
 
@@ -213,53 +210,14 @@ def check(entry: ModelEntry) -> tuple[str, ...]:
     return tuple(problems)
 
 
-# Adding them.
-
-def register(
-    folder: str | os.PathLike,
-    name: str,
-    models_dir: str | os.PathLike,
-    *,
-    id: int | None = None,
-    status: str = "experimental",
-    modality: str = "image",
-) -> ModelEntry:
-    """Enter a freshly made model into models_dir/REGISTRY.toml, its files copied from `folder` if not in place.
-
-    Without `id` a model keeps the one it has; a new one gets the next free. A new default makes the old one
-    of its modality "stable". Raises UsageError for bad arguments, for an id of another model, and for a change of what a
-    model decodes unless its status so far is "experimental"; InputError where files are missing.
-    """
-    folder, models_dir = Path(folder), Path(models_dir)
-    entries = read_registry(models_dir, missing_ok=True)
-    old = next((entry for entry in entries if entry.name == name), None)
-    if id is None:
-        known = [*entries, *(read_registry(shipped) if (shipped := packaged_dir()) else ())]
-        id = old.id if old else 1 + max((entry.id for entry in known), default=0)
-    contents = {file: _read_file(folder / file) for file in FILES
-                if file in HASHED_FILES or (folder / file).exists()}
-    try:
-        sha256 = {file: digest(data) for file, data in contents.items()}
-        entry = ModelEntry(id, name, status, models_dir / name, sha256, modality)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    if any(other.id == id and other.name != name for other in entries):
-        raise UsageError(f"{models_dir}: the id {id} belongs to another model")
-    if old and old.id != id:
-        raise UsageError(f"model '{name}' has the id {old.id}, for ever")
-    if old and old.status != "experimental" and old.hash != entry.hash:
-        raise UsageError(f"model '{name}' is {old.status}: streams depend on it. Choose another name")
-    in_place = entry.path.is_dir() and entry.path.resolve() == folder.resolve()
-    install(None if in_place else contents, entry, entries)
-    return entry
-
+# Their files.
 
 def read_registry(folder: Path, missing_ok: bool = False) -> tuple[ModelEntry, ...]:
     """The models in folder/REGISTRY.toml. Raises InputError if it is missing, unreadable or makes no sense."""
     file = folder / REGISTRY
     if missing_ok and not file.exists():
         return ()
-    return parse(_read_file(file), folder, str(file), InputError)
+    return parse(read_file(file), folder, str(file), InputError)
 
 
 def parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) -> tuple[ModelEntry, ...]:
@@ -274,7 +232,7 @@ def parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) -
             raise ValueError("two models share a name or an id")
         defaults = [entry.modality for entry in entries if entry.status == "default"]
         if len(defaults) > len(set(defaults)):
-            raise ValueError("two models are the default")
+            raise ValueError("two models of one modality are the default")
         return entries
     except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
         raise error_type(f"{source}: {error}") from None
@@ -283,7 +241,7 @@ def parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) -
 def _entry_of_row(row, folder: Path) -> ModelEntry:
     keys = {"id", "name", "status", "sha256"}
     if not isinstance(row, dict) or set(row) - {"modality"} != keys or not isinstance(row["sha256"], dict):
-        raise ValueError("a model is a table of id, name, status and, itself a table, sha256")
+        raise ValueError("a model is a table of id, name, status, perhaps modality and, itself a table, sha256")
     return ModelEntry(path=folder / str(row["name"]), **row)
 
 
@@ -298,42 +256,7 @@ def to_toml(entries) -> str:
     return _HEADING + "".join(tables)
 
 
-def install(contents: dict[str, bytes] | None, entry: ModelEntry, entries: tuple[ModelEntry, ...]) -> None:
-    """Put files (None: they are in place) at entry.path and the entry among `entries` of the registry there.
-
-    Afterwards all of it is in place, or everything is as it was. Raises InputError.
-    """
-    models_dir, token = entry.path.parent, secrets.token_hex(8)
-    staged, aside = models_dir / f".vqcodec-{token}.new", models_dir / f".vqcodec-{token}.old"
-    demoted = (replace(other, status="stable")
-               if (entry.status, other.status) == ("default",) * 2 and entry.modality == other.modality else other
-               for other in entries if other.name != entry.name)
-    text = to_toml(sorted([*demoted, entry], key=lambda item: item.id)).encode("ascii")
-    complete = False
-    try:
-        models_dir.mkdir(parents=True, exist_ok=True)
-        if contents is not None:
-            staged.mkdir()
-            for file, data in contents.items():
-                (staged / file).write_bytes(data)
-            complete = True
-            if entry.path.exists():
-                entry.path.rename(aside)
-            staged.rename(entry.path)
-        write_output(models_dir / REGISTRY, text, force=True)
-    except BaseException as error:  # KeyboardInterrupt too
-        if complete and not staged.exists():
-            entry.path.rename(staged)
-        if aside.exists():
-            aside.rename(entry.path)
-        shutil.rmtree(staged, ignore_errors=True)
-        if isinstance(error, OSError):
-            raise InputError(f"{models_dir}: cannot write ({error.strerror or error})") from error
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _read_file(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     """Content of a file, which may be empty, up to 256 MiB. Raises InputError."""
     try:
         if path.stat().st_size > MAX_FILE:

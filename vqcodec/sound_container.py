@@ -147,9 +147,9 @@ class ChunkReader:
     """The chunks 0..count-1 of an open, seekable file, in order; holds one chunk at a time.
 
     With `conceal`, `read` returns None for a chunk that is not there, whatever is wrong; else it raises
-    CorruptStreamError. Where a chunk turns out to be damaged, `reject` makes the search go on right behind its header,
-    since its length may be wrong by a header that checks by chance: the caller has to check what it gets, by `grids_crc`.
-    Searching takes time in proportion to the file's size. Raises CorruptStreamError for more than 2^32 chunks."""
+    CorruptStreamError. The caller has to check what it gets by `grids_crc`. Where a chunk turns out to be damaged,
+    `reject` makes the search go on right behind its header, since its length may be wrong by a header that checks by
+    chance. Searching takes time in proportion to the file's size. Raises CorruptStreamError for more than 2^32 chunks."""
 
     def __init__(self, file: BinaryIO, count: int, *, conceal: bool = False):
         if count > MAX_CHUNKS:

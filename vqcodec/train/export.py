@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from .. import config as configuration
-from .. import registry
+from .. import registration, registry
 from ..audio_codec import AudioCodec
 from ..codec import Codec
 from ..config import AudioModelConfig, ModelConfig
@@ -105,8 +105,8 @@ def export_model(trainer, name: str, models_dir, model_id: int | None = None, st
     card = (f"# {name}\n\nTrained for {trainer.pixels / 1e9:.2f}·10^9 {trainer.medium.counted} in {trainer.seconds / 3600:.2f} hours.\n")
     write_model(model, batches, folder, config, card)
     modality = trainer.medium.modality
-    entry = registry.register(folder, name, id=model_id, status=status, models_dir=models_dir or registry.user_dir(),
-                              modality=modality)
+    entry = registration.register(folder, name, models_dir or registry.user_dir(), id=model_id, status=status,
+                                  modality=modality)
     codec = (AudioCodec if modality == "audio" else Codec).open(entry)
     loss = compare_priors(model, codec, trainer.validation, sorted({1, (codec.qualities + 1) // 2, codec.qualities}))
     print(f"{name}: {loss.floating:.4f} {loss.unit} with the float prior, {loss.integer:.4f} with the integer one, "
