@@ -51,7 +51,12 @@ class Chunk:
     number: int
     grids_crc: int
     payload: bytes
-    position: int = 0  # of the byte behind the header, in what has been read of the file
+    position: int = 0  # of its payload in the file
+
+    @property
+    def start(self) -> int:
+        """Position of its header."""
+        return self.position - len(uvarint(len(self.payload))) - 4 - 2
 
 
 def pack_header(header: SoundHeader) -> bytes:
@@ -118,11 +123,16 @@ def _fitting(fields: bytes, checksum: bytes, first: int, end: int) -> Iterator[i
 
 @dataclass(frozen=True)
 class _ChunkHeader:
+    position: int
     length: int  # of the payload
     grids_crc: int
     fields: bytes  # what the checksum covers besides the number
     checksum: bytes
-    payload: int  # where it begins
+
+    @property
+    def payload(self) -> int:
+        """Where it begins."""
+        return self.position + len(self.fields) + len(self.checksum)
 
     @property
     def end(self) -> int:
@@ -140,7 +150,7 @@ def _parse(data: bytes, i: int, position: int) -> _ChunkHeader | None:
     if not 1 <= length <= MAX_PAYLOAD or (size > 1 and not data[i + size - 1]) or i + size + 6 > len(data):
         return None
     fields, checksum = data[i : i + size + 4], data[i + size + 4 : i + size + 6]
-    return _ChunkHeader(length, int.from_bytes(fields[size:], "little"), fields, checksum, position + size + 6)
+    return _ChunkHeader(position, length, int.from_bytes(fields[size:], "little"), fields, checksum)
 
 
 class ChunkReader:
@@ -148,7 +158,7 @@ class ChunkReader:
 
     With `conceal`, `read` returns None for a chunk that is not there, whatever is wrong; else it raises
     CorruptStreamError. The caller has to check what it gets by `grids_crc`. Where a chunk turns out to be damaged,
-    `reject` makes the search go on right behind its header, since its length may be wrong by a header that checks by
+    `reject` makes the search go on right behind where it began, since it may be none: one place in 65,536 checks by
     chance. Searching takes time in proportion to the file's size. Raises CorruptStreamError for more than 2^32 chunks."""
 
     def __init__(self, file: BinaryIO, count: int, *, conceal: bool = False):
@@ -180,7 +190,7 @@ class ChunkReader:
     def reject(self, chunk: Chunk) -> None:
         """The chunk that was read last is damaged; there may be a whole one, of this or a later number, in it."""
         self.patience -= 1  # a hostile file may be full of headers that check
-        self.position, self.ahead = chunk.position if self.patience >= 0 else self.size, None
+        self.position, self.ahead = chunk.start + 1 if self.patience >= 0 else self.size, None
 
     def finish(self) -> None:
         """Raises CorruptStreamError for bytes behind the last chunk, unless damage is concealed."""
