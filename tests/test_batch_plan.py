@@ -7,14 +7,16 @@ import os
 import random
 import subprocess
 import sys
+from dataclasses import asdict, replace
 
 import pytest
 
+from vqcodec import sound
 from vqcodec.batch import kinds, memory, names
 from vqcodec.batch.dispatch import Budget, dispatch
 from vqcodec.batch.engine_local import Died
 from vqcodec.batch.globs import Selection, compile_glob
-from vqcodec.batch.jobs import Failure, Job, Settings, Source
+from vqcodec.batch.jobs import Encoding, Failure, Format, Job, Settings, Source
 from vqcodec.batch.manifest import NAME, Manifest
 from vqcodec.batch.stores import TEMPORARY, LocalLog, LocalStore, open_store
 from vqcodec.errors import InputError, UsageError
@@ -97,6 +99,15 @@ def test_kinds():
     assert not {".pdf", ".eps", ".h5", ".vq", ".txt"} & kinds.image_extensions()
     assert kinds.kind_to_encode("d.png/A.PNG") == "image"
     assert kinds.kind_to_encode("d.png/A") is None and kinds.kind_to_encode(".png") is None
+    assert kinds.kind_to_encode("d.png/A.FLAC") == "audio"
+    assert not kinds.image_extensions() & kinds.sound_extensions()
+    assert {f".{extension}" for extension in sound._FORMATS} <= kinds.sound_extensions()
+
+
+def test_kinds_of_streams_are_told_by_their_flags():
+    assert kinds.kind_of_stream(b"VQ\1\0") == "image" and kinds.kind_of_stream(b"VQ\1\1") == "audio"
+    for head in (b"", b"VQ", b"RIFF", b"VQ\7\1", b"VQ\1\2"):  # whoever decodes it says what is wrong
+        assert kinds.kind_of_stream(head) == "image"
 
 
 def scan(folder, leave_out=None, **selection):
@@ -191,13 +202,40 @@ def test_the_memory_model_covers_what_was_measured():
         assert mib <= memory.needed(int(mega * 1e6)) / 2**20 < 1.6 * mib + 120
 
 
+def test_the_memory_model_of_sound_covers_what_was_measured():
+    for channels, rate, mib in ((1, 16000, 58), (2, 44100, 85), (8, 48000, 357), (16, 48000, 531), (32, 48000, 696),
+                                (64, 48000, 835), (255, 48000, 1388), (2, 768000, 155)):
+        assert mib <= memory.needed_by_sound(channels, rate, channels) / 2**20 < 3 * mib
+
+
 def test_settings_that_change_bytes_change_the_fingerprint():
-    base = Settings("encode", "s", "d", quality=3.0, model_hash="ab")
-    for change in (dict(quality=4.0), dict(quality=None, bpp=0.2), dict(model_hash="cd"), dict(effort=3), dict(threads=2),
-                   dict(gpu=True)):
-        assert Settings(**{**vars(base), **change}).fingerprint() != base.fingerprint()
-    assert Settings(**{**vars(base), "source": "t", "models_dir": "m"}).fingerprint() == base.fingerprint()
-    assert json.loads(json.dumps(base.fingerprint())) == base.fingerprint()
+    both = {"image": Encoding("m", "ab", quality=3.0), "audio": Encoding("n", "ef", kbps=2.0)}
+    base = Settings("encode", "s", "d", both)
+    for kind, other, changes in (("image", "audio", (dict(quality=4.0), dict(quality=None, bpp=0.2), dict(model_hash="cd"))),
+                                 ("audio", "image", (dict(kbps=3.0), dict(kbps=None, size=9), dict(encoder_hash="cd")))):
+        for change in changes:
+            changed = replace(base, encodings={**both, kind: replace(both[kind], **change)})
+            assert changed.fingerprint(kind) != base.fingerprint(kind)
+            assert changed.fingerprint(other) == base.fingerprint(other)
+    for kind in both:
+        for change in (dict(effort=3), dict(threads=2), dict(gpu=True)):
+            assert replace(base, **change).fingerprint(kind) != base.fingerprint(kind)
+        assert replace(base, source="t", models_dir="m").fingerprint(kind) == base.fingerprint(kind)
+        assert json.loads(json.dumps(base.fingerprint(kind))) == base.fingerprint(kind)
+    # as releases before sound wrote it, so that what they made stays complete
+    assert base.fingerprint("image") == {"command": "encode", "quality": 3.0, "model_hash": "ab", "encoder": "",
+                                         "threads": 1, "gpu": False}
+    formats = {"image": Format("png", "PNG"), "audio": Format("wav", "WAV")}
+    decoding = Settings("decode", "s", "d", formats=formats)
+    assert decoding.fingerprint("image") == {"command": "decode", "format": "PNG", "gpu": False}
+    fine = replace(decoding, formats={**formats, "audio": Format("wav", "WAV", "PCM_24")})
+    assert fine.fingerprint("audio") != decoding.fingerprint("audio")
+
+
+def test_settings_travel_as_json():
+    for settings in (Settings("encode", "s", "d", {"audio": Encoding("n", "ef", kbps=2.0)}, verify=True),
+                     Settings("decode", "s", "d", formats={"audio": Format("flac", "FLAC", "PCM_24")})):
+        assert Settings.from_dict(json.loads(json.dumps(asdict(settings)))) == settings
 
 
 # --- dispatch --------------------------------------------------------------------------------------------

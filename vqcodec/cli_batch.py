@@ -9,23 +9,22 @@ import click
 
 from . import registry
 from .batch.globs import Selection
-from .batch.jobs import Settings
+from .batch.jobs import TARGETS, Encoding, Failure, Format, Settings
 from .cli_support import (
     EXIT_CODES,
     ByteSize,
     Number,
-    check_targets,
     echo_json,
     encoding_model,
-    encoding_options,
     force_option,
     json_option,
     models_dir_option,
     shown,
     snapped_quality,
+    target_options,
     warn,
 )
-from .errors import UsageError
+from .errors import UsageError, VqcodecError
 
 BUILD_CODER_FROM = 1000  # files: fewer are done sooner than torchac is compiled
 
@@ -63,41 +62,98 @@ def _shared(function):
     return function
 
 
-@batch.command("encode", epilog="SRC and DST are folders, or URLs that fsspec knows.")
+@batch.command("encode", epilog="SRC and DST are folders, or URLs that fsspec knows. --bpp and --psnr are for images, "
+                                "--kbps is for sound, -q and --size are for both.")
 @_shared
-@encoding_options
+@target_options
+@click.option("--model", "models", multiple=True, metavar="NAME",
+              help="Model to encode with; one for images and one for sound may be given.")
 @click.option("--verify", is_flag=True, help="Read each result back before it is written.")
 @click.option("--all", "all_files", is_flag=True, help="Try files of unknown extensions too.")
-def encode(source, destination, quality, bpp, psnr, kbps, size, effort, model, verify, all_files, **options):
-    """Encode the images below SRC into the same tree below DST."""
-    targets = {"bpp": bpp, "psnr": psnr, "size": size}
-    check_targets(quality, kbps, *targets.values())
-    if kbps is not None:
-        raise UsageError("--kbps is for sound; a batch takes images")
-    entry = encoding_model(model, options["models_dir"])
-    entry.require_encoder()
-    if not any(value is not None for value in targets.values()):
-        quality = snapped_quality(quality, _qualities(entry))
-    return _run(options, all_files=all_files, settings=dict(
-        command="encode", source=source, destination=destination, quality=quality, **targets, effort=effort,
-        verify=verify, model=entry.name, model_hash=entry.hash.hex(), encoder_hash=entry.sha256[registry.ENCODER]))
+def encode(source, destination, models, verify, all_files, effort, quality, bpp, psnr, kbps, size, **options):
+    """Encode the images and recordings below SRC into the same tree below DST."""
+    values = {"quality": quality, "bpp": bpp, "psnr": psnr, "kbps": kbps, "size": size}
+    encodings, refused = _encodings(values, models, options["models_dir"])
+    return _run(options, all_files, refused, dict(
+        command="encode", source=source, destination=destination, encodings=encodings, effort=effort, verify=verify))
 
 
 @batch.command("decode", epilog="SRC and DST are folders, or URLs that fsspec knows.")
 @_shared
-@click.option("--format", "extension", metavar="EXT", default="png", show_default=True,
-              help="Image format, by its extension.")
-def decode(source, destination, extension, **options):
+@click.option("--format", "extensions", multiple=True, metavar="EXT",
+              help="Format of images or of sound, by its extension; one of each may be given [png, wav].")
+@click.option("--subtype", metavar="NAME", help="Of sound: coding within the format, such as PCM_24 [PCM_16].")
+def decode(source, destination, extensions, subtype, **options):
     """Decode the .vq files below SRC into the same tree below DST."""
-    from . import media
-
-    extension = extension.lstrip(".")
-    image_format = media.format_for(f"output.{extension}")
-    return _run(options, all_files=False, settings=dict(
-        command="decode", source=source, destination=destination, extension=extension, image_format=image_format))
+    return _run(options, False, {}, dict(
+        command="decode", source=source, destination=destination, formats=_formats(extensions, subtype)))
 
 
-def _run(options: dict, all_files: bool, settings: dict) -> int:
+def _encodings(values: dict, names: tuple[str, ...], models_dir) -> tuple[dict[str, Encoding], dict[str, Failure]]:
+    """How each kind is encoded; and the kinds that cannot be as the user wants, and why. A model that is named must do;
+    beyond that something is wrong only if nothing can be encoded at all. Raises UsageError, UnsupportedError."""
+    for kind, targets in TARGETS.items():
+        given = [name for name in ("quality", *targets) if values[name] is not None]
+        if len(given) > 1:
+            raise UsageError(f"give only one of {' and '.join('--' + name for name in given)}")
+    named: dict[str, str] = {}
+    for name in names:
+        kind = registry.find_by_name(name, models_dir, None).modality
+        if kind in named:
+            raise UsageError(f"--model: '{named[kind]}' and '{name}' are both of {kind}")
+        named[kind] = name
+    encodings, refused, errors = {}, {}, []
+    for kind, targets in TARGETS.items():
+        try:
+            encodings[kind] = _encoding(kind, {name: values[name] for name in targets}, values["quality"],
+                                        encoding_model(named.get(kind), models_dir, kind))
+        except VqcodecError as error:
+            if kind in named:
+                raise
+            errors.append(error)
+            refused[kind] = Failure(str(error), error.exit_code)
+    if not encodings:
+        raise errors[0]
+    return encodings, refused
+
+
+def _encoding(kind: str, targets: dict, quality: float | None, entry: registry.ModelEntry) -> Encoding:
+    from . import config
+
+    entry.require_encoder()
+    if not any(value is not None for value in targets.values()):
+        table = config.parse_toml(entry.read("config.toml"), entry.name)
+        model = config.from_dict(config.MODELS[kind], table, complete=True)
+        quality = snapped_quality(quality, len(model.transform.lambdas))
+    return Encoding(entry.name, entry.hash.hex(), entry.sha256[registry.ENCODER], quality, **targets)
+
+
+def _formats(extensions: tuple[str, ...], subtype: str | None) -> dict[str, Format]:
+    """What each kind is decoded to. Raises UsageError."""
+    import io
+
+    from . import media, sound
+
+    chosen: dict[str, str] = {}
+    for extension in (extension.lstrip(".") for extension in extensions):
+        try:
+            sound.format_for(f"output.{extension}")
+            kind = "audio"
+        except UsageError:
+            media.format_for(f"output.{extension}")
+            kind = "image"
+        if kind in chosen:
+            raise UsageError(f"--format: '{chosen[kind]}' and '{extension}' are both of {kind}")
+        chosen[kind] = extension
+    picture, recording = chosen.get("image", "png"), chosen.get("audio", "wav")
+    if subtype is not None or "audio" in chosen:  # does this libsndfile write it?
+        with sound.SoundWriter(io.BytesIO(), f"output.{recording}", 48000, 1, subtype):
+            pass
+    return {"image": Format(picture, media.format_for(f"output.{picture}")),
+            "audio": Format(recording, sound.format_for(f"output.{recording}"), subtype)}
+
+
+def _run(options: dict, all_files: bool, refused: dict[str, Failure], settings: dict) -> int:
     """Plans or runs, and reports. Returns the exit code."""
     from .batch import run as runs
     from .batch.plan import Rules
@@ -112,7 +168,7 @@ def _run(options: dict, all_files: bool, settings: dict) -> int:
     job_settings = Settings(**settings, models_dir=None if models_dir is None else os.path.abspath(models_dir),
                             threads=threads, gpu=options["gpus"] > 0)
     rules = Rules(Selection.of(options["include"], options["exclude"], options["hidden"]), all_files,
-                  options["keep_extension"], options["force"], options["checksum"])
+                  options["keep_extension"], options["force"], options["checksum"], refused)
     if options["dry_run"]:
         return _show_plan(runs.preview(job_settings, rules), options["as_json"])
     jobs = options["jobs"]
@@ -152,14 +208,6 @@ def _build_coder(wanted: bool | None, count: int, engine_name: str) -> None:
         warn("torchac cannot be compiled here; the plain coder does the same, more slowly")
 
 
-def _qualities(entry: registry.ModelEntry) -> int:
-    """How many qualities a model has, by its configuration: needs no torch."""
-    from . import config
-
-    table = config.parse_toml(entry.read("config.toml"), entry.name)
-    return len(config.from_dict(config.ModelConfig, table, complete=True).transform.lambdas)
-
-
 def _check_place(source: str, destination: str) -> None:
     """Raises UsageError for '-'."""
     for place in (source, destination):
@@ -183,13 +231,14 @@ def _show_plan(plan, as_json: bool) -> int:
 
 
 def _summary_text(summary) -> str:
-    from .batch.progress import ratio, size
+    from .batch.progress import clock, ratio, size
 
     t = summary.totals
-    speed = t.pixels / 1e6 / t.seconds
+    amounts = [f"{t.pixels / 1e6:.1f} megapixels"] if t.pixels or not t.duration else []
+    amounts += [f"{clock(t.duration)} of sound"] if t.duration else []
     text = (f"{t.done} done, {t.complete} complete before, {t.failed} failed, {summary.plan.ignored} ignored; "
-             f"{size(t.bytes_in)} -> {size(t.bytes_out)}{ratio(t)}, {t.pixels / 1e6:.1f} megapixels in "
-             f"{t.seconds:.1f} s ({speed:.2f}/s)")
+            f"{size(t.bytes_in)} -> {size(t.bytes_out)}{ratio(t)}, {' and '.join(amounts)} in "
+            f"{t.seconds:.1f} s ({t.speed()})")
     if summary.plan.collisions:
         text += f"\n{summary.plan.collisions} outputs have longer names because of collisions"
     return text

@@ -136,17 +136,22 @@ _target_options = (
     click.option("--kbps", type=Number("x", 0, above=True), help="Of sound: aim at this many kilobits per second."),
     click.option("--size", type=ByteSize(), help="Stay within this many bytes per file: 20000, 20k, 20KiB."),
     effort_option,
-    click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list')."),
 )
+_model_option = click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list').")
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
-def encoding_options(function):
-    """The options that say how to encode, for `check_targets`, `encoding_model` and `snapped_quality`."""
+def target_options(function):
+    """The options that say what to aim at."""
     for option in reversed(_target_options):
         function = option(function)
     return function
+
+
+def encoding_options(function):
+    """The options that say how to encode, for `check_targets`, `encoding_model` and `snapped_quality`."""
+    return target_options(_model_option(function))
 
 
 def check_targets(*values) -> None:

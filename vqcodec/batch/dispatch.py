@@ -15,7 +15,7 @@ _STARTS = 3  # workers in a row that may die before any is ready
 
 @dataclass(frozen=True)
 class Budget:
-    """Bytes for all pictures that are worked on at the same time; None: no bound. needed(job) estimates one.
+    """Bytes for all files that are worked on at the same time; None: no bound. needed(job) estimates one.
     strict: what does not even fit alone fails, instead of being tried alone."""
 
     limit: int | None

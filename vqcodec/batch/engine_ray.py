@@ -18,7 +18,7 @@ class Actor:
         from .work import Worker
 
         try:
-            self.worker = Worker(Settings(**settings))
+            self.worker = Worker(Settings.from_dict(settings))
         except VqcodecError as error:
             return {"fatal": str(error), "exit_code": error.exit_code}
         return {"ready": True}

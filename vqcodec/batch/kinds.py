@@ -1,5 +1,5 @@
-"""Kinds of input, told apart by extension. Another kind is another entry in KINDS and another branch in
-`work.Worker`."""
+"""Kinds of input: told apart by extension, streams and files of unknown extensions by their first bytes. Another kind
+is another entry in KINDS, with a module that does its work (see `work`)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from .. import container
+from ..errors import VqcodecError
+
 # Pillow lists these among its formats, but only identifies them, or would run an interpreter on them.
 _NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 STREAM = "vq"
+HEAD = 64  # bytes that tell what a file is
 
 
 @functools.cache
@@ -22,15 +26,21 @@ def image_extensions() -> frozenset[str]:
                      if format in Image.OPEN and format not in _NOT_DECODED)
 
 
+def sound_extensions() -> frozenset[str]:
+    """Those of the formats that `sound.looks_like_sound` knows."""
+    return frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd",
+                      ".caf", ".w64", ".rf64"})
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A kind of media that `batch encode` takes."""
+    """A kind of media, by the name of its modality, and what of it `batch encode` takes."""
 
     name: str
     extensions: Callable[[], frozenset[str]]
 
 
-KINDS = (Kind("image", image_extensions),)
+KINDS = (Kind("image", image_extensions), Kind("audio", sound_extensions))
 
 
 def extension_of(path: str) -> str:
@@ -44,3 +54,18 @@ def kind_to_encode(path: str) -> str | None:
     """Name of the kind of a file, None where nothing takes it."""
     extension = extension_of(path)
     return next((kind.name for kind in KINDS if extension in kind.extensions()), None)
+
+
+def kind_of_content(head: bytes) -> str:
+    """Of a file that may be anything: taken for an image where it is no sound."""
+    from ..sound import looks_like_sound
+
+    return "audio" if looks_like_sound(head) else "image"
+
+
+def kind_of_stream(head: bytes) -> str:
+    """Of a .vq file. What is none is taken for an image: whoever decodes it will say what is wrong."""
+    try:
+        return container.modality(head)
+    except VqcodecError:
+        return "image"

@@ -1,13 +1,17 @@
-"""How much memory a picture takes, from its pixels, so that not too many big ones are worked on at once.
+"""How much memory a file takes, so that not too many big ones are worked on at once: a picture by its pixels, a recording
+by its channels and rate (its length does not matter).
 
-Measured with one thread and the model photo-1 (peak of the process above what the loaded model takes), encoding at
-effort 2: 152 MiB for 0.39 megapixels, 448 for 1.5, 922 for 3.8, 1140 for 12. Less effort and decoding take less.
+Measured with one thread (peak of the process above what the loaded model takes). Pictures with the model photo-1,
+encoding at effort 2: 152 MiB for 0.39 megapixels, 448 for 1.5, 922 for 3.8, 1140 for 12; less effort and decoding take
+less. Recordings with the model speech-1, the more of encoding and decoding: 58 MiB for 1 channel, 85 for 2, 357 for 8,
+531 for 16, 696 for 32, 835 for 64, 1388 for 255 (at 16 to 48 kHz); 2 channels at 768 kHz: 155.
 """
 
 from __future__ import annotations
 
 MIB = 1 << 20
 WORKER = 320 * MIB  # a worker with its model loaded
+MODEL = 48 * MIB  # each further model that it has
 _SLACK = 1.1
 
 
@@ -15,6 +19,41 @@ def needed(pixels: int) -> int:
     """Bytes that a picture adds to its worker while it is encoded or decoded: an upper estimate."""
     mega = pixels / 1e6
     return int(_SLACK * MIB * min(800 * mega, 320 + 180 * mega, 880 + 32 * mega))
+
+
+def needed_by_sound(channels: int, rate: int, coded: int) -> int:
+    """Bytes that a recording adds to its worker, `coded` of its channels being transformed: an upper estimate."""
+    return int(_SLACK * MIB * (min(25 + 45 * coded, 450 + 8 * coded) + channels * rate / 16000))
+
+
+def middling(kind: str) -> int:
+    """Bytes that a file of no unusual size adds."""
+    return needed_by_sound(2, 48000, 2) if kind == "audio" else needed(400_000)
+
+
+def of_file(store, path: str, kind: str, command: str) -> int:
+    """Bytes that a file adds to its worker, by its header; little where it has none that can be read."""
+    if kind == "audio":
+        return needed_by_sound(*sound_of(store, path, command))
+    return needed(pixels_of(store, path, command))
+
+
+def sound_of(store, path: str, command: str) -> tuple[int, int, int]:
+    """(channels, rate in Hz, channels that are coded at most) by the header of a file; zeros where it has none that can
+    be read."""
+    try:
+        with store.open(path) as file:
+            if command == "decode":
+                from .. import sound_container
+
+                header, _ = sound_container.peek(file.read(sound_container.MAX_HEADER))
+                return header.channels, header.rate, header.coded_channels
+            import soundfile
+
+            info = soundfile.info(file)
+            return info.channels, info.samplerate, info.channels
+    except Exception:
+        return 0, 0, 0
 
 
 def pixels_of(store, path: str, command: str) -> int:

@@ -30,38 +30,40 @@ class Plan:
 
 @dataclass(frozen=True)
 class Rules:
-    """The user's choices about which files and under which names. checksum: compare content, not times."""
+    """The user's choices about which files and under which names. checksum: compare content, not times; refused:
+    kinds that cannot be encoded as the user wants, and why."""
 
     selection: Selection = field(default_factory=Selection)
     all_files: bool = False
     keep_extension: bool = False
     force: bool = False
     checksum: bool = False
+    refused: dict[str, Failure] = field(default_factory=dict)
 
 
 def make_plan(source: Store, destination: Store, settings: Settings, rules: Rules, history: History) -> Plan:
-    """Reads SRC's and DST's listings, never file contents unless `rules.checksum`. Raises InputError."""
+    """Reads SRC's and DST's listings, and the first bytes of files whose kind their names do not tell: streams, and
+    those that only `rules.all_files` takes. Whole files only with `rules.checksum`. Raises InputError."""
     plan = Plan()
     listing = source.scan(rules.selection, destination)
-    chosen: list[tuple[Source, str]] = []
-    for item in listing.sources:
-        kind = _kind(item.path, settings.command, rules.all_files)
-        if kind is None or item.path.split("/")[0] == NAME:
-            plan.ignored += item.path.split("/")[0] != NAME
-        else:
-            chosen.append((item, kind))
+    sources = [item for item in listing.sources if item.path.split("/")[0] != NAME]
+    found = _kinds(source, [item.path for item in sources], settings.command, rules.all_files)
+    chosen = [(item, found[item.path]) for item in sources if item.path in found]
+    plan.ignored = len(sources) - len(chosen)
     for path, message in listing.problems:
         plan.failures.append((path, None, Failure(message)))
-    make = names.encoded_names if settings.command == "encode" else \
-        lambda path: names.decoded_names(path, settings.extension)
-    outputs, plan.collisions = names.resolve(((item.path, *make(item.path)) for item, _ in chosen), rules.keep_extension)
+    both = [(item.path, *_names(item.path, kind, settings)) for item, kind in chosen]
+    outputs, plan.collisions = names.resolve(both, rules.keep_extension)
     present = destination.sizes(list(outputs.values()))
-    fingerprint = settings.fingerprint()
+    fingerprints = {kind: settings.fingerprint(kind) for kind in set(found.values()) - set(rules.refused)}
     for item, kind in chosen:
         output = outputs[item.path]
+        if kind in rules.refused:
+            plan.failures.append((item.path, output, rules.refused[kind]))
+            continue
         record = history.done.get(item.path)
         if record and record.get("output") == output and _complete(
-                record, item, present.get(output), fingerprint, settings, source, destination, rules.checksum):
+                record, item, present.get(output), fingerprints[kind], settings, source, destination, rules.checksum):
             plan.complete.append((item.path, output))
         elif present.get(output) is not None and output not in history.owned and not rules.force:
             plan.failures.append((item.path, output, Failure(f"{output}: exists; use -f to overwrite")))
@@ -70,13 +72,23 @@ def make_plan(source: Store, destination: Store, settings: Settings, rules: Rule
     return plan
 
 
-def _kind(path: str, command: str, all_files: bool) -> str | None:
-    is_stream = kinds.extension_of(path) == f".{kinds.STREAM}"
+def _kinds(source: Store, paths: list[str], command: str, all_files: bool) -> dict[str, str]:
+    """The kinds of those paths that the command takes."""
+    streams, others = [], []
+    for path in paths:
+        (streams if kinds.extension_of(path) == f".{kinds.STREAM}" else others).append(path)
     if command == "decode":
-        return "stream" if is_stream else None
-    if is_stream:  # never, so that no output can be a source
-        return None
-    return kinds.kind_to_encode(path) or ("image" if all_files else None)
+        return {path: kinds.kind_of_stream(head) for path, head in source.heads(streams, kinds.HEAD).items()}
+    # Streams never, so that no output can be a source.
+    known = {path: kind for path in others if (kind := kinds.kind_to_encode(path)) is not None}
+    unknown = [path for path in others if path not in known] if all_files else []
+    return known | {path: kinds.kind_of_content(head) for path, head in source.heads(unknown, kinds.HEAD).items()}
+
+
+def _names(path: str, kind: str, settings: Settings) -> tuple[str, str]:
+    if settings.command == "encode":
+        return names.encoded_names(path)
+    return names.decoded_names(path, settings.formats[kind].extension)
 
 
 def _complete(record: dict, item: Source, size: int | None, fingerprint: dict, settings: Settings,

@@ -19,6 +19,7 @@ class Totals:
     bytes_out: int = 0
     bytes_left: int = 0
     pixels: int = 0
+    duration: float = 0.0  # of recordings, seconds
     peak_memory: dict[str, int] = field(default_factory=dict)  # of each worker, bytes
     started: float = field(default_factory=time.monotonic)
 
@@ -31,16 +32,28 @@ class Totals:
         self.done += 1
         self.bytes_in += facts["bytes_in"]
         self.bytes_out += facts["bytes"]
-        self.pixels += facts["pixels"]
+        self.pixels += facts.get("pixels", 0)
+        self.duration += facts.get("duration", 0)
+
+    def speed(self) -> str:
+        """Megapixels per second, and seconds of sound per second, of what there was."""
+        seconds = self.seconds or 1
+        rates = [f"{self.pixels / 1e6 / seconds:.2f} MP/s"] if self.pixels or not self.duration else []
+        rates += [f"{self.duration / seconds:.1f} x real time"] if self.duration else []
+        return ", ".join(rates)
 
     def line(self) -> str:
         """One line of at most 100 characters or so."""
-        speed = self.pixels / 1e6 / self.seconds if self.seconds else 0
         left = self.bytes_left / self.bytes_in * self.seconds if self.bytes_in else None
-        eta = "" if left is None else f", ETA {int(left) // 3600}:{int(left) // 60 % 60:02}:{int(left) % 60:02}"
+        eta = "" if left is None else f", ETA {clock(left)}"
         failed = f", {self.failed} failed" if self.failed else ""
-        return (f"{self.done + self.complete + self.failed}/{self.files} files{failed}, {speed:.2f} MP/s, "
+        return (f"{self.done + self.complete + self.failed}/{self.files} files{failed}, {self.speed()}, "
                 f"{size(self.bytes_in)} -> {size(self.bytes_out)}{ratio(self)}{eta}")
+
+
+def clock(seconds: float) -> str:
+    """3723.4 → 1:02:03."""
+    return f"{int(seconds) // 3600}:{int(seconds) // 60 % 60:02}:{int(seconds) % 60:02}"
 
 
 def ratio(totals: Totals) -> str:

@@ -1,15 +1,21 @@
-"""A store on any file system that fsspec knows: objects are read and put whole, in memory, never copied to disk."""
+"""A store on any file system that fsspec knows. Pictures are read and put whole, in memory; sound, which may be long, by
+way of temporary files of this machine."""
 
 from __future__ import annotations
 
+import os
 import secrets
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from ..errors import InputError, UsageError, cause
 from .globs import Selection
 from .jobs import Source
 from .stores import TEMPORARY, Listing, inside
+
+_AT_ONCE = 1000  # objects whose beginnings are asked for together
 
 # File systems where a put may be seen half done, and which rename. Elsewhere a put is all or nothing.
 _RENAMING = frozenset({"sftp", "ssh", "smb", "hdfs", "webhdfs", "ftp", "arrow_hdfs"})
@@ -69,19 +75,59 @@ class RemoteStore:
     def open(self, path: str):
         return self.fs.open(self.full(path), "rb")
 
+    def heads(self, paths: list[str], count: int) -> dict[str, bytes]:
+        """As LocalStore.heads; many at a time, where the file system can do that."""
+        heads = {}
+        for start in range(0, len(paths), _AT_ONCE):
+            some = paths[start : start + _AT_ONCE]
+            places = [self.full(path) for path in some]
+            try:
+                found = self.fs.cat_ranges(places, [0] * len(some), [count] * len(some), on_error="return")
+            except Exception:  # whatever it is, reading the whole object will say it
+                found = [b""] * len(some)
+            heads |= {path: bytes(head[:count]) if isinstance(head, bytes) else b"" for path, head in zip(some, found)}
+        return heads
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[str]:
+        """As LocalStore.local; the copy is there for the time of the context. Raises InputError."""
+        with tempfile.TemporaryDirectory(prefix="vqcodec-") as folder:
+            copy = os.path.join(folder, "source")
+            try:
+                self.fs.get_file(self.full(path), copy)
+            except Exception as error:
+                raise InputError(f"{path}: cannot read ({cause(error)})") from error
+            yield copy
+
     # --- outputs -----------------------------------------------------------------------------------------
 
     def write(self, path: str, data: bytes) -> None:
         """Raises InputError."""
+        self._put(path, lambda place: self.fs.pipe_file(place, data))
+
+    @contextmanager
+    def create(self, path: str):
+        """As LocalStore.create; the file is put when it is complete."""
+        with tempfile.TemporaryDirectory(prefix="vqcodec-") as folder:
+            copy = os.path.join(folder, "output")
+            try:
+                with open(copy, "x+b") as file:
+                    yield file
+            except OSError as error:
+                raise InputError(f"{copy}: cannot write ({error.strerror or error})") from error
+            self._put(path, lambda place: self.fs.put_file(copy, place))
+
+    def _put(self, path: str, put: Callable[[str], object]) -> None:
+        """`put(place)` writes a whole object. Raises InputError."""
         place = self.full(path)
         try:
             if not self.renames:
-                self.fs.pipe_file(place, data)
+                put(place)
                 return
             folder, _, _ = place.rpartition("/")
             self.fs.makedirs(folder, exist_ok=True)
             temporary = f"{folder}/{TEMPORARY}{secrets.token_hex(8)}.tmp"
-            self.fs.pipe_file(temporary, data)
+            put(temporary)
             if self.fs.exists(place):
                 self.fs.rm_file(place)
             self.fs.mv(temporary, place)

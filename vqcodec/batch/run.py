@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import memory
 from .dispatch import Budget, dispatch
@@ -55,6 +55,7 @@ class Summary:
                 "bytes_out": t.bytes_out, "ratio": t.bytes_in / t.bytes_out if t.bytes_out else None,
                 "megapixels": t.pixels / 1e6, "seconds": round(t.seconds, 3),
                 "megapixels_per_second": t.pixels / 1e6 / t.seconds,
+                "sound_seconds": round(t.duration, 3), "sound_seconds_per_second": t.duration / t.seconds,
                 "peak_memory_per_worker": max(t.peak_memory.values(), default=0), "failures": self.failures}
 
 
@@ -109,7 +110,7 @@ def run(settings: Settings, rules: Rules, engine: Engine, say: Callable[[str], N
                         for message in [*facts.pop("messages"), *filter(None, [facts.get("note")])]:
                             progress.clear()
                             say(f"warning: {job.source.path}: {message.removeprefix(job.source.path + ': ')}")
-                        manifest.done(job.source, job.output, settings.fingerprint(), facts)
+                        manifest.done(job.source, job.output, settings.fingerprint(job.kind), facts)
                     progress.update()
             finally:
                 progress.clear()
@@ -123,18 +124,21 @@ def _work(settings: Settings, engine: Engine, jobs: list[Job], source, log):
     """The engine's results, under a bound on memory."""
     if not jobs:
         return iter(())
+    kinds = {job.kind for job in jobs}
+    settings = replace(settings, encodings={kind: value for kind, value in settings.encodings.items() if kind in kinds})
     made = _engine(settings, engine, log)
     count = max(1, min(engine.jobs if engine.jobs is not None else made.capacity, len(jobs)))
     limit = engine.limit
     if limit is None and engine.kind == "local":
         available = memory.available()
         limit = None if available is None else int(0.9 * available)
-    pictures = None
+    files = None
     if limit is not None:
-        # as many workers as leave room for a middling picture each
-        count = max(1, min(count, limit // (memory.WORKER + memory.needed(400_000))))
-        pictures = max(0, limit - count * memory.WORKER)
-    budget = Budget(pictures, lambda job: memory.needed(memory.pixels_of(source, job.source.path, settings.command)),
+        # as many workers as leave room for a middling file each
+        worker = memory.WORKER + max(0, len(kinds) - 1) * memory.MODEL
+        count = max(1, min(count, limit // (worker + max(map(memory.middling, kinds)))))
+        files = max(0, limit - count * worker)
+    budget = Budget(files, lambda job: memory.of_file(source, job.source.path, job.kind, settings.command),
                     strict=engine.limit is not None)
     return dispatch(made, jobs, count, budget)
 

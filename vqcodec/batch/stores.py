@@ -1,7 +1,7 @@
 """Where sources are and outputs go: a local folder, or any fsspec URL. Paths in a store have '/' between parts.
 
-A store lists, reads and writes whole objects, and keeps one append-only log (see `manifest`). What it writes
-appears complete or not at all.
+A store lists, reads and writes whole objects, lends and takes large ones as local files, and keeps one append-only
+log (see `manifest`). What it writes appears complete or not at all.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Protocol
 
 from ..errors import InputError, UsageError
-from ..fileio import read_input, replace_file
+from ..fileio import read_input, replace_file, replacing
 from .globs import Selection
 from .jobs import Source
 
@@ -37,7 +38,10 @@ class Store(Protocol):
     def scan(self, selection: Selection, leave_out: Store | None) -> Listing: ...
     def read(self, path: str) -> bytes: ...
     def open(self, path: str): ...
+    def heads(self, paths: list[str], count: int) -> dict[str, bytes]: ...
+    def local(self, path: str): ...
     def write(self, path: str, data: bytes) -> None: ...
+    def create(self, path: str): ...
     def sizes(self, paths: list[str]) -> dict[str, int]: ...
     def remove_temporaries(self, log_name: str) -> int: ...
     def open_log(self, name: str): ...
@@ -140,6 +144,22 @@ class LocalStore:
     def open(self, path: str):
         return open(self.full(path), "rb")
 
+    def heads(self, paths: list[str], count: int) -> dict[str, bytes]:
+        """The first `count` bytes of each file, b"" of those that cannot be read."""
+        heads = dict.fromkeys(paths, b"")
+        for path in paths:
+            try:
+                with open(self.full(path), "rb", buffering=0) as file:
+                    heads[path] = file.read(count)
+            except OSError:
+                continue
+        return heads
+
+    @contextmanager
+    def local(self, path: str) -> Iterator[str]:
+        """The path of a local file with the content of `path`."""
+        yield self.full(path)
+
     # --- outputs -----------------------------------------------------------------------------------------
 
     def write(self, path: str, data: bytes) -> None:
@@ -148,6 +168,17 @@ class LocalStore:
         try:
             os.makedirs(os.path.dirname(place), exist_ok=True)
             replace_file(place, data, None, TEMPORARY, force=True)
+        except OSError as error:
+            raise InputError(f"{place}: cannot write ({error.strerror or error})") from error
+
+    @contextmanager
+    def create(self, path: str):
+        """A file to write and to seek in, that becomes the content of `path` at the end; as `write`."""
+        place = self.full(path)
+        try:
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            with replacing(place, None, TEMPORARY, force=True) as file:
+                yield file
         except OSError as error:
             raise InputError(f"{place}: cannot write ({error.strerror or error})") from error
 

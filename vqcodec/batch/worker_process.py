@@ -32,7 +32,7 @@ def main(descriptor: int) -> None:
         connection.send_bytes(json.dumps(message).encode())
 
     try:
-        worker = Worker(Settings(**inbox.get()))
+        worker = Worker(Settings.from_dict(inbox.get()))
     except VqcodecError as error:
         reply({"fatal": str(error), "exit_code": error.exit_code})
         return
