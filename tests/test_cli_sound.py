@@ -86,6 +86,17 @@ def test_standard_streams(run):
     assert back.stdout_bytes[:4] == b"RIFF"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names are Unicode there")
+def test_names_that_are_not_unicode(run):
+    name = os.fsdecode(b"\xff\xfe.wav")
+    try:
+        os.rename("in.wav", name)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    result = CliRunner().invoke(main, ["encode", name, "out.vq"])
+    assert result.exit_code == 0 and os.path.getsize("out.vq"), result.output
+
+
 def test_damage(run):
     run("encode in.wav out.vq")
     data = bytearray(Path("out.vq").read_bytes())

@@ -110,6 +110,8 @@ def _opened(source, name: str):
                     raise InputError(f"{name}: empty")
         except OSError as error:
             raise InputError(f"{name}: cannot read ({error.strerror})") from error
+        if os.name == "posix":  # a name may be any bytes, which soundfile would refuse
+            source = os.fsencode(source)
     try:
         return soundfile.SoundFile(source)
     except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: raw samples, which have no header
