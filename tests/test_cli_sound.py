@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +15,9 @@ from click.testing import CliRunner
 from conftest import synthetic_sound
 
 import vqcodec
-from vqcodec import sound_container
+from vqcodec import media, sound_container
 from vqcodec.cli import main
-from vqcodec.errors import InputError, UnsupportedError, UsageError
+from vqcodec.errors import InputError, UsageError
 from vqcodec.sound import Sound
 
 
@@ -157,14 +159,60 @@ def test_python_interface(run, tiny_audio_dir):
     header = vqcodec.inspect(data)
     assert isinstance(header, sound_container.SoundHeader) and header.length == 8000
     assert vqcodec.encode_sound("in.wav", size=500)
-    with pytest.raises(UnsupportedError, match="sound"):
-        vqcodec.decode(data)
     with pytest.raises(UsageError):
         vqcodec.encode_sound("in.wav", quality=1, kbps=2)
     with pytest.raises(InputError):
         vqcodec.encode_sound(b"nothing")
     with pytest.raises(UsageError):
         vqcodec.encode_sound(Sound(np.zeros((4, 1), np.int16), 8000))
+
+
+def test_python_interface_tells_sound_from_images(run):
+    samples = synthetic_sound(8000)
+    data = vqcodec.encode("in.wav", quality=2)
+    assert data == vqcodec.encode_sound("in.wav", quality=2) == vqcodec.encode(Path("in.wav"), quality=2)
+    content = Path("in.wav").read_bytes()
+    assert data == vqcodec.encode(content, quality=2) == vqcodec.encode(bytearray(content), quality=2)
+    assert vqcodec.encode((samples, 8000), kbps=1) == vqcodec.encode(vqcodec.Sound(samples, 8000), kbps=1)
+    back = vqcodec.decode(data)
+    assert isinstance(back, vqcodec.Sound) and back.samples.shape == (12000, 2) and back.rate == 11025
+    assert (vqcodec.tokens("in.wav", quality=2) == vqcodec.tokens(data)).all()
+    picture = np.zeros((20, 30, 3), np.uint8)
+    assert vqcodec.decode(vqcodec.encode(picture, quality=2)).size == (30, 20)
+    for wrong, options in ((picture, dict(kbps=1)), ("in.wav", dict(bpp=1)), ("in.wav", dict(psnr=30)),
+                           ("in.wav", dict(quality=0)), ("in.wav", dict(kbps=1, size=9)), ((samples,), {}),
+                           ((np.zeros(9, np.int16), 8000), {})):
+        with pytest.raises(UsageError):
+            vqcodec.encode(wrong, **options)
+    with pytest.raises(InputError, match="cannot read"):
+        vqcodec.encode("none.wav")
+
+
+def test_tokens_and_back(run):
+    data = vqcodec.encode("in.wav", quality=2)
+    grids, header = vqcodec.tokens(data), vqcodec.inspect(data)
+    assert grids.dtype == np.int64 and grids.shape[1:] == (2, 109)  # ceil(12000·8000/11025 / 80) frames
+    assert vqcodec.from_tokens(grids, header) == data
+    assert vqcodec.from_tokens(grids, header, model="tinysound") == data
+    low = vqcodec.encode("in.wav", quality=1)
+    assert vqcodec.from_tokens(vqcodec.tokens(low), header, quality=1) == low
+    for arguments, options in (((grids[:, :, 1:], header), {}), ((0 * grids, header), {}), ((grids, header, 5), {}),
+                               ((grids, 5), {}), ((grids, header), dict(quality=9)), ((grids, 30, 20), {})):
+        with pytest.raises(UsageError):
+            vqcodec.from_tokens(*arguments, **options)
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = "import sys, vqcodec, vqcodec.cli\nprint({'torch', 'numpy', 'soundfile', 'soxr'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"
+
+
+def test_kbps_is_not_for_images(run):
+    Path("in.png").write_bytes(media.write_picture(media.read_picture(np.zeros((20, 30, 3), np.uint8)), "PNG"))
+    error_line(run("encode in.png x.vq --kbps 2"), 2, "--kbps is for sound")
+    assert run("encode in.png in.vq").exit_code == 0
+    error_line(run("decode in.vq out.png --conceal"), 2, "are for sound")
 
 
 def test_models_list_tells_the_modality(run):
