@@ -5,12 +5,12 @@
 
     latents ─ / gain[q] ─┬─ linear path ───────────────────────── log magnitudes ─┐
                          └─ stem ─ blocks ─ up 2 ─ blocks ─┬─ head ──────────────(+)─ magnitude ─┐
-                                                           └─ phase, share of noise ─ direction ─(·)─ inverse STFT → samples
-                                            noise ─ STFT ───────────────────────────┘
+                                                           └─ phase, share of noise ─── (+) ────(·)─ inverse STFT → samples
+                                            noise ─ STFT ──────────────────────┘
 
 Two spectral frames make one latent frame of `step` samples. Blocks are dilated convolutions over time, dense
-over channels, of finite reach, so that recordings can be worked on in pieces with halos. The decoder mixes its own
-phases with those of a fixed noise, so that hiss need not be coded. Quality q is continuous as for pictures.
+over channels, of finite reach, so that recordings can be worked on in pieces with halos. The decoder adds a share of
+a fixed noise to its own phases, so that hiss need not be coded. Quality q is continuous as for pictures.
 Spectral front and back ends after Vocos (Siuzdak, 2023); gains per quality after Cui et al. (2021).
 """
 
@@ -162,7 +162,7 @@ class Decoder(nn.Module):
         self.log_gain = nn.Parameter(torch.zeros(levels, config.latent_dims))
 
     def forward(self, latents, level, noise=None):
-        """`noise`: white, of any level; None: `white_noise` of the first positions."""
+        """`noise`: white, uniform in -1..1; None: `white_noise` of the first positions."""
         b, _, _, t = latents.shape
         if noise is None:
             noise = white_noise(0, t * FRAMES * self.hop, self.channels)[None].expand(b, -1, -1, -1)
@@ -172,12 +172,11 @@ class Decoder(nn.Module):
         h = self.blocks1(unfold(self.up(h)))
         logs = by_bins(direct + self.head(h).float(), self.channels)
         real, imaginary, share = (by_bins(p, self.channels) for p in self.phase_head(h).float().chunk(3, 1))
-        grain = stft(noise, self.hop)
-        grain = grain / (grain.abs() + 1e-8) * F.softplus(share)
-        real, imaginary = real + grain.real, imaginary + grain.imag
+        share = F.softplus(share)
         magnitude = (logs * LOG_SPREAD + LOG_CENTRE).clamp(max=LOG_LIMIT).exp()
-        scale = magnitude * torch.rsqrt(real.square() + imaginary.square() + 1e-6)
-        return inverse_stft(torch.complex(real * scale, imaginary * scale), self.hop)
+        scale = magnitude * torch.rsqrt(real.square() + imaginary.square() + share.square() + 1e-6)
+        grain = stft(noise, self.hop) * (share * (2 * OVERLAP * self.hop) ** 0.5)  # of mean power share²
+        return inverse_stft(torch.complex((real + grain.real) * scale, (imaginary + grain.imag) * scale), self.hop)
 
 
 def white_noise(first: int, count: int, channels: int) -> torch.Tensor:

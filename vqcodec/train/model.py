@@ -130,9 +130,10 @@ class Model(nn.Module):
         t = config.transform
         if isinstance(t, AudioTransformConfig):
             self.distortion = partial(audio_distortion.spectral, rate=t.sample_rate)
+            self.energy = partial(audio_distortion.energy, rate=t.sample_rate)
             self.encoder, self.decoder, self.patch = audio_transform.Encoder(t), audio_transform.Decoder(t), t.step
         else:
-            self.distortion = distortion.KINDS[t.distortion]
+            self.distortion, self.energy = distortion.KINDS[t.distortion], None
             self.encoder, self.decoder, self.patch = transform.Encoder(t), transform.Decoder(t), transform.PATCH**2
         self.prior = ContextPrior(config)
         self.quantizers = vq.build(config.quantizer, assignment=assignment, update=update, decay=decay)
@@ -145,18 +146,23 @@ class Model(nn.Module):
         latents = self.analyse(pixels, level)
         noisy = latents + torch.rand_like(latents) - 0.5
         bits = self.prior.density_bits(noisy, level)
-        return self._losses(bits.sum((1, 2, 3)), self.synthesise(noisy, level), pixels)
+        return self._losses(bits.sum((1, 2, 3)), noisy, level, pixels)
 
     def analyse(self, pixels, level):
         with bfloat16() if self.training else nullcontext():
             return self.encoder(pixels, level)
 
-    def synthesise(self, latents, level):
+    def synthesise(self, latents, level, *noise):
         with bfloat16() if self.training else nullcontext():
-            return self.decoder(latents, level)
+            return self.decoder(latents, level, *noise)
 
-    def _losses(self, bits, decoded, pixels, auxiliary=None) -> Losses:
-        return Losses(bits / pixels[0, 0].numel(), self.distortion(decoded, pixels), auxiliary if auxiliary is not None else bits.new_zeros(()))
+    def _losses(self, bits, latents, level, samples, auxiliary=None) -> Losses:
+        if self.energy:
+            noises = (torch.rand_like(samples).mul_(2).sub_(1) for _ in range(2))
+            apart = self.energy(*(self.synthesise(latents, level, noise) for noise in noises), samples)
+        else:
+            apart = self.distortion(self.synthesise(latents, level), samples)
+        return Losses(bits / samples[0, 0].numel(), apart, auxiliary if auxiliary is not None else bits.new_zeros(()))
 
     @torch.no_grad()
     def choice_bits(self, latents, level):
@@ -185,7 +191,7 @@ class Model(nn.Module):
         values = torch.cat([a.values for a in assigned], 1)
         bits = self.index_bits(latents, values, [a.indices for a in assigned], level)
         auxiliary = sum(a.codebook + beta * a.commitment for a in assigned) / self.patch
-        return self._losses(bits, self.synthesise(values, level), pixels, auxiliary)
+        return self._losses(bits, values, level, pixels, auxiliary)
 
     def index_bits(self, latents, values, indices, level):
         """Bits f32[B] of the chosen codewords. The prior learns from them; the latents (if they carry
