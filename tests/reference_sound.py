@@ -156,10 +156,13 @@ def synthesise(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
             out, weight = np.zeros(frames * 2 * p + 4 * p + a), np.zeros(frames * 2 * p + 4 * p + a)
             for column in range(2 * frames):
                 n = np.fft.rfft(hiss[column * p :][: 4 * p] * w / w.sum())
-                v = real[rows, column] + 1j * imaginary[rows, column]
-                v = v + n / (np.abs(n) + 1e-8) * np.log1p(np.exp(share[rows, column]))
-                x = np.exp(np.minimum(2 * logs[rows, column] - 6, 3)) * v / np.sqrt(np.abs(v) ** 2 + 1e-6)
+                v, g = real[rows, column] + 1j * imaginary[rows, column], np.log1p(np.exp(share[rows, column]))
+                v, power = v + np.sqrt(8 * p) * g * n, np.abs(v) ** 2 + g**2
+                x = np.exp(np.minimum(2 * logs[rows, column] - 6, 3)) * v / np.sqrt(power + 1e-6)
                 out[column * p :][: 4 * p] += np.fft.irfft(x) * w.sum() * w
                 weight[column * p :][: 4 * p] += w**2
             channels.append((out / np.maximum(weight, 1e-3))[a:][:samples] * 2 ** (header.gain / 4))
+        if config["channels"] == 2:
+            mid, side = channels[-2:]
+            channels[-2:] = mid + side, mid - side
     return np.stack(channels[: header.coded], 1)

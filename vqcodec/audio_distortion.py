@@ -6,6 +6,7 @@ import functools
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 SIZES = (256, 512, 1024, 2048)  # of windows, in samples at 16 kHz; scaled with the rate
 BANDS = (20, 40, 64, 80)
@@ -65,9 +66,9 @@ class View:
 
     mel: torch.Tensor  # f32[B,frames,bands]
     log_mel: torch.Tensor
-    size: torch.Tensor | None = None  # f32[B,bins,frames]: square roots of magnitudes
+    size: torch.Tensor | None = None  # f32[B,frames,bins]: square roots of magnitudes
     log_size: torch.Tensor | None = None
-    turned: torch.Tensor | None = None  # complex64[B,bins,frames]: the same with their phases
+    turned: torch.Tensor | None = None  # complex64[B,frames,bins]: the same with their phases
 
     def distance(self, other: View, reference: View) -> torch.Tensor:
         """f32[B], symmetric, relative to the level of `reference`."""
@@ -84,9 +85,9 @@ def _views(x: torch.Tensor, rate: int):
     """A `View` of sounds f32[B,N] for every size."""
     for size, bands in zip(SIZES, BANDS):
         length = size * max(1, round(rate / 16000))
-        spectrum = stft(x, length, length // 4)
+        spectrum = stft(x, length)
         magnitude = magnitudes(spectrum)
-        mel = magnitude.transpose(1, 2) @ mel_bank(length // 2 + 1, bands, rate)
+        mel = magnitude @ mel_bank(length // 2 + 1, bands, rate)
         if size == FINE:
             root = magnitude.sqrt()
             yield View(mel, (mel + FLOOR).log(), root, (magnitude + FLOOR).log(), spectrum / root)
@@ -94,10 +95,30 @@ def _views(x: torch.Tensor, rate: int):
             yield View(mel, (mel + FLOOR).log())
 
 
-def stft(x: torch.Tensor, length: int, hop: int) -> torch.Tensor:
-    """f32[B,N] → complex64[B,bins,frames]; a full-scale sine has 0.5."""
+class _RealFourier(torch.autograd.Function):
+    """torch.fft.rfft over the last dim, of even size, with half its work in the backward pass."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.size = x.shape[-1]
+        return torch.fft.rfft(x)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        weights = gradient.real.new_full((gradient.shape[-1],), ctx.size / 2)
+        weights[0] = weights[-1] = ctx.size
+        return torch.fft.irfft(gradient * weights, n=ctx.size)
+
+
+def stft(x: torch.Tensor, length: int, overlap: int = 4) -> torch.Tensor:
+    """f32[B,N] → complex64[B,frames,bins], windows of even `length`, every length/overlap samples, with silence outside;
+    a full-scale sine has 0.5."""
+    hop = length // overlap
     window = torch.hann_window(length)
-    return torch.stft(x, length, hop, window=window / window.sum(), center=True, pad_mode="constant", return_complex=True)
+    pieces = F.pad(x, (length // 2, length // 2 + -x.shape[1] % hop)).view(len(x), -1, hop)
+    count = pieces.shape[1] - overlap + 1
+    frames = torch.cat([pieces[:, i : i + count] for i in range(overlap)], 2)  # slices are quick to go back through
+    return _RealFourier.apply(frames * (window / window.sum()))
 
 
 def magnitudes(spectrum: torch.Tensor) -> torch.Tensor:
@@ -107,14 +128,14 @@ def magnitudes(spectrum: torch.Tensor) -> torch.Tensor:
 def envelopes(decoded: torch.Tensor, samples: torch.Tensor, rate: int) -> torch.Tensor:
     """f32[B]: 1 - mean correlation of the two envelopes of third-octave bands over segments of 0.4 s, as in short-time
     objective intelligibility (Taal et al., 2011), without its clipping; of sounds f32[B,N] of a segment or more."""
-    length = round(0.0256 * rate)
+    length = 2 * round(0.0128 * rate)
     edges = 150 * 2 ** ((torch.arange(ENVELOPE_BANDS + 1) - 0.5) / 3)
     bins = torch.linspace(0, rate / 2, length // 2 + 1)
     bank = ((bins[:, None] >= edges[:-1]) & (bins[:, None] < edges[1:])).float()
     pair = []
     for x in (decoded, samples):
-        spectrum = stft(x, length, length // 2)
-        power = (spectrum.real.square() + spectrum.imag.square()).transpose(1, 2) @ bank
+        spectrum = stft(x, length, 2)
+        power = (spectrum.real.square() + spectrum.imag.square()) @ bank
         pair.append((power + 1e-10).sqrt().unfold(1, ENVELOPE_FRAMES, ENVELOPE_FRAMES // 3))  # [B,segments,bands,frames]
     d, s = (x - x.mean(3, keepdim=True) for x in pair)
     power = pair[1].square().sum(3)

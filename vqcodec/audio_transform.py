@@ -10,7 +10,7 @@
 
 Two spectral frames make one latent frame of `step` samples. Blocks are dilated convolutions over time, dense
 over channels, of finite reach, so that recordings can be worked on in pieces with halos. The decoder adds a share of
-a fixed noise to its own phases, so that hiss need not be coded. Quality q is continuous as for pictures.
+a fixed noise to its own phases, so that hiss need not be coded. Two channels go through as mid and side. Quality q is continuous as for pictures.
 Spectral front and back ends after Vocos (Siuzdak, 2023); gains per quality after Cui et al. (2021).
 """
 
@@ -78,6 +78,22 @@ def inverse_stft(spectrum: torch.Tensor, hop: int) -> torch.Tensor:
     return whole[..., side : side + t * hop]
 
 
+def to_mid_side(samples: torch.Tensor) -> torch.Tensor:
+    """f32[B,2,1,N] of left and right → half their sum, half their difference. One channel stays as it is."""
+    if samples.shape[1] == 1:
+        return samples
+    left, right = samples.split(1, 1)
+    return torch.cat([left + right, left - right], 1) / 2
+
+
+def from_mid_side(samples: torch.Tensor) -> torch.Tensor:
+    """The inverse of `to_mid_side`."""
+    if samples.shape[1] == 1:
+        return samples
+    mid, side = samples.split(1, 1)
+    return torch.cat([mid + side, mid - side], 1)
+
+
 def by_frames(x: torch.Tensor) -> torch.Tensor:
     """[B,C,T,bins] → [B,C·bins,1,T]"""
     b, c, t, bins = x.shape
@@ -128,7 +144,7 @@ class Encoder(nn.Module):
         self.log_gain = nn.Parameter(torch.zeros(levels, config.latent_dims))
 
     def forward(self, samples, level):
-        spectrum = stft(samples, self.hop)
+        spectrum = stft(to_mid_side(samples), self.hop)
         size = spectrum.abs() + FLOOR
         logs = by_frames((size.log() - LOG_CENTRE) / LOG_SPREAD)
         direct = self.linear(fold(logs))
@@ -176,7 +192,8 @@ class Decoder(nn.Module):
         magnitude = (logs * LOG_SPREAD + LOG_CENTRE).clamp(max=LOG_LIMIT).exp()
         scale = magnitude * torch.rsqrt(real.square() + imaginary.square() + share.square() + 1e-6)
         grain = stft(noise, self.hop) * (share * (2 * OVERLAP * self.hop) ** 0.5)  # of mean power share²
-        return inverse_stft(torch.complex((real + grain.real) * scale, (imaginary + grain.imag) * scale), self.hop)
+        spectrum = torch.complex((real + grain.real) * scale, (imaginary + grain.imag) * scale)
+        return from_mid_side(inverse_stft(spectrum, self.hop))
 
 
 def white_noise(first: int, count: int, channels: int) -> torch.Tensor:
@@ -209,7 +226,7 @@ def halo(config: AudioTransformConfig) -> tuple[int, int]:
 def init_linear_path(encoder: Encoder, decoder: Decoder, samples: torch.Tensor, config: AudioTransformConfig) -> None:
     """Starts both linear paths as the PCA of log magnitudes of `samples` f32[B,C,1,N], bins weighted as the ear
     resolves them, and the gains so that quantiser steps fall with λ from 2 nepers."""
-    logs = fold(by_frames(log_magnitudes(stft(samples, config.hop))))
+    logs = fold(by_frames(log_magnitudes(stft(to_mid_side(samples), config.hop))))
     rows = logs.squeeze(2).permute(0, 2, 1).flatten(0, 1).double()
     hertz = torch.arange(config.bins, dtype=torch.float64) * config.sample_rate / (OVERLAP * config.hop)
     weights = (1 / (1 + hertz / 700)).sqrt().repeat(config.channels).repeat_interleave(FRAMES)
