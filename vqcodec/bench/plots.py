@@ -12,6 +12,7 @@ from .tables import number
 
 WIDTH, HEIGHT = 620, 430
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 18, 46
+LETTER = 7.5  # mean width of a letter of the legend
 COLOURS = {"vqcodec": ("#d6336c", "#a61e4d", "#f06595", "#862e9c"), "jpeg": ("#868e96",), "webp": ("#1c7ed6",),
            "avif": ("#2f9e44",), "jpeg2000": ("#e8890c",), "jxl": ("#7048e8",), "opus": ("#1c7ed6",), "opus-packets": ("#2f9e44",),
            "opus-voip": ("#0c8599",)}
@@ -87,10 +88,12 @@ def rate_distortion(result: Result, metric: Metric, standalone: bool = False) ->
         parts.append(f'<g class="curve" data-curve="{i}" clip-path="url(#clip-{metric.key})"><polyline '
                      f'points="{path}" fill="none" stroke="{shade}" stroke-width="{3 if ours else 1.8}" '
                      f'stroke-linejoin="round"/>{dots}</g>')
-    for row, i in enumerate(i for i in range(len(curves)) if lines[i]):
-        y = HEIGHT - BOTTOM - 14 - 19 * (sum(bool(line) for line in lines) - 1 - row)
-        legend.append(f'<g class="key" data-curve="{i}"><line x1="{WIDTH - 170}" x2="{WIDTH - 148}" y1="{y}" '
-                      f'y2="{y}" stroke="{shades[i]}" stroke-width="3"/><text class="legend" x="{WIDTH - 140}" '
+    shown = [i for i in range(len(curves)) if lines[i]]
+    left = WIDTH - RIGHT - 36 - LETTER * max(len(curves[i].label) for i in shown)
+    for row, i in enumerate(shown):
+        y = HEIGHT - BOTTOM - 14 - 19 * (len(shown) - 1 - row)
+        legend.append(f'<g class="key" data-curve="{i}"><line x1="{left:g}" x2="{left + 22:g}" y1="{y}" '
+                      f'y2="{y}" stroke="{shades[i]}" stroke-width="3"/><text class="legend" x="{left + 30:g}" '
                       f'y="{y + 4}">{escape(curves[i].label)}</text></g>')
     return "".join([*parts, *legend, "</svg>"])
 
