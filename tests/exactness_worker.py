@@ -1,7 +1,7 @@
 """Decodes every stream of a folder in a process of its own settings, and writes down what it got.
 
 python exactness_worker.py FOLDER OUTPUT: FOLDER holds models/ and NAME.MODEL.vq; OUTPUT becomes an .npz with
-NAME.MODEL.grids, .again (1: encoding these grids gave the same bytes) and .pixels of the small ones.
+NAME.MODEL.grids, .again (1: encoding these grids gave the same bytes) and .decoded, pixels of the small ones or samples.
 The last line of standard output says how it ran, as JSON.
 """
 
@@ -12,8 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vqcodec import container, rangecoder, registry
+from vqcodec import container, rangecoder, registry, sound_container
+from vqcodec.audio_codec import AudioCodec
 from vqcodec.codec import Codec
+
+CODECS = {"image": Codec, "audio": AudioCodec}
 
 
 def main(folder: Path, output: Path) -> None:
@@ -21,14 +24,20 @@ def main(folder: Path, output: Path) -> None:
     for path in sorted(folder.glob("*.vq")):
         model = path.stem.split(".")[1]
         if model not in codecs:
-            codecs[model] = Codec.open(registry.find_by_name(model, folder / "models"))
+            entry = registry.find_by_name(model, folder / "models", None)
+            codecs[model] = CODECS[entry.modality].open(entry)
         data, codec = path.read_bytes(), codecs[model]
-        s = container.unpack(data)
         grids = codec.decode_grids(data)
         found[f"{path.stem}.grids"] = grids
-        found[f"{path.stem}.again"] = codec.encode_tokens(grids, s.width, s.height, 1 + s.quality / 16).data == data
-        if s.width * s.height < 100000:
-            found[f"{path.stem}.pixels"] = codec.decode(data).rgb
+        if container.modality(data) == "audio":
+            again = codec.encode_tokens(grids, sound_container.peek(data)[0])
+            found[f"{path.stem}.decoded"] = codec.decode(data).samples
+        else:
+            s = container.unpack(data)
+            again = codec.encode_tokens(grids, s.width, s.height, 1 + s.quality / 16)
+            if s.width * s.height < 100000:
+                found[f"{path.stem}.decoded"] = codec.decode(data).rgb
+        found[f"{path.stem}.again"] = again.data == data
     np.savez(output, **found)
     print(json.dumps({"threads": torch.get_num_threads(), "capability": torch.backends.cpu.get_cpu_capability(),
                       "torchac": rangecoder.torchac_ready()}))

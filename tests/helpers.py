@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from vqcodec import container, rangecoder, registration
+from vqcodec import container, rangecoder, registration, registry
 from vqcodec.container import Stream
 from vqcodec.errors import UnsupportedError, UsageError
 
-WILD_ID = 60001
+WILD_ID = 60002
 
 
 def sample_grids(codec, height: int, width: int, sixteenths: int, seed: int = 0) -> np.ndarray:
@@ -36,30 +36,31 @@ def sample_grids(codec, height: int, width: int, sixteenths: int, seed: int = 0)
                            for top, bottom in bands(height, width)], 1)
 
 
-def make_wild_model(tiny_models_dir: Path, models_dir: Path) -> None:
-    """Puts the model "wild" into a models folder: "tiny", but with a prior of weights ±127 and strong multipliers.
+def make_wild_model(tiny_models_dir: Path, models_dir: Path, tiny: str = "tiny", name: str = "wild", id: int = WILD_ID) -> None:
+    """Puts the model `name` into a models folder: `tiny`, but with a prior of weights ±127 and strong multipliers.
 
     Signs are random. Sums come as near to 2^24 as the layers' sizes allow, and one wrong unit anywhere soon changes a CDF."""
     import torch
     from safetensors.torch import load_file, save_file
 
-    folder = models_dir / "wild"
-    shutil.copytree(tiny_models_dir / "tiny", folder)
+    folder = models_dir / name
+    shutil.copytree(tiny_models_dir / tiny, folder)
     tensors = load_file(folder / "prior.safetensors")
     generator = torch.Generator().manual_seed(1)
-    for name, weight in tensors.items():
-        if name.endswith(".weight"):
+    for key, weight in tensors.items():
+        if key.endswith(".weight"):
             sign = torch.randint(2, weight.shape, generator=generator) * 2 - 1
-            tensors[name] = (127 * sign).to(torch.int8)
+            tensors[key] = (127 * sign).to(torch.int8)
             inputs = weight[0].numel()
             typical = 127 * 60 * inputs**0.5  # of the sum, and what shall become of it:
-            wanted = 20 if "head" in name else 80
-            mult = name.replace("weight", "mult")
+            wanted = 20 if "head" in key else 80
+            mult = key.replace("weight", "mult")
             tensors[mult] = torch.full_like(tensors[mult], int(wanted / typical * 2**24) | 1)
-        elif name.endswith(".vectors"):
-            tensors[name] = torch.randint(-127, 128, weight.shape, generator=generator).to(torch.int8)
+        elif key.endswith(".vectors"):
+            tensors[key] = torch.randint(-127, 128, weight.shape, generator=generator).to(torch.int8)
     save_file(tensors, folder / "prior.safetensors")
-    registration.register(folder, "wild", models_dir, id=WILD_ID)
+    modality = registry.find_by_name(tiny, tiny_models_dir, None).modality
+    registration.register(folder, name, models_dir, id=id, modality=modality)
 
 
 @contextmanager

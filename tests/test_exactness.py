@@ -13,18 +13,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import synthetic_picture
-from helpers import make_wild_model, sample_grids
+from conftest import TINY_SOUND_ID, synthetic_picture, synthetic_sound
+from helpers import WILD_ID, make_wild_model, sample_grids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from vqcodec import prior as prior_module
-from vqcodec import rangecoder, registration, registry
+from vqcodec import rangecoder, registration, registry, sound_container
+from vqcodec.audio_codec import AudioCodec
 from vqcodec.codec import Codec, bands
 from vqcodec.errors import InputError
 from vqcodec.media import Picture
 from vqcodec.prior import ACTIVATION_LIMIT, FEATURE_LIMIT, WEIGHT_LIMIT, check_bounds, correlate, tables
+from vqcodec.sound import Sound
 
 # What chooses kernels in torch, oneDNN and MKL, and the coder, away from this machine's defaults.
 OLD = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE",
@@ -43,12 +45,14 @@ SETTINGS = {  # threads, coder, variables
 
 
 @pytest.fixture(scope="module")
-def models(tiny_model_dir, tmp_path_factory):
-    """A folder with models/ that holds "tiny" and "wild"."""
+def models(tiny_model_dir, tiny_audio_dir, tmp_path_factory):
+    """A folder with models/ that holds "tiny" and "wild" of images, "tinysound" and "wildsound"."""
     folder = tmp_path_factory.mktemp("exactness")
     (folder / "models").mkdir()
     registration.register(tiny_model_dir / "tiny", "tiny", folder / "models", id=60000)
     make_wild_model(tiny_model_dir, folder / "models")
+    registration.register(tiny_audio_dir / "tinysound", "tinysound", folder / "models", id=TINY_SOUND_ID, modality="audio")
+    make_wild_model(tiny_audio_dir, folder / "models", "tinysound", "wildsound", WILD_ID + 1)
     return folder
 
 
@@ -59,7 +63,7 @@ def wild(models):
 
 @pytest.fixture(scope="module")
 def streams(models, wild):
-    """(folder, grids of each stream): pictures and drawn grids, encoded in this process."""
+    """(folder, grids of each stream): pictures, drawn grids and sounds, encoded in this process."""
     tiny = Codec.open(registry.find_by_name("tiny", models / "models"))
     grids = {}
 
@@ -74,6 +78,11 @@ def streams(models, wild):
             keep(f"p{height}x{width}q{quality * 16:g}.{model}", codec, codec.encode(picture, quality))
         drawn = sample_grids(codec, 20, 30, 27)
         keep(f"drawn.{model}", codec, codec.encode_tokens(drawn, 480, 320, 1 + 27 / 16))
+    for model in ("tinysound", "wildsound"):
+        codec = AudioCodec.open(registry.find_by_name(model, models / "models", None))
+        for count, channels, quality in ((1, 1, 1), (5000, 2, 2.4375), (5000, 1, 1)):  # several chunks of each
+            sound = Sound(synthetic_sound(count, channels), codec.rate)
+            keep(f"s{count}c{channels}q{quality * 16:g}.{model}", codec, codec.encode(sound, quality))
     assert len(bands(131, 130)) == 2
     keep("bands.wild", wild, wild.encode_tokens(sample_grids(wild, 131, 130, 5), 2080, 2096, 1 + 5 / 16))
     return models, grids
@@ -115,11 +124,23 @@ def test_other_settings_encode_the_same_bytes(streams, outcome):
 
 def test_other_settings_give_the_same_pixels_within_one(streams, outcome):
     codecs = {m: Codec.open(registry.find_by_name(m, streams[0] / "models")) for m in ("tiny", "wild")}
-    names = [name for name in streams[1] if f"{name}.pixels" in outcome]
+    names = [name for name in streams[1] if f"{name}.decoded" in outcome and name.split(".")[1] in codecs]
     assert len(names) == 8
     for name in names:
         here = codecs[name.split(".")[1]].decode((streams[0] / f"{name}.vq").read_bytes()).rgb
-        assert np.abs(outcome[f"{name}.pixels"].astype(int) - here).max() <= 1, name
+        assert np.abs(outcome[f"{name}.decoded"].astype(int) - here).max() <= 1, name
+
+
+def test_other_settings_give_the_same_samples_but_for_rounding(streams, outcome):
+    """Each may be half of what the specification allows away from the exact ones."""
+    for model in ("tinysound", "wildsound"):
+        codec = AudioCodec.open(registry.find_by_name(model, streams[0] / "models", None))
+        names = [name for name in streams[1] if name.endswith(f".{model}")]
+        assert len(names) == 3
+        for name in names:
+            data = (streams[0] / f"{name}.vq").read_bytes()
+            level = 2 ** (sound_container.peek(data)[0].gain / 4)
+            assert np.abs(outcome[f"{name}.decoded"] - codec.decode(data).samples).max() <= 2**-11 * level, name
 
 
 # --- the prior from within -----------------------------------------------------------------------------------
