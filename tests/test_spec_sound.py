@@ -44,5 +44,5 @@ def test_sound_of_a_stereo_model(tmp_path):
 
 
 def test_the_shipped_model():
-    entry = registry.find_by_name("speech-1", modality="audio")
+    entry = registry.find_by_name("speech-2", modality="audio")
     check(entry, Sound(synthetic_sound(1600, 1, 16000), 16000), 4)
