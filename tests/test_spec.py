@@ -24,7 +24,7 @@ from vqcodec.errors import CorruptStreamError
 from vqcodec.media import Picture
 
 SPEC = Path(__file__).parents[1] / "bitstream_spec.md"
-LIVELY_ID = 60002
+LIVELY_ID = 60004
 
 
 class Pair:
