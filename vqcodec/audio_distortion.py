@@ -15,7 +15,9 @@ LINEAR_SHARE = 0.5
 PHASE_SHARE = 0.1
 BIN_SHARE = 0.1
 FINE = 512  # the size whose bins and phases count one by one
-ENVELOPE_SHARE = 1.0
+LOUD = 0.4
+NEAR_PEAK = 3.5  # nepers
+ENVELOPE_SHARE = 1.5
 ENVELOPE_BANDS = 15  # thirds of octaves from 150 Hz on, up to half the rate
 ENVELOPE_FRAMES = 30  # of 12.8 ms: the syllables that short-time intelligibility is about
 QUIET = 1e-4  # of the loudest: power of segments of a band that do not count
@@ -39,13 +41,14 @@ def energy(decoded: torch.Tensor, other: torch.Tensor, samples: torch.Tensor, ra
     """f32[B]: generalised energy distance of `samples` from what a decoder makes of the same latents with two noises:
     ½·(D(decoded,samples) + D(other,samples) − D(decoded,other)), D being `spectral` without its envelopes, which are
     compared besides (after Gritsenko et al., 2020). A decoder that rings where the sound hisses, as the least D alone
-    asks for, loses to one that hisses too."""
+    asks for, loses to one that hisses too. Where the sound is loud D(decoded,other) counts by LOUD only: there, being
+    near to the sound is worth more than being as varied."""
     views = [list(_views(x.flatten(0, 2), rate)) for x in (decoded, other, samples)]
     total = 0.0
     for a, b, s in zip(*views):
-        total = total + 0.5 * (a.distance(s, s) + b.distance(s, s) - a.distance(b, s))
-    d, s = decoded.flatten(0, 2), samples.flatten(0, 2)
-    total = total / len(SIZES) + ENVELOPE_SHARE * envelopes(d, s, rate)
+        total = total + 0.5 * (a.distance(s, s) + b.distance(s, s) - a.distance(b, s, LOUD))
+    d, o, s = (x.flatten(0, 2) for x in (decoded, other, samples))
+    total = total / len(SIZES) + 0.5 * ENVELOPE_SHARE * (envelopes(d, s, rate) + envelopes(o, s, rate))
     return total.view(len(decoded), -1).mean(1)
 
 
@@ -70,15 +73,24 @@ class View:
     log_size: torch.Tensor | None = None
     turned: torch.Tensor | None = None  # complex64[B,frames,bins]: the same with their phases
 
-    def distance(self, other: View, reference: View) -> torch.Tensor:
-        """f32[B], symmetric, relative to the level of `reference`."""
-        apart = (self.log_mel - other.log_mel).abs().mean((1, 2))
-        apart = apart + LINEAR_SHARE * (self.mel - other.mel).abs().sum((1, 2)) / (reference.mel.sum((1, 2)) + 1e-2)
+    def distance(self, other: View, reference: View, loud: float = 1.0) -> torch.Tensor:
+        """f32[B], symmetric, relative to the level of `reference`; what is loud there weighs `loud`."""
+        weight = _weights(reference.log_mel, loud)
+        apart = ((self.log_mel - other.log_mel).abs() * weight).mean((1, 2))
+        size = loud * LINEAR_SHARE / (reference.mel.sum((1, 2)) + 1e-2)
+        apart = apart + size * (self.mel - other.mel).abs().sum((1, 2))
         if self.size is not None:
-            phases = magnitudes(self.turned - other.turned).sum((1, 2)) / (reference.size.sum((1, 2)) + 1.0)
-            bins = (self.log_size - other.log_size).abs().mean((1, 2))
+            phases = loud * magnitudes(self.turned - other.turned).sum((1, 2)) / (reference.size.sum((1, 2)) + 1.0)
+            bins = ((self.log_size - other.log_size).abs() * _weights(reference.log_size, loud)).mean((1, 2))
             apart = apart + len(SIZES) * (PHASE_SHARE * phases + BIN_SHARE * bins)
         return apart
+
+
+def _weights(logs: torch.Tensor, loud: float) -> torch.Tensor | float:
+    """From 1 where log magnitudes f32[B,...] are more than NEAR_PEAK below their greatest, to `loud` where they are less."""
+    if loud == 1.0:
+        return 1.0
+    return 1 - (1 - loud) * torch.sigmoid(2 * (logs - logs.amax((1, 2), keepdim=True) + NEAR_PEAK))
 
 
 def _views(x: torch.Tensor, rate: int):
