@@ -14,6 +14,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from batch_runs import batch, digests
 from click.testing import CliRunner
 from conftest import synthetic_picture
 from PIL import Image
@@ -44,19 +45,6 @@ def tree(tmp_path):
         (src / name).write_bytes(data)
     (src / "notes.txt").write_text("not a picture")
     return src
-
-
-def batch(arguments, code=0) -> dict:
-    """The summary of a run in this process."""
-    words = ["batch", *arguments.split(), "--json"] + ([] if "-j" in arguments.split() else ["-j", "0"])
-    result = CliRunner().invoke(cli.main, words)
-    assert result.exit_code == code, result.output
-    return json.loads(result.stdout) if result.stdout else {}
-
-
-def digests(folder) -> dict[str, str]:
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != NAME}
 
 
 def records(folder, status) -> list[dict]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from batch_runs import batch, digests
 from click.testing import CliRunner
 from conftest import synthetic_picture, synthetic_sound
 from PIL import Image
@@ -47,19 +48,6 @@ def tree(tmp_path):
         (src / name).write_bytes(data)
     (src / "notes.txt").write_text("neither")
     return src
-
-
-def batch(arguments, code=0) -> dict:
-    """The summary of a run in this process."""
-    words = ["batch", *arguments.split(), "--json"] + ([] if "-j" in arguments.split() else ["-j", "0"])
-    result = CliRunner().invoke(cli.main, words)
-    assert result.exit_code == code, result.output
-    return json.loads(result.stdout) if result.stdout else {}
-
-
-def digests(folder) -> dict[str, str]:
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(Path(folder).rglob("*")) if path.is_file() and path.name != NAME}
 
 
 def done(folder) -> dict[str, dict]:
