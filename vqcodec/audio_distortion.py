@@ -48,7 +48,8 @@ def energy(decoded: torch.Tensor, other: torch.Tensor, samples: torch.Tensor, ra
     for a, b, s in zip(*views):
         total = total + 0.5 * (a.distance(s, s) + b.distance(s, s) - a.distance(b, s, LOUD))
     d, o, s = (x.flatten(0, 2) for x in (decoded, other, samples))
-    total = total / len(SIZES) + 0.5 * ENVELOPE_SHARE * (envelopes(d, s, rate) + envelopes(o, s, rate))
+    d, o, s = (envelopes(x, rate) for x in (d, o, s))
+    total = total / len(SIZES) + 0.5 * ENVELOPE_SHARE * (unlike(d, s) + unlike(o, s))
     return total.view(len(decoded), -1).mean(1)
 
 
@@ -56,10 +57,10 @@ def spectral(decoded: torch.Tensor, samples: torch.Tensor, rate: int) -> torch.T
     """f32[B]: mean over window sizes of the mean absolute difference of log mel magnitudes (nepers), plus
     LINEAR_SHARE times the relative difference of the magnitudes themselves (after Yamamoto et al., 2020), plus
     BIN_SHARE times the mean difference of log magnitudes of single bins, PHASE_SHARE times the relative difference of
-    spectra with their phases, and ENVELOPE_SHARE times what `envelopes` finds."""
+    spectra with their phases, and ENVELOPE_SHARE times how `unlike` their envelopes are."""
     d, s = decoded.flatten(0, 2), samples.flatten(0, 2)
     total = sum(a.distance(b, b) for a, b in zip(_views(d, rate), _views(s, rate)))
-    total = total / len(SIZES) + ENVELOPE_SHARE * envelopes(d, s, rate)
+    total = total / len(SIZES) + ENVELOPE_SHARE * unlike(envelopes(d, rate), envelopes(s, rate))
     return total.view(len(decoded), -1).mean(1)
 
 
@@ -137,20 +138,23 @@ def magnitudes(spectrum: torch.Tensor) -> torch.Tensor:
     return (spectrum.real.square() + spectrum.imag.square() + 1e-10).sqrt()
 
 
-def envelopes(decoded: torch.Tensor, samples: torch.Tensor, rate: int) -> torch.Tensor:
-    """f32[B]: 1 - mean correlation of the two envelopes of third-octave bands over segments of 0.4 s, as in short-time
-    objective intelligibility (Taal et al., 2011), without its clipping; of sounds f32[B,N] of a segment or more."""
+def envelopes(x: torch.Tensor, rate: int) -> torch.Tensor:
+    """f32[B,segments,bands,frames] of sounds f32[B,N] of a segment or more: envelopes of third-octave bands over segments
+    of 0.4 s."""
     length = 2 * round(0.0128 * rate)
     edges = 150 * 2 ** ((torch.arange(ENVELOPE_BANDS + 1) - 0.5) / 3)
     bins = torch.linspace(0, rate / 2, length // 2 + 1)
     bank = ((bins[:, None] >= edges[:-1]) & (bins[:, None] < edges[1:])).float()
-    pair = []
-    for x in (decoded, samples):
-        spectrum = stft(x, length, 2)
-        power = (spectrum.real.square() + spectrum.imag.square()) @ bank
-        pair.append((power + 1e-10).sqrt().unfold(1, ENVELOPE_FRAMES, ENVELOPE_FRAMES // 3))  # [B,segments,bands,frames]
-    d, s = (x - x.mean(3, keepdim=True) for x in pair)
-    power = pair[1].square().sum(3)
+    spectrum = stft(x, length, 2)
+    power = (spectrum.real.square() + spectrum.imag.square()) @ bank
+    return (power + 1e-10).sqrt().unfold(1, ENVELOPE_FRAMES, ENVELOPE_FRAMES // 3)
+
+
+def unlike(decoded: torch.Tensor, samples: torch.Tensor) -> torch.Tensor:
+    """f32[B] of two `envelopes`: 1 - their mean correlation, as in short-time objective intelligibility (Taal et al.,
+    2011), without its clipping."""
+    d, s = (x - x.mean(3, keepdim=True) for x in (decoded, samples))
+    power = samples.square().sum(3)
     weight = (power > QUIET * power.amax((1, 2), keepdim=True)).float()
     alike = (d * s).sum(3) * torch.rsqrt(d.square().sum(3) * s.square().sum(3) + 1e-16)
     return 1 - (alike * weight).sum((1, 2)) / weight.sum((1, 2)).clamp_min(1)

@@ -153,6 +153,7 @@ class Model(nn.Module):
             return self.encoder(pixels, level)
 
     def synthesise(self, latents, level, *noise):
+        """`noise`: of sound, what its decoder adds."""
         with bfloat16() if self.training else nullcontext():
             return self.decoder(latents, level, *noise)
 
