@@ -5,9 +5,9 @@
 Inputs are of four kinds: bytes of real files changed at random; fields and payloads changed below checksums that
 fit; arbitrary payloads made into valid files (of pictures); and sizes up to the format's limits that the payloads cannot
 fill. Every input must end in an error of the vqcodec family, or in grids for which an encoder writes this very file;
-sound that is decoded with concealment must have its full length. Anything else is a finding: the input is kept as a file, and the exit code is 1. Progress goes to standard
-error; the one line on standard output is the summary. By default the codec is the tests' tiny model, whose speed
-allows many inputs; --model takes an installed one.
+sound that is decoded with concealment must have its full length. Anything else is a finding: the input is kept as a
+file, and the exit code is 1. Progress goes to standard error; the one line on standard output is the summary. By default
+the codec is the tests' tiny model, whose speed allows many inputs; --model takes an installed one.
 """
 
 from __future__ import annotations
