@@ -13,6 +13,7 @@ from conftest import make_tiny_audio_model, synthetic_sound, tiny_audio_config
 from vqcodec import audio_transform, registry, sound_container
 from vqcodec.audio_codec import AudioCodec, Lost, level_of
 from vqcodec.codec import Codec
+from vqcodec.config import check_model
 from vqcodec.errors import CorruptStreamError, InputError, UnsupportedError, UsageError
 from vqcodec.sound import Sound, SoundReader
 
@@ -155,6 +156,48 @@ def test_noise_depends_on_its_place_alone():
     assert torch.equal(whole[:, :, 300:420], audio_transform.white_noise(300, 120, 2))
     assert not torch.equal(whole[0], whole[1]) and abs(whole.mean()) < 0.05
     assert 0.3 < whole.var() < 0.37 and whole.abs().max() <= 1  # of a uniform distribution: 1/3
+
+
+@pytest.mark.parametrize(("bins", "bands", "rate"), [(961, 48, 48000), (81, 81, 8000), (321, 1, 16000), (81, 40, 8000)])
+def test_bands_are_cut_in_order_and_none_is_empty(bins, bands, rate):
+    numbers = audio_transform.band_of_bins(bins, bands, rate)
+    assert len(numbers) == bins and numbers[0] == 0 and numbers[-1] == bands - 1
+    assert set(numbers.diff().tolist()) <= {0, 1}
+    widths = numbers.bincount()
+    assert widths[-1] >= widths[0]  # wider where the ear is
+
+
+def test_the_linear_path_of_bands_keeps_their_levels():
+    transform = replace(tiny_audio_config().transform, channels=2, bands=20, floor=1e-6, latent_dims=80)
+    encoder, decoder = audio_transform.Encoder(transform), audio_transform.Decoder(transform)
+    samples = torch.from_numpy(np.stack([synthetic_sound(40 * STEP, 2, 8000, i).T[:, None] for i in range(8)]))
+    audio_transform.init_linear_path(encoder, decoder, samples, transform)
+    with torch.inference_mode():
+        levels = encoder.levels(audio_transform.stft(audio_transform.to_mid_side(samples), transform.hop))
+        latents = encoder.linear(audio_transform.fold(audio_transform.by_frames(levels)))
+        decoded = audio_transform.by_bins(audio_transform.unfold(decoder.linear(latents)), 2)
+    band = audio_transform.band_of_bins(transform.bins, 20, 8000)
+    np.testing.assert_allclose(decoded, levels[..., band], atol=2e-3)
+    tone = torch.zeros(1, 1, 1, transform.bins, dtype=torch.complex64)
+    tone[..., 40] = 0.5
+    peak, width = encoder.levels(tone)[0, 0, 0, band[40]].item(), (band == band[40]).sum().item()
+    assert peak == pytest.approx((np.log(0.5 / width**0.5) + 6) / 2, abs=1e-3)  # of the mean power
+
+
+def test_bands_must_be_enough_for_the_dims():
+    model = tiny_audio_config()
+    for keys in ({"bands": 11}, {"bands": 82}, {"bands": -1}, {"floor": 0.0}):
+        with pytest.raises(UsageError, match="bands" if "bands" in keys else "floor"):
+            check_model(replace(model, transform=replace(model.transform, **keys)))
+    check_model(replace(model, transform=replace(model.transform, bands=12)))
+
+
+def test_a_model_of_bands_codes_sound(tmp_path, sound):
+    model = tiny_audio_config()
+    make_tiny_audio_model(tmp_path, replace(model, transform=replace(model.transform, bands=16, floor=1e-6)))
+    banded = AudioCodec.open(registry.find_by_name(None, tmp_path, "audio"))
+    assert banded.decode(banded.encode(sound, 2).data).samples.shape == sound.samples.shape
+    assert banded.encoder.linear.weight.shape[1] == 2 * 16
 
 
 # --- damage ------------------------------------------------------------------------------------------------

@@ -59,12 +59,18 @@ def test_facts(run):
     assert facts["bytes"] == os.path.getsize("out.vq") and facts["model"] == "tinysound" and facts["seconds"] == 1.5
     assert facts["kbps"] == pytest.approx(8 * facts["bytes"] / 1.5 / 1000)
     shown = json.loads(run("inspect out.vq --json --segments").stdout)
+    assert facts["model_rate"] == 8000
     assert shown["quality"] == 2 and shown["channels"] == 1 and shown["modality"] == "audio"
     assert sum(shown["chunk_bytes"]) + shown["header_bytes"] == facts["bytes"]
     text = run("inspect out.vq").stdout
     assert "1.500 s, 1 x 8000 Hz" in text and "tinysound" in text
     assert run("inspect out.vq --grids g.png --bits b.png").exit_code == 0
     assert os.path.getsize("g.png") and os.path.getsize("b.png")
+
+
+def test_it_says_which_frequencies_the_model_leaves_out(run):
+    assert "11025 Hz of which up to 4 kHz are kept," in run("encode in.wav out.vq").stderr
+    assert "8000 Hz," in run("encode in.flac out2.vq").stderr
 
 
 def test_targets(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 
 import torch
@@ -10,7 +11,6 @@ import torch.nn.functional as F
 
 SIZES = (256, 512, 1024, 2048)  # of windows, in samples at 16 kHz; scaled with the rate
 BANDS = (20, 40, 64, 80)
-FLOOR = 1e-4
 LINEAR_SHARE = 0.5
 PHASE_SHARE = 0.1
 BIN_SHARE = 0.1
@@ -18,7 +18,7 @@ FINE = 512  # the size whose bins and phases count one by one
 LOUD = 0.4
 NEAR_PEAK = 3.5  # nepers
 ENVELOPE_SHARE = 1.5
-ENVELOPE_BANDS = 15  # thirds of octaves from 150 Hz on, up to half the rate
+LOWEST_BAND = 150.0  # Hz, of thirds of octaves up to half the rate
 ENVELOPE_FRAMES = 30  # of 12.8 ms: the syllables that short-time intelligibility is about
 QUIET = 1e-4  # of the loudest: power of segments of a band that do not count
 
@@ -37,13 +37,13 @@ def mel_bank(bins: int, bands: int, rate: int) -> torch.Tensor:
     return bank / bank.sum(0).clamp_min(1e-6)
 
 
-def energy(decoded: torch.Tensor, other: torch.Tensor, samples: torch.Tensor, rate: int) -> torch.Tensor:
+def energy(decoded: torch.Tensor, other: torch.Tensor, samples: torch.Tensor, rate: int, floor: float) -> torch.Tensor:
     """f32[B]: generalised energy distance of `samples` from what a decoder makes of the same latents with two noises:
     ½·(D(decoded,samples) + D(other,samples) − D(decoded,other)), D being `spectral` without its envelopes, which are
     compared besides (after Gritsenko et al., 2020). A decoder that rings where the sound hisses, as the least D alone
     asks for, loses to one that hisses too. Where the sound is loud D(decoded,other) counts by LOUD only: there, being
     near to the sound is worth more than being as varied."""
-    views = [list(_views(x.flatten(0, 2), rate)) for x in (decoded, other, samples)]
+    views = [list(_views(x.flatten(0, 2), rate, floor)) for x in (decoded, other, samples)]
     total = 0.0
     for a, b, s in zip(*views):
         total = total + 0.5 * (a.distance(s, s) + b.distance(s, s) - a.distance(b, s, LOUD))
@@ -53,13 +53,13 @@ def energy(decoded: torch.Tensor, other: torch.Tensor, samples: torch.Tensor, ra
     return total.view(len(decoded), -1).mean(1)
 
 
-def spectral(decoded: torch.Tensor, samples: torch.Tensor, rate: int) -> torch.Tensor:
+def spectral(decoded: torch.Tensor, samples: torch.Tensor, rate: int, floor: float) -> torch.Tensor:
     """f32[B]: mean over window sizes of the mean absolute difference of log mel magnitudes (nepers), plus
     LINEAR_SHARE times the relative difference of the magnitudes themselves (after Yamamoto et al., 2020), plus
     BIN_SHARE times the mean difference of log magnitudes of single bins, PHASE_SHARE times the relative difference of
     spectra with their phases, and ENVELOPE_SHARE times how `unlike` their envelopes are."""
     d, s = decoded.flatten(0, 2), samples.flatten(0, 2)
-    total = sum(a.distance(b, b) for a, b in zip(_views(d, rate), _views(s, rate)))
+    total = sum(a.distance(b, b) for a, b in zip(_views(d, rate, floor), _views(s, rate, floor)))
     total = total / len(SIZES) + ENVELOPE_SHARE * unlike(envelopes(d, rate), envelopes(s, rate))
     return total.view(len(decoded), -1).mean(1)
 
@@ -94,18 +94,18 @@ def _weights(logs: torch.Tensor, loud: float) -> torch.Tensor | float:
     return 1 - (1 - loud) * torch.sigmoid(2 * (logs - logs.amax((1, 2), keepdim=True) + NEAR_PEAK))
 
 
-def _views(x: torch.Tensor, rate: int):
-    """A `View` of sounds f32[B,N] for every size."""
+def _views(x: torch.Tensor, rate: int, floor: float):
+    """A `View` of sounds f32[B,N] for every size; magnitudes below `floor` are all alike."""
     for size, bands in zip(SIZES, BANDS):
         length = size * max(1, round(rate / 16000))
         spectrum = stft(x, length)
-        magnitude = magnitudes(spectrum)
+        magnitude = magnitudes(spectrum, floor / 10)
         mel = magnitude @ mel_bank(length // 2 + 1, bands, rate)
         if size == FINE:
             root = magnitude.sqrt()
-            yield View(mel, (mel + FLOOR).log(), root, (magnitude + FLOOR).log(), spectrum / root)
+            yield View(mel, (mel + floor).log(), root, (magnitude + floor).log(), spectrum / root)
         else:
-            yield View(mel, (mel + FLOOR).log())
+            yield View(mel, (mel + floor).log())
 
 
 class _RealFourier(torch.autograd.Function):
@@ -134,15 +134,16 @@ def stft(x: torch.Tensor, length: int, overlap: int = 4) -> torch.Tensor:
     return _RealFourier.apply(frames * (window / window.sum()))
 
 
-def magnitudes(spectrum: torch.Tensor) -> torch.Tensor:
-    return (spectrum.real.square() + spectrum.imag.square() + 1e-10).sqrt()
+def magnitudes(spectrum: torch.Tensor, least: float = 1e-5) -> torch.Tensor:
+    return (spectrum.real.square() + spectrum.imag.square() + least**2).sqrt()
 
 
 def envelopes(x: torch.Tensor, rate: int) -> torch.Tensor:
     """f32[B,segments,bands,frames] of sounds f32[B,N] of a segment or more: envelopes of third-octave bands over segments
     of 0.4 s."""
     length = 2 * round(0.0128 * rate)
-    edges = 150 * 2 ** ((torch.arange(ENVELOPE_BANDS + 1) - 0.5) / 3)
+    bands = int(3 * math.log2(rate / 2 / LOWEST_BAND) + 0.5)
+    edges = LOWEST_BAND * 2 ** ((torch.arange(bands + 1) - 0.5) / 3)
     bins = torch.linspace(0, rate / 2, length // 2 + 1)
     bank = ((bins[:, None] >= edges[:-1]) & (bins[:, None] < edges[1:])).float()
     spectrum = stft(x, length, 2)

@@ -1,6 +1,6 @@
 """samples f32[B,C,1,N] ⇄ latents f32[B,D,1,N/step]: the analysis and synthesis networks of sound.
 
-    samples ── STFT ─┬─ log magnitudes ── linear path (PCA at the start) ─────────────────────┐
+    samples ── STFT ─┬─ log levels (of bins or bands) ── linear path (PCA at the start) ──────┐
                      └─ log magnitudes, phases ─ blocks ─ down 2 ─ blocks ─ head ───────────(+) ─ · gain[q] → latents
 
     latents ─ / gain[q] ─┬─ linear path ───────────────────────── log magnitudes ─┐
@@ -26,7 +26,6 @@ from .transform import QualityScale, lerp_rows, soften
 
 OVERLAP = 4  # windows over each sample
 FRAMES = 2  # spectral frames per latent frame
-FLOOR = 1e-4  # added to magnitudes before the logarithm; a full-scale sine has 0.5
 LOG_CENTRE, LOG_SPREAD = -6.0, 2.0  # brings log magnitudes to about -1..1
 LOG_LIMIT = 3.0  # of decoded log magnitudes
 
@@ -118,9 +117,37 @@ def unfold(x: torch.Tensor) -> torch.Tensor:
     return x.view(b, c // FRAMES, FRAMES, t).permute(0, 1, 3, 2).reshape(b, c // FRAMES, 1, t * FRAMES)
 
 
-def log_magnitudes(spectrum: torch.Tensor) -> torch.Tensor:
-    """complex[B,C,T,bins] → f32[B,C,T,bins], about -1..1"""
-    return ((spectrum.abs() + FLOOR).log() - LOG_CENTRE) / LOG_SPREAD
+def band_of_bins(bins: int, bands: int, rate: int) -> torch.Tensor:
+    """int64[bins]: cuts the bins up to half of `rate` into bands of equal width on the ear's scale (Glasberg and Moore,
+    1990), of one bin at least."""
+    scale = torch.log10(1 + 0.00437 * torch.linspace(0, rate / 2, bins, dtype=torch.float64))
+    wanted = scale / scale[-1] * bands
+    numbers, band = [], 0
+    for i, place in enumerate(wanted.tolist()):
+        if i and band + 1 < bands and (place >= band + 1 or bins - i < bands - band):
+            band += 1
+        numbers.append(band)
+    return torch.tensor(numbers)
+
+
+class Levels(nn.Module):
+    """complex[B,C,T,bins] → f32[B,C,T,n], about -1..1: log magnitudes of single bins, or of the mean powers of bands.
+    A tone makes the power of a band, but not the mean of its bins' logarithms."""
+
+    def __init__(self, config: AudioTransformConfig):
+        super().__init__()
+        self.count, self.floor = config.bands or config.bins, config.floor
+        members = None  # f32[bins,n]: which bins are in which band
+        if config.bands:
+            members = F.one_hot(band_of_bins(config.bins, config.bands, config.sample_rate), config.bands).float()
+        self.register_buffer("members", members, persistent=False)
+
+    def forward(self, spectrum):
+        if self.members is None:
+            size = spectrum.abs()
+        else:
+            size = (spectrum.abs().square() @ (self.members / self.members.sum(0))).sqrt()
+        return ((size + self.floor).log() - LOG_CENTRE) / LOG_SPREAD
 
 
 class Encoder(nn.Module):
@@ -128,11 +155,12 @@ class Encoder(nn.Module):
 
     def __init__(self, config: AudioTransformConfig):
         super().__init__()
-        self.hop = config.hop
+        self.hop, self.floor = config.hop, config.floor
         bins = config.channels * config.bins
         c1, c2 = config.widths
         levels = len(config.lambdas)
-        self.linear = nn.Conv2d(FRAMES * bins, config.latent_dims, 1)
+        self.levels = Levels(config)
+        self.linear = nn.Conv2d(FRAMES * config.channels * self.levels.count, config.latent_dims, 1)
         self.stem = nn.Conv2d(3 * bins, c1, 1)
         self.blocks1 = nn.Sequential(*(Block(c1, d) for d in config.encoder_dilations[0]))
         self.down = nn.Conv2d(FRAMES * c1, c2, 1)
@@ -145,9 +173,9 @@ class Encoder(nn.Module):
 
     def forward(self, samples, level):
         spectrum = stft(to_mid_side(samples), self.hop)
-        size = spectrum.abs() + FLOOR
+        size = spectrum.abs() + self.floor
         logs = by_frames((size.log() - LOG_CENTRE) / LOG_SPREAD)
-        direct = self.linear(fold(logs))
+        direct = self.linear(fold(logs if self.levels.members is None else by_frames(self.levels(spectrum))))
         turned = spectrum / size
         h = torch.cat([logs, by_frames(turned.real), by_frames(turned.imag)], 1)
         h = self.blocks1(self.stem(h))
@@ -224,23 +252,29 @@ def halo(config: AudioTransformConfig) -> tuple[int, int]:
 
 
 def init_linear_path(encoder: Encoder, decoder: Decoder, samples: torch.Tensor, config: AudioTransformConfig) -> None:
-    """Starts both linear paths as the PCA of log magnitudes of `samples` f32[B,C,1,N], bins weighted as the ear
+    """Starts both linear paths as the PCA of log levels of `samples` f32[B,C,1,N], bins weighted as the ear
     resolves them, and the gains so that quantiser steps fall with λ from 2 nepers."""
-    logs = fold(by_frames(log_magnitudes(stft(to_mid_side(samples), config.hop))))
+    levels = encoder.levels
+    logs = fold(by_frames(levels(stft(to_mid_side(samples), config.hop))))
     rows = logs.squeeze(2).permute(0, 2, 1).flatten(0, 1).double()
     hertz = torch.arange(config.bins, dtype=torch.float64) * config.sample_rate / (OVERLAP * config.hop)
-    weights = (1 / (1 + hertz / 700)).sqrt().repeat(config.channels).repeat_interleave(FRAMES)
+    weights = torch.ones(config.bands, dtype=torch.float64) if config.bands else (1 / (1 + hertz / 700)).sqrt()
+    weights = weights.repeat(config.channels).repeat_interleave(FRAMES)
     mean = rows.mean(0)
     centred = (rows - mean) * weights
     _, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
-    basis = vectors.flip(1)[:, : config.latent_dims].T  # [D, bins]
+    basis = vectors.flip(1)[:, : config.latent_dims].T  # [D, FRAMES·C·n]
     gains = [LOG_SPREAD / 2.0 * (lam / config.lambdas[0]) ** 0.4 for lam in config.lambdas]
+    members = torch.eye(config.bins) if levels.members is None else levels.members
+    to_bins = torch.block_diag(*[members] * config.channels).double()
     with torch.no_grad():
         forward, backward = basis * weights, basis.T / weights[:, None]
         encoder.linear.weight.copy_(forward[:, :, None, None])
         encoder.linear.bias.copy_(-forward @ mean)
-        decoder.linear.weight.copy_(backward[:, :, None, None])
-        decoder.linear.bias.copy_(mean)
+        # rows of `backward` and `mean` are those of `fold`: frames vary fastest
+        spread = torch.einsum("bn,nfd->bfd", to_bins, backward.view(-1, FRAMES, backward.shape[1]))
+        decoder.linear.weight.copy_(spread.flatten(0, 1)[:, :, None, None])
+        decoder.linear.bias.copy_((to_bins @ mean.view(-1, FRAMES)).flatten())
         gain = torch.tensor(gains).log()[:, None].expand_as(encoder.log_gain)
         encoder.log_gain.copy_(gain)
         decoder.log_gain.copy_(gain)

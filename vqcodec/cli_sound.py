@@ -54,14 +54,15 @@ def encode(source, data, output, quality, kbps, size, effort, entry, verify, for
     facts = {
         "input": source, "output": output, **_facts(header, len(encoded)), "input_bytes": original, "note": note,
         "verified": verify, "elapsed": round(time.monotonic() - started, 3), "model": entry.name,
-        "model_id": entry.id, "model_hash": entry.hash.hex()}
+        "model_id": entry.id, "model_hash": entry.hash.hex(), "model_rate": coder.rate}
     if as_json:
         echo_json(facts, output)
         return
     if note:
         warn(f"{shown(source)}: {note}")
     if not quiet:
-        click.echo(f"{shown(source)} -> {shown(output)}: {facts['seconds']:.2f} s, {header.channels} x {header.rate} Hz, "
+        band = f" of which up to {coder.rate / 2000:g} kHz are kept" if coder.rate < header.rate else ""
+        click.echo(f"{shown(source)} -> {shown(output)}: {facts['seconds']:.2f} s, {header.channels} x {header.rate} Hz{band}, "
                    f"{original} -> {len(encoded)} bytes, {facts['kbps']:.2f} kbps, quality {facts['quality']:g}, "
                    f"{'verified, ' if verify else ''}{facts['elapsed']:.1f} s", err=True)
 

@@ -128,7 +128,8 @@ models_dir_option = click.option(
     "--models-dir", type=click.Path(path_type=Path), metavar="DIR", help="Look for models here first."
 )
 effort_option = click.option("--effort", type=click.IntRange(0, 5),
-                             help="How long to look for a smaller file [2 up to 4 megapixels, 1 above].")
+                             help="How long to look for a smaller file [2 up to 4 megapixels, 1 above]. Of sound, 0 or 1; "
+                             "more is as 1.")
 _target_options = (
     click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest, in steps of 1/16."),
     click.option("--bpp", type=Number("x", 0, above=True), help="Of images: aim at this many bits per pixel."),

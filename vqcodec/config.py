@@ -51,6 +51,8 @@ class AudioTransformConfig:
     encoder_dilations: tuple[tuple[int, ...], tuple[int, ...]] = ((1, 2), (1, 2, 4, 8))  # spectral, latent frames
     decoder_dilations: tuple[tuple[int, ...], tuple[int, ...]] = ((1, 2, 4, 8), (1, 2, 4))  # latent, spectral frames
     lambdas: tuple[float, ...] = (0.05, 0.12, 0.28, 0.65, 1.5, 3.6, 8.5, 20.0)
+    bands: int = field(default=0, metadata=ADDED_LATER)  # per channel, of the encoder's linear path; 0: single bins
+    floor: float = field(default=1e-4, metadata=ADDED_LATER)  # magnitudes below this are nothing; a full-scale sine has 0.5
 
     @property
     def grid_rank(self) -> int:
@@ -264,6 +266,11 @@ def check_model(model: ModelConfig) -> ModelConfig:
     if isinstance(transform, AudioTransformConfig):
         if transform.channels not in (1, 2) or min(transform.hop, transform.chunk, transform.sample_rate) < 1:
             raise UsageError("config: sound needs one or two channels, and a sample_rate, hop and chunk of at least 1")
+        if not 0 < transform.floor < 0.5:
+            raise UsageError("config: 'transform.floor' must be between 0 and 0.5")
+        least = -(-transform.latent_dims // (2 * transform.channels))
+        if transform.bands and not least <= transform.bands <= transform.bins:
+            raise UsageError(f"config: 'transform.bands' must be 0 or in {least}..{transform.bins} for these latent_dims")
     elif transform.distortion not in ("mse", "ms-ssim"):
         raise UsageError("config: 'transform.distortion' must be one of mse, ms-ssim")
     if sum(quantizer.slices) != transform.latent_dims:

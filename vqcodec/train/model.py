@@ -129,8 +129,8 @@ class Model(nn.Module):
         self.config = config
         t = config.transform
         if isinstance(t, AudioTransformConfig):
-            self.distortion = partial(audio_distortion.spectral, rate=t.sample_rate)
-            self.energy = partial(audio_distortion.energy, rate=t.sample_rate)
+            self.distortion = partial(audio_distortion.spectral, rate=t.sample_rate, floor=t.floor)
+            self.energy = partial(audio_distortion.energy, rate=t.sample_rate, floor=t.floor)
             self.encoder, self.decoder, self.patch = audio_transform.Encoder(t), audio_transform.Decoder(t), t.step
         else:
             self.distortion, self.energy = distortion.KINDS[t.distortion], None
