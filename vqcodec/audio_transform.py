@@ -130,24 +130,9 @@ def band_of_bins(bins: int, bands: int, rate: int) -> torch.Tensor:
     return torch.tensor(numbers)
 
 
-class Levels(nn.Module):
-    """complex[B,C,T,bins] → f32[B,C,T,n], about -1..1: log magnitudes of single bins, or of the mean powers of bands.
-    A tone makes the power of a band, but not the mean of its bins' logarithms."""
-
-    def __init__(self, config: AudioTransformConfig):
-        super().__init__()
-        self.count, self.floor = config.bands or config.bins, config.floor
-        members = None  # f32[bins,n]: which bins are in which band
-        if config.bands:
-            members = F.one_hot(band_of_bins(config.bins, config.bands, config.sample_rate), config.bands).float()
-        self.register_buffer("members", members, persistent=False)
-
-    def forward(self, spectrum):
-        if self.members is None:
-            size = spectrum.abs()
-        else:
-            size = (spectrum.abs().square() @ (self.members / self.members.sum(0))).sqrt()
-        return ((size + self.floor).log() - LOG_CENTRE) / LOG_SPREAD
+def log_levels(magnitude: torch.Tensor, floor: float) -> torch.Tensor:
+    """About -1..1"""
+    return ((magnitude + floor).log() - LOG_CENTRE) / LOG_SPREAD
 
 
 class Encoder(nn.Module):
@@ -159,8 +144,12 @@ class Encoder(nn.Module):
         bins = config.channels * config.bins
         c1, c2 = config.widths
         levels = len(config.lambdas)
-        self.levels = Levels(config)
-        self.linear = nn.Conv2d(FRAMES * config.channels * self.levels.count, config.latent_dims, 1)
+        averages = None  # f32[bins,bands]: mean powers of bands are powers of bins times this
+        if config.bands:
+            members = F.one_hot(band_of_bins(config.bins, config.bands, config.sample_rate), config.bands).float()
+            averages = members / members.sum(0)
+        self.register_buffer("averages", averages, persistent=False)
+        self.linear = nn.Conv2d(FRAMES * config.channels * (config.bands or config.bins), config.latent_dims, 1)
         self.stem = nn.Conv2d(3 * bins, c1, 1)
         self.blocks1 = nn.Sequential(*(Block(c1, d) for d in config.encoder_dilations[0]))
         self.down = nn.Conv2d(FRAMES * c1, c2, 1)
@@ -171,12 +160,19 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.head.bias)
         self.log_gain = nn.Parameter(torch.zeros(levels, config.latent_dims))
 
+    def levels(self, magnitude):
+        """f32[B,C,T,bins] → f32[B,C,T,n]: log levels of single bins, or of the mean powers of bands, for the linear path.
+        A tone makes the power of a band, but not the mean of its bins' logarithms."""
+        if self.averages is not None:
+            magnitude = (magnitude.square() @ self.averages).sqrt()
+        return log_levels(magnitude, self.floor)
+
     def forward(self, samples, level):
         spectrum = stft(to_mid_side(samples), self.hop)
-        size = spectrum.abs() + self.floor
-        logs = by_frames((size.log() - LOG_CENTRE) / LOG_SPREAD)
-        direct = self.linear(fold(logs if self.levels.members is None else by_frames(self.levels(spectrum))))
-        turned = spectrum / size
+        magnitude = spectrum.abs()
+        logs = by_frames(log_levels(magnitude, self.floor))
+        direct = self.linear(fold(logs if self.averages is None else by_frames(self.levels(magnitude))))
+        turned = spectrum / (magnitude + self.floor)
         h = torch.cat([logs, by_frames(turned.real), by_frames(turned.imag)], 1)
         h = self.blocks1(self.stem(h))
         h = self.blocks2(self.condition(self.down(fold(h)), level))
@@ -254,8 +250,7 @@ def halo(config: AudioTransformConfig) -> tuple[int, int]:
 def init_linear_path(encoder: Encoder, decoder: Decoder, samples: torch.Tensor, config: AudioTransformConfig) -> None:
     """Starts both linear paths as the PCA of log levels of `samples` f32[B,C,1,N], bins weighted as the ear
     resolves them, and the gains so that quantiser steps fall with λ from 2 nepers."""
-    levels = encoder.levels
-    logs = fold(by_frames(levels(stft(to_mid_side(samples), config.hop))))
+    logs = fold(by_frames(encoder.levels(stft(to_mid_side(samples), config.hop).abs())))
     rows = logs.squeeze(2).permute(0, 2, 1).flatten(0, 1).double()
     hertz = torch.arange(config.bins, dtype=torch.float64) * config.sample_rate / (OVERLAP * config.hop)
     weights = torch.ones(config.bands, dtype=torch.float64) if config.bands else (1 / (1 + hertz / 700)).sqrt()
@@ -265,7 +260,7 @@ def init_linear_path(encoder: Encoder, decoder: Decoder, samples: torch.Tensor, 
     _, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
     basis = vectors.flip(1)[:, : config.latent_dims].T  # [D, FRAMES·C·n]
     gains = [LOG_SPREAD / 2.0 * (lam / config.lambdas[0]) ** 0.4 for lam in config.lambdas]
-    members = torch.eye(config.bins) if levels.members is None else levels.members
+    members = torch.eye(config.bins) if encoder.averages is None else encoder.averages.sign()
     to_bins = torch.block_diag(*[members] * config.channels).double()
     with torch.no_grad():
         forward, backward = basis * weights, basis.T / weights[:, None]
