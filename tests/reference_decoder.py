@@ -239,8 +239,18 @@ def read_model(folder) -> Model:
     codebook, decoder, prior = (load_file(folder / name) for name in (files[0], files[2], files[3]))
     return Model(config, slices, {name: tensor.astype(np.int64) for name, tensor in prior.items()},
                  {name: tensor.astype(np.float64) for name, tensor in codebook.items()},
-                 {name: tensor.astype(np.float64) for name, tensor in decoder.items()},
+                 read_weights(decoder),
                  hashlib.sha256(lines.encode("ascii")).digest()[:4])
+
+
+def read_weights(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """float64 tensors of a synthesis network (section 5.1)."""
+    weights = {name: tensor.astype(np.float64) for name, tensor in stored.items() if not name.endswith(".scale8")}
+    for name, tensor in weights.items():
+        if stored[name].dtype == np.int8:
+            scale = stored[f"{name}.scale8"].astype(np.float64)
+            weights[name] = tensor * scale.reshape(-1, *[1] * (tensor.ndim - 1))
+    return weights
 
 
 def bands(h: int, w: int) -> list[tuple[int, int]]:

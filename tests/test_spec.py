@@ -17,7 +17,7 @@ from helpers import joined, make_wild_model, sample_grids, tabled
 from safetensors.torch import load_file, save_file
 
 from vqcodec import codec as codec_module
-from vqcodec import container, registration, registry
+from vqcodec import container, registration, registry, weights
 from vqcodec.alpha import decode_alpha
 from vqcodec.codec import Codec
 from vqcodec.errors import CorruptStreamError
@@ -80,7 +80,7 @@ def lively(tiny_model_dir, tmp_path_factory):
         tensors[name][:, group] = 1
     tensors["s0.start"][:, 4] = 128
     save_file(tensors, wild / "prior.safetensors")
-    tensors = load_file(wild / "decoder.safetensors")
+    tensors = weights.unpack(load_file(wild / "decoder.safetensors"))
     for name, count in (("blocks1", 2), ("blocks3", 3)):
         for j in range(1, count):
             tensors |= {key.replace(".0.", f".{j}."): torch.zeros_like(tensor) for key, tensor in tensors.items()
@@ -90,10 +90,12 @@ def lively(tiny_model_dir, tmp_path_factory):
         noise = torch.randn(tensor.shape, generator=generator)
         if name.endswith("weight") and "linear" not in name:
             noise *= tensor[0].numel() ** -0.5 * (0.05 if name == "head.weight" else 1)
-            tensors[name] = noise.half()
+            tensors[name] = noise
         else:
-            tensors[name] = (tensor.float() + noise * (0.002 if "linear" in name else 0.1)).half()
-    save_file(tensors, wild / "decoder.safetensors")
+            tensors[name] = tensor.float() + noise * (0.002 if "linear" in name else 0.1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(weights, "SMALL", 300)  # so that int8, too, is met
+        save_file(weights.pack(tensors), wild / "decoder.safetensors")
     return Pair(registration.register(wild, "lively", folder, id=LIVELY_ID))
 
 

@@ -27,6 +27,7 @@ from .grids import GridCoder, SegmentReader
 from .loading import load_model
 from .prior import CDF_BITS, Step
 from .quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
+from .quantize import RATE_WEIGHT
 from .registry import ModelEntry
 from .sound import Sound, SoundReader, resampled
 from .sound_container import Chunk, SoundHeader
@@ -203,7 +204,7 @@ class AudioCodec:
         blocks = resampled(blocks, reader.rate, self.rate, self.samples(header))
         for number, (piece, (begin, end)) in enumerate(zip(self._pieces(blocks, header), self.chunks(header))):
             latents = self._latents(*piece, end - begin, sixteenths)
-            coded = [self.coder.choose(unit, sixteenths, rate_aware=effort != 0) for unit in latents]
+            coded = [self.coder.choose(unit, sixteenths, 0.0 if effort == 0 else RATE_WEIGHT) for unit in latents]
             write(_packed_chunk(number, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded]))
         return header
 

@@ -106,9 +106,9 @@ class Codec:
 
     # --- index grids ⇄ segments, in bands -------------------------------------------------------------------
 
-    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, rate_aware: bool, code: bool = True):
-        """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments, empty unless `code`)."""
-        results = [self.coder.choose(latents[0, :, top:bottom], sixteenths, rate_aware, code)
+    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weight: float, code: bool = True):
+        """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments, empty unless `code`); as `GridCoder.choose`."""
+        results = [self.coder.choose(latents[0, :, top:bottom], sixteenths, weight, code)
                    for top, bottom in bands(*latents.shape[2:])]
         return torch.cat([grids for grids, _ in results], 1), tuple(s for _, segments in results for s in segments)
 
@@ -133,21 +133,21 @@ class Codec:
 
     # --- whole pictures ----------------------------------------------------------------------------------
 
-    def search(self, rgb: np.ndarray, sixteenths: int, effort: int) -> torch.Tensor:
-        """uint8[H,W,3] → latents f32[1,D,h,w] to choose codewords for, the better the greater the effort."""
-        latents = self.latents(rgb, sixteenths)
-        transform = self.model.transform
-        if not refine.applicable(transform, *rgb.shape[:2]):
-            return latents
+    def search(self, rgb: np.ndarray, sixteenths: int, effort: int):
+        """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort."""
+        latents, transform = self.latents(rgb, sixteenths), self.model.transform
+        search = refine.SEARCHES[transform.distortion]
 
         def choose(latents):
-            grids, _ = self._choose_and_code(latents, sixteenths, True, code=False)
+            grids, _ = self._choose_and_code(latents, sixteenths, search.weight, code=False)
             return self.coder.dequantize(grids[None])
 
         def gradient(chosen):
             return refine.distortion_gradient(self.decoder, transform, chosen, rgb, sixteenths / SIXTEENTHS)
 
-        return refine.refine(latents, refine.STEPS[effort], refine.PULL[transform.distortion], choose, gradient)
+        if refine.applicable(transform, *rgb.shape[:2]):
+            latents = refine.refine(latents, refine.STEPS[effort], search, choose, gradient)
+        return self._choose_and_code(latents, sixteenths, search.weight if effort else 0.0)
 
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None) -> Encoded:
         """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for
@@ -157,8 +157,7 @@ class Codec:
         sixteenths = checked_sixteenths(quality, self.qualities)
         check_size(*picture.rgb.shape[1::-1], self.coder.prior.steps)
         effort = refine.checked_effort(effort, *picture.rgb.shape[:2])
-        latents = self.search(picture.rgb, sixteenths, effort)
-        grids, segments = self._choose_and_code(latents, sixteenths, rate_aware=effort > 0)
+        grids, segments = self.search(picture.rgb, sixteenths, effort)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
         return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha)
 

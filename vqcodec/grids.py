@@ -65,12 +65,13 @@ class GridCoder:
         return dequantize(grids, self.codebooks, self.quantizer)
 
     @torch.inference_mode()
-    def choose(self, latents: torch.Tensor, sixteenths: int, rate_aware: bool, code: bool = True):
-        """Latents f32[D,h,w] → (index grids int64[G,h,w], segments, empty unless `code`)."""
-        segments = []
+    def choose(self, latents: torch.Tensor, sixteenths: int, weight: float, code: bool = True):
+        """Latents f32[D,h,w] → (index grids int64[G,h,w], segments, empty unless `code`); codewords of least
+        distance² + weight·bits."""
+        segments, price = [], price_of_mass(weight)
 
         def supply(step: Step) -> torch.Tensor:
-            symbols = self._best_symbols(latents, step, rate_aware)
+            symbols = self._best_symbols(latents, step, price)
             segments.append(code_symbols(symbols, step.cdf) if code else b"")
             return symbols
 
@@ -127,8 +128,8 @@ class GridCoder:
         skip_to(self.prior.steps)
         return grids
 
-    def _best_symbols(self, latents: torch.Tensor, step: Step, rate_aware: bool) -> torch.Tensor:
-        """int64[N,G]: symbols of least distance² (+ RATE_WEIGHT·bits) for latents f32[D,h,w] of the band."""
+    def _best_symbols(self, latents: torch.Tensor, step: Step, price: torch.Tensor) -> torch.Tensor:
+        """int64[N,G]: symbols of least distance² + price for latents f32[D,h,w] of the band."""
         s = step.layout
         g, symbols = s.groups, step.cdf.shape[2] - 1
         vectors = latents[s.dims].reshape(g, s.d, -1)[:, :, step.positions].permute(0, 2, 1)
@@ -136,8 +137,14 @@ class GridCoder:
         book = look_up(window, self.codebooks[self.layouts.index(s)])
         chosen, count = [], max(1, CHUNK // (g * symbols))
         for part, cdf in zip(vectors.split(count, 1), step.cdf.split(count)):
-            mass = cdf.diff(dim=2).permute(1, 0, 2).float()
-            # Without mass: infinite. Otherwise, if the rate does not matter, nothing.
-            bits = CDF_BITS - torch.log2(mass if rate_aware else mass.clamp_(max=1).mul_(1 << CDF_BITS))
-            chosen.append(choose(part, book, bits))
+            mass = cdf.diff(dim=2)
+            prices = price.index_select(0, mass.view(-1)).view(mass.shape)
+            chosen.append(choose(part, book, prices.permute(1, 0, 2), weight=1.0))
         return torch.cat(chosen, 1).T.contiguous()
+
+
+def price_of_mass(weight: float) -> torch.Tensor:
+    """f32[65537]: weight·bits of a symbol with that many 65536ths of the probability; infinite for none."""
+    price = CDF_BITS - torch.log2(torch.arange((1 << CDF_BITS) + 1).float())
+    price[1:] *= weight
+    return price

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from . import audio_transform, transform
+from . import audio_transform, transform, weights
 from . import config as configuration
 from .config import AudioModelConfig, ModelConfig
 from .errors import InputError, UnsupportedError
@@ -44,7 +44,11 @@ def load_model(entry: ModelEntry, encoder: bool, modality: str) -> LoadedModel:
 
 
 def _network(entry: ModelEntry, name: str, net: torch.nn.Module) -> torch.nn.Module:
-    net.load_state_dict({k: v.float() for k, v in read_tensors(entry, name).items()})
+    try:
+        net.load_state_dict(weights.unpack(read_tensors(entry, name)))
+    except (ValueError, RuntimeError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise InputError(f"model '{entry.name}': {name}.safetensors has other tensors than its config.toml asks for ({reason})") from None
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 

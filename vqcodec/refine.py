@@ -6,9 +6,9 @@ real prior and the real decoder see it. It changes what an encoder writes, never
        └────────── codewords - step · gradient ─────────────┘
 
 Around codewords v with gradient g (in bits per latent unit) the distortion is modelled as the quantiser's own
-|v - y|² of a bit worth RATE_WEIGHT, so v - g·RATE_WEIGHT/2 are better latents y, and the rate-aware choice goes
-on from there: proximal gradient descent with momentum over codewords. (Campos et al., 2019, and Yang et al.,
-2020, descend over continuous latents instead.)
+|v - y|² of a bit worth RATE_WEIGHT, of `curvature` times its curvature, so v - g·RATE_WEIGHT/(2·curvature) are
+better latents y, and the rate-aware choice goes on from there: proximal gradient descent with momentum over
+codewords. (Campos et al., 2019, and Yang et al., 2020, descend over continuous latents instead.)
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -26,23 +27,40 @@ from .errors import UsageError
 from .quantize import RATE_WEIGHT
 from .transform import PATCH, Decoder
 
-STEPS = (0, 0, 1, 3, 8, 20)  # gradients taken at each effort; 0 takes the nearest codewords, 1 looks at rates too
+STEPS = (0, 0, 3, 5, 10, 20)  # gradients taken at each effort; 0 takes the nearest codewords, 1 looks at rates too
 USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort 1 unless told otherwise
-PULL = {"mse": 0.6, "ms-ssim": 0.1}  # MS-SSIM is far steeper in smooth regions than its model here
-MOMENTUM = 0.3
+
+
+@dataclass(frozen=True)
+class Search:
+    """What a distortion asks of the search, by trials on validation pictures (docs/training_log.md).
+
+    `weight`: squared latent units that a bit is worth in the choice, less than RATE_WEIGHT where what one symbol
+    says of others pays for itself; `pull`: the part of the way to the better latents that a step goes."""
+
+    weight: float
+    pull: float
+    momentum: float
+    curvature: float
+
+
+SEARCHES = {
+    "mse": Search(weight=0.75 * RATE_WEIGHT, pull=0.45, momentum=0.25, curvature=1.0),
+    "ms-ssim": Search(weight=RATE_WEIGHT, pull=0.05, momentum=0.3, curvature=0.5),
+}
 STRIP_PIXELS = 1 << 20
 REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into account
 
 
-def refine(latents: torch.Tensor, steps: int, pull: float, choose: Callable, gradient: Callable) -> torch.Tensor:
-    """Latents f32[1,D,h,w] after `steps` improvements, each of which goes the part `pull` of the way.
+def refine(latents: torch.Tensor, steps: int, search: Search, choose: Callable, gradient: Callable) -> torch.Tensor:
+    """Latents f32[1,D,h,w] after `steps` improvements.
     choose: latents → chosen codewords, f32[1,D,h,w]; gradient: codewords → gradient of the distortion in bits, same."""
     velocity = 0.0
     for _ in range(steps):
         chosen = choose(latents)
-        better = chosen - gradient(chosen) * (RATE_WEIGHT / 2)
-        velocity = MOMENTUM * velocity + (better - latents)
-        latents = latents + pull * velocity
+        better = chosen - gradient(chosen) * (RATE_WEIGHT / (2 * search.curvature))
+        velocity = search.momentum * velocity + (better - latents)
+        latents = latents + search.pull * velocity
     return latents
 
 

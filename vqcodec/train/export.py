@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from .. import config as configuration
-from .. import registration, registry
+from .. import registration, registry, weights
 from ..audio_codec import AudioCodec
 from ..codec import Codec
 from ..config import AudioModelConfig, ModelConfig
@@ -41,10 +41,8 @@ def write_model(model: Model, batches, folder: Path, config: ModelConfig | Audio
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(configuration.to_toml(config))
-    half = {n: {k: v.detach().half().contiguous() for k, v in net.state_dict().items()}
-            for n, net in (("encoder", model.encoder), ("decoder", model.decoder))}
-    for name, tensors in half.items():
-        save_file(tensors, folder / f"{name}.safetensors")
+    for name, net in (("encoder", model.encoder), ("decoder", model.decoder)):
+        save_file(weights.pack(net.state_dict()), folder / f"{name}.safetensors")
     # What is stored is what runs: the prior's tables are made from the codebook as written.
     books = [q.codebook.detach().float().contiguous() for q in model.quantizers]
     save_file({f"s{i}": book for i, book in enumerate(books)}, folder / "codebook.safetensors")
