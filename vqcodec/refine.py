@@ -6,7 +6,7 @@ real prior and the real decoder see it. It changes what an encoder writes, never
        └────────── codewords - step · gradient ─────────────┘
 
 Around codewords v with gradient g (in bits per latent unit) the distortion is modelled as the quantiser's own
-|v - y|² of a bit worth RATE_WEIGHT, of `curvature` times its curvature, so v - g·RATE_WEIGHT/(2·curvature) are
+|v - y|² of a bit worth RATE_WEIGHT, with `curvature` times its curvature, so v - g·RATE_WEIGHT/(2·curvature) are
 better latents y, and the rate-aware choice goes on from there: proximal gradient descent with momentum over
 codewords. (Campos et al., 2019, and Yang et al., 2020, descend over continuous latents instead.)
 """
@@ -35,18 +35,24 @@ USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort
 class Search:
     """What a distortion asks of the search, by trials on validation pictures (docs/training_log.md).
 
-    `weight`: squared latent units that a bit is worth in the choice, less than RATE_WEIGHT where what one symbol
-    says of others pays for itself; `pull`: the part of the way to the better latents that a step goes."""
+    `weight`: squared latent units that a bit is worth in the choice; `curvature`: of the distortion, in units of the
+    quantiser's; `pull`: the part of the way to the better latents that a step goes in the first dim, more in later ones
+    by `rise`, as the curvature falls with the dims."""
 
     weight: float
-    pull: float
-    momentum: float
     curvature: float
+    pull: float
+    rise: float
+    momentum: float
+
+    def pulls(self, dims: int) -> torch.Tensor:
+        """f32[1,D,1,1]"""
+        return (self.pull * (1 + torch.arange(dims) / 8) ** self.rise)[None, :, None, None]
 
 
 SEARCHES = {
-    "mse": Search(weight=0.75 * RATE_WEIGHT, pull=0.45, momentum=0.25, curvature=1.0),
-    "ms-ssim": Search(weight=RATE_WEIGHT, pull=0.05, momentum=0.3, curvature=0.5),
+    "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.45, rise=0.0, momentum=0.25),
+    "ms-ssim": Search(weight=1.2 * RATE_WEIGHT, curvature=0.5, pull=0.04, rise=0.7, momentum=0.3),
 }
 STRIP_PIXELS = 1 << 20
 REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into account
@@ -55,12 +61,12 @@ REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into acc
 def refine(latents: torch.Tensor, steps: int, search: Search, choose: Callable, gradient: Callable) -> torch.Tensor:
     """Latents f32[1,D,h,w] after `steps` improvements.
     choose: latents → chosen codewords, f32[1,D,h,w]; gradient: codewords → gradient of the distortion in bits, same."""
-    velocity = 0.0
+    velocity, pulls = 0.0, search.pulls(latents.shape[1])
     for _ in range(steps):
         chosen = choose(latents)
         better = chosen - gradient(chosen) * (RATE_WEIGHT / (2 * search.curvature))
         velocity = search.momentum * velocity + (better - latents)
-        latents = latents + search.pull * velocity
+        latents = latents + pulls * velocity
     return latents
 
 

@@ -140,11 +140,12 @@ class Vqcodec(BenchCodec):
     def version(self) -> str:
         import torch
 
-        from .. import __version__
+        from .. import __version__, refine
 
-        entry = self._codec.entry
-        files = ",".join(entry.sha256.values())
-        return f"vqcodec {__version__}, torch {torch.__version__}, effort {self.spec.effort}, model {files}"
+        files = ",".join(self._codec.entry.sha256.values())
+        search = f"{refine.STEPS[self.spec.effort]} of {refine.SEARCHES[self._codec.model.transform.distortion]}"
+        return (f"vqcodec {__version__}, torch {torch.__version__}, effort {self.spec.effort}, search {search}, "
+                f"model {files}")
 
     def encode(self, rgb: np.ndarray, setting: float) -> bytes:
         from ..media import Picture
