@@ -16,7 +16,7 @@ from vqcodec.errors import InputError
 def network():
     generator = torch.Generator().manual_seed(0)
     shapes = {"linear.weight": (64, 64, 1, 1), "blocks.0.conv1.weight": (32, 32, 3, 3), "blocks.0.conv1.bias": (8192,),
-              "head.weight": (4, 8, 3, 3)}
+              "head.weight": (4, 8, 3, 3), "log_gain": (32, 192)}
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
 
 
@@ -27,7 +27,7 @@ def test_large_kernels_take_a_byte_per_weight_and_come_back():
     stored = weights.pack(net)
     kinds = {name: tensor.dtype for name, tensor in stored.items()}
     assert kinds == {"linear.weight": torch.half, "blocks.0.conv1.weight": torch.int8, "blocks.0.conv1.bias": torch.half,
-                     "blocks.0.conv1.weight.scale8": torch.float32, "head.weight": torch.half}
+                     "blocks.0.conv1.weight.scale8": torch.float32, "head.weight": torch.half, "log_gain": torch.half}
     back = weights.unpack(stored)
     assert {name: t.shape for name, t in back.items()} == {name: t.shape for name, t in net.items()}
     for name, tensor in net.items():

@@ -11,11 +11,11 @@ LEVELS = 127
 
 
 def pack(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Large kernels as int8 with a scale per output channel, all else as f16."""
+    """Large kernels, [O,I,h,w], as int8 with a scale per output channel, all else as f16."""
     stored = {}
     for name, tensor in weights.items():
         tensor = tensor.detach().float()
-        if tensor.dim() < 2 or tensor.numel() < SMALL or name.startswith(PRECISE):
+        if tensor.dim() < 4 or tensor.numel() < SMALL or name.startswith(PRECISE):
             stored[name] = tensor.half().contiguous()
             continue
         scale = (tensor.flatten(1).abs().amax(1) / LEVELS).clamp(min=1e-12)
