@@ -32,15 +32,16 @@ def cost(codec, picture, quality: int, effort: int) -> float:
     return encoded.bpp + t.lambdas[quality - 1] * KINDS[t.distortion](*pixels).item()
 
 
-@pytest.mark.parametrize("model, quality", [("photo-2", 5), ("photo-ssim-1", 3), ("photo-ssim-1", 7)])
-def test_more_effort_makes_files_cheaper(model, quality):
+@pytest.mark.parametrize("model, quality, longest", [
+    ("photo-2", 5, 0.96), ("photo-ssim-1", 3, 0.975), ("photo-ssim-1", 7, 0.975)])
+def test_more_effort_makes_files_cheaper(model, quality, longest):
     """By the shipped models: the tests' tiny one is a linear transform with nothing left to find."""
     codec = Codec.open(registry.find_by_name(model))
     with Image.open(Path(__file__).parents[1] / "examples" / "coffee.png") as image:
         picture = Picture(np.asarray(image.convert("RGB").crop((180, 100, 388, 292))))
     costs = [cost(codec, picture, quality, effort) for effort in range(5)]
     assert costs == sorted(costs, reverse=True)
-    assert costs[2] < 0.985 * costs[1] and costs[4] < 0.975 * costs[1]
+    assert costs[2] < 0.98 * costs[1] and costs[4] < longest * costs[1]
 
 
 def test_effort_beyond_the_scale_is_refused(codec):

@@ -48,7 +48,8 @@ def _network(entry: ModelEntry, name: str, net: torch.nn.Module) -> torch.nn.Mod
         net.load_state_dict(weights.unpack(read_tensors(entry, name)))
     except (ValueError, RuntimeError) as error:
         reason = str(error).splitlines()[-1].strip()
-        raise InputError(f"model '{entry.name}': {name}.safetensors has other tensors than its config.toml asks for ({reason})") from None
+        raise InputError(f"model '{entry.name}': {name}.safetensors has other tensors than its config.toml asks for "
+                         f"({reason})") from None
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 

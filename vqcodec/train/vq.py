@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..config import QuantizerConfig
-from ..quantize import choose, distances, join_groups, layouts, look_up, split_groups
+from ..quantize import RATE_WEIGHT, choose, distances, join_groups, layouts, look_up, split_groups
 
 ASSIGNMENTS = ("straight-through", "soft", "noise")
 UPDATES = ("gradient", "ema")
@@ -48,7 +48,7 @@ class SliceQuantizer(nn.Module):
         self.register_buffer("count", torch.ones(groups, codewords))
         self.register_buffer("total", self.codebook.detach().clone())
 
-    def forward(self, latents: torch.Tensor, bits: torch.Tensor | None = None, weight: float = 0.1155) -> Assigned:
+    def forward(self, latents: torch.Tensor, bits: torch.Tensor | None = None, weight: float = RATE_WEIGHT) -> Assigned:
         """latents f32[B,G·d,h,w]; `bits` f32[G,N,K] makes the choice rate-aware."""
         groups, _, d = self.codebook.shape
         shape = (latents.shape[0], *latents.shape[2:])
@@ -126,7 +126,7 @@ def lattice(groups: int, codewords: int, d: int) -> torch.Tensor:
 
 
 @torch.no_grad()
-def fit_codebook(vectors: torch.Tensor, codewords: int, *, weight: float = 0.1155, rounds: int = 15):
+def fit_codebook(vectors: torch.Tensor, codewords: int, *, weight: float = RATE_WEIGHT, rounds: int = 15):
     """Entropy-constrained Lloyd (Chou et al., 1989) of one group: f32[N,d] → codebook f32[K,d], most used
     first (ascending for d = 1), and its share of choices f32[K]. Starts from a lattice, so that the tails
     are covered."""
