@@ -16,12 +16,13 @@ import torch
 from conftest import synthetic_picture, tiny_config
 from PIL import Image
 
-from vqcodec import codec, config, distortion, registry
-from vqcodec.config import RunConfig, StageConfig, TrainingConfig
+from vqcodec import codec, config, distortion, loading, registry
+from vqcodec.config import AudioRunConfig, RunConfig, StageConfig, TrainingConfig
 from vqcodec.errors import InputError, UsageError
 from vqcodec.media import Picture
 from vqcodec.train.data import Crops, split
 from vqcodec.train.optim import orthogonalise
+from vqcodec.train.quantize_prior import integer_prior
 from vqcodec.train.run import Trainer, train
 from vqcodec.train.validate import rate_distortion
 
@@ -64,6 +65,8 @@ def test_configuration_survives_toml(tmp_path):
     ("[model.transform]\ndistortion = 'ssim'", "must be one of mse, ms-ssim"),
     ("[[training.stages]]\nkind = 'hard'", "unknown stage kind 'hard'"),
     ("[[training.stages]]\ncrop = 100", "multiples of 16"),
+    ("[[training.stages]]\nsearch = -1", "'search' counts gradients"),
+    ("[[training.stages]]\nkind = 'prior'\nsearch = 1\n[model.transform]\ndistortion = 'ms-ssim'", "MS-SSIM needs crops"),
     ("[model.quantizer]\nslices = [8, 24]", "must add up"),
     ("[model.quantizer]\ndims = [1, 1, 3, 4]", "multiple of its 'dims'"),
     ("[training\n", "run.toml"),
@@ -73,6 +76,12 @@ def test_bad_configuration_is_refused(tmp_path, text, words):
     path.write_text(text)
     with pytest.raises(UsageError, match=words.replace("[", r"\[")):
         config.check(config.from_dict(RunConfig, config.load_toml(path)))
+
+
+def test_the_search_is_of_pictures_only():
+    training = replace(AudioRunConfig().training, stages=(StageConfig("vq", search=1),))
+    with pytest.raises(UsageError, match="of pictures only"):
+        config.check(AudioRunConfig(training=training))
 
 
 # --- data --------------------------------------------------------------------------------------------------
@@ -131,12 +140,12 @@ def test_soft_stage_learns(pictures, tmp_path, optimizer):
 @pytest.mark.parametrize("changes", [
     dict(), dict(codebook_update="ema"), dict(assignment="soft"), dict(assignment="noise"), dict(commitment=1.0)])
 def test_every_kind_of_quantiser_trains(pictures, tmp_path, changes):
-    stage = StageConfig("vq", steps=100, head_steps=5, batch=4, crop=64, late_crop=64, learning_rate=1e-2)
+    stage = StageConfig("vq", steps=200, head_steps=5, batch=4, crop=64, late_crop=64, learning_rate=1e-2)
     trainer = Trainer(run_config(stages=(stage,), **changes), [pictures], tmp_path)
     trainer.begin()
     books = [q.codebook.detach().clone() for q in trainer.model.quantizers]
     before = fixed_loss(trainer, "vq")
-    for _ in range(100):
+    for _ in range(200):
         trainer._train_step()
     assert fixed_loss(trainer, "vq") < 0.99 * before
     assert any(not torch.equal(old, q.codebook) for old, q in zip(books, trainer.model.quantizers))
@@ -242,6 +251,84 @@ def test_a_run_starts_from_the_weights_of_another(pictures, tmp_path):
             (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match="cannot read weights"):
             train("image", [pictures], first, tmp_path / "fourth", init=tmp_path / name)
+
+
+@pytest.fixture
+def restored(pictures, tmp_path, tiny_model_dir):
+    """A trainer that begins with the model "tiny" in its vq stage."""
+    trainer = Trainer(run_config(stages=STAGES[1:]), [pictures], tmp_path / "restored")
+    trainer.begin(registry.find_by_name("tiny", tiny_model_dir))
+    return trainer
+
+
+def test_a_published_model_is_restored_for_training(restored, tiny_model_dir):
+    published = loading.load_model(registry.find_by_name("tiny", tiny_model_dir), True, "image")
+    for name in ("encoder", "decoder"):
+        theirs = getattr(published, name).state_dict()
+        assert all(torch.equal(tensor, theirs[key]) for key, tensor in getattr(restored.model, name).state_dict().items())
+    again = integer_prior(restored.model.prior, published.coder.codebooks, restored.config.model,
+                          [torch.ones(3, s.groups, s.codewords) for s in restored.model.prior.layouts])
+    original = loading.read_tensors(registry.find_by_name("tiny", tiny_model_dir), "prior")
+    assert set(again) == set(original)
+    for key, tensor in original.items():
+        if not key.endswith((".start", ".size", ".mult", ".bias", ".offset")):  # of use, and of 2^-24
+            assert (again[key].long() - tensor.long()).abs().max() <= 1, key
+
+
+def test_soft_heads_are_fitted_to_what_is_published(restored):
+    pixels, level = restored.batch(-5, 64, 8)
+    model = restored.model.eval()
+    with torch.no_grad():
+        latents = model.encoder(pixels, level)
+        chosen, values = model.choose(latents, level)
+        bits = model.index_bits(latents, values, chosen, level).sum()
+        soft = model.prior.density_bits(values, level).sum()
+        for part in model.prior.soft[1].layer.parameters():
+            torch.nn.init.zeros_(part)
+        unfitted = model.prior.density_bits(values, level).sum()
+    assert 0.5 * bits < soft < min(1.5 * bits, 0.8 * unfitted)
+
+
+def test_a_run_from_a_published_model_takes_its_configuration(pictures, tmp_path, tiny_model_dir):
+    path = tmp_path / "run.toml"
+    path.write_text('[training]\nvalidation = 1\n[[training.stages]]\nkind = "vq"\nsteps = 2\nbatch = 2\ncrop = 32\n'
+                    "late_crop = 32\nsearch = 1\n")
+    train("image", [pictures], path, tmp_path / "run", models_dir=tiny_model_dir, from_model="tiny")
+    assert config.from_dict(RunConfig, config.load_toml(tmp_path / "run" / "config.toml")).model == tiny_config()
+    assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 2
+
+
+def test_a_published_model_of_another_shape_is_refused(pictures, tmp_path, tiny_model_dir):
+    path = tmp_path / "run.toml"
+    model = replace(tiny_config(), prior=replace(tiny_config().prior, rank=(4, 5)))
+    path.write_text(config.to_toml(replace(run_config(), model=model)))
+    with pytest.raises(UsageError, match="model 'tiny' has another shape"):
+        train("image", [pictures], path, tmp_path / "run", models_dir=tiny_model_dir, from_model="tiny")
+    with pytest.raises(UsageError, match="not from both"):
+        train("image", [pictures], path, tmp_path / "run", init=tmp_path / "stage0.pt", from_model="tiny")
+
+
+def test_what_a_published_model_is_tuned_for_may_change(pictures, tmp_path, tiny_model_dir):
+    transform = replace(tiny_config().transform, lambdas=(0.001, 0.004, 0.02), distortion="ms-ssim")
+    stage = StageConfig("vq", steps=1, batch=1, crop=176, late_crop=176)
+    trainer = Trainer(replace(run_config(stages=(stage,)), model=replace(tiny_config(), transform=transform)), [pictures],
+                      tmp_path)
+    trainer.begin(registry.find_by_name("tiny", tiny_model_dir))
+    trainer._train_step()
+
+
+def test_the_search_lowers_what_training_minimises(restored):
+    pixels, level = restored.batch(-5, 64, 12)
+    model, costs = restored.model.eval(), []
+    with torch.no_grad():
+        model.decoder.linear.weight.mul_(0.8)  # an encoder that does not fit its decoder: the search has to make up for it
+    for steps in (0, 1, 3):
+        latents, wish, weight = model.searched(pixels, level, steps)
+        chosen, values = model.choose_by(latents, wish, weight)
+        bits = model.index_bits(latents, values, chosen, level) / 64**2
+        error = model.distortion(model.decoder(values, level), pixels)
+        costs.append((bits + restored.lambdas[level.long()] * error).mean().item())
+    assert costs[2] < costs[1] < 0.97 * costs[0]
 
 
 def command(pictures, path, out) -> list[str]:

@@ -237,6 +237,7 @@ def _training_options(function):
         click.option("--out", type=click.Path(path_type=Path), metavar="RUN", required=True, help="Folder of the run."),
         click.option("--init", type=click.Path(path_type=Path), metavar="FILE",
                      help="Start a new run from these weights: a stageN.pt of another run."),
+        click.option("--from-model", metavar="NAME", help="Start a new run from this published model."),
         click.option("--export", metavar="NAME", help="Register the result as a model of this name."),
         models_dir_option,
     )):
@@ -246,20 +247,20 @@ def _training_options(function):
 
 @train.command("image")
 @_training_options
-def train_image(directories, config, out, init, export, models_dir):
+def train_image(directories, config, out, init, from_model, export, models_dir):
     """Train an image model on the pictures below each DIR; an interrupted RUN is continued."""
     from .train.run import train as run
 
-    run("image", list(directories), config, out, export, models_dir, init)
+    run("image", list(directories), config, out, export, models_dir, init, from_model)
 
 
 @train.command("audio")
 @_training_options
-def train_audio(directories, config, out, init, export, models_dir):
+def train_audio(directories, config, out, init, from_model, export, models_dir):
     """Train a model of sound on the recordings below each DIR; an interrupted RUN is continued."""
     from .train.run import train as run
 
-    run("audio", list(directories), config, out, export, models_dir, init)
+    run("audio", list(directories), config, out, export, models_dir, init, from_model)
 
 
 def _open(entry: registry.ModelEntry, encoder: bool = False):

@@ -195,6 +195,7 @@ class StageConfig:
     crop: int = 128
     late_crop: int = 192  # crop of the last 30 % of the steps, at the same pixels per batch
     head_steps: int = 0  # 'vq': first steps, in which only the prior learns
+    search: int = 0  # 'vq' and 'prior': gradients of the encoder's search before codewords are chosen
 
 
 @dataclass(frozen=True)
@@ -253,7 +254,9 @@ def check(config: RunConfig) -> RunConfig:
             raise UsageError(f"config: unknown stage kind '{stage.kind}' (known: soft, vq, prior)")
         if stage.steps < 1 or stage.batch < 1 or stage.crop % 16 or stage.late_crop % 16:
             raise UsageError("config: stages need steps and batch of at least 1 and crops that are multiples of 16")
-        if (getattr(config.model.transform, "distortion", None) == "ms-ssim" and stage.kind != "prior"
+        if stage.search < 0 or (stage.search and isinstance(config, AudioRunConfig)):
+            raise UsageError("config: 'search' counts gradients, and is of pictures only")
+        if (getattr(config.model.transform, "distortion", None) == "ms-ssim" and (stage.kind != "prior" or stage.search)
                 and min(stage.crop, stage.late_crop) < MS_SSIM_SIDE):
             raise UsageError(f"config: MS-SSIM needs crops of {MS_SSIM_SIDE} pixels or more")
     check_model(config.model)

@@ -15,12 +15,12 @@ from functools import partial
 import torch
 from torch import nn
 
-from .. import audio_distortion, audio_transform, distortion, transform
+from .. import audio_distortion, audio_transform, distortion, refine, transform
 from ..config import AudioModelConfig, AudioTransformConfig, ModelConfig
 from ..prior import MEAN_UNIT, phase_count
-from ..quantize import choose, distances, join_groups, layouts, look_up, split_groups
+from ..quantize import RATE_WEIGHT, choose, distances, join_groups, layouts, look_up, split_groups
 from . import vq
-from .context import CategoricalHead, LogisticHead, SliceContext, feature_steps, features, logistic_bits, wide_count
+from .context import ActivationRange, CategoricalHead, LogisticHead, SliceContext, feature_steps, features, logistic_bits, wide_count
 
 SOFT_ASSIGNMENT = 0.25  # temperature, in squared latent units, of the encoder's view of the rate
 
@@ -52,10 +52,14 @@ class ContextPrior(nn.Module):
             past += own
 
     def set_mode(self, mode: str) -> None:
-        """'float', 'calibrate' (observe ranges) or 'quantized'."""
+        """'float', 'calibrate' (observe ranges, from nothing) or 'quantized'."""
         self.mode = mode
         for context in self.contexts:
             context.set_mode(mode)
+        if mode == "calibrate":
+            for part in self.modules():
+                if isinstance(part, (ActivationRange, CategoricalHead)):
+                    part.step.zero_()
 
     mode = "float"
 
@@ -178,17 +182,43 @@ class Model(nn.Module):
     @torch.no_grad()
     def choose(self, latents, level):
         """(indices int64[G,N] of each slice, values f32[B,D,h,w]): the rate-aware choice of codewords."""
+        return self.choose_by(latents, self.choice_bits(latents, level), RATE_WEIGHT)
+
+    @torch.no_grad()
+    def choose_by(self, latents, wish, weight: float):
+        """As `choose`, for given bits f32[G,N,K] of each slice."""
         shape = (latents.shape[0], *latents.shape[2:])
         indices, values = [], []
-        for s, book, bits in zip(self.prior.layouts, self.codebooks, self.choice_bits(latents, level)):
-            indices.append(choose(split_groups(latents[:, s.dims], s.d), book, bits))
+        for s, book, bits in zip(self.prior.layouts, self.codebooks, wish):
+            indices.append(choose(split_groups(latents[:, s.dims], s.d), book, bits, weight))
             values.append(join_groups(look_up(indices[-1], book), shape))
         return indices, torch.cat(values, 1)
 
-    def vq_losses(self, pixels, level, beta: float) -> Losses:
+    def searched(self, pixels, level, steps: int):
+        """(latents f32[B,D,h,w], bits f32[G,N,K] of each slice, weight of the bits): what the codewords are to be chosen
+        by. After `steps` of the encoder's search (see `refine.py`), whose moves carry no gradient; unlike in the encoder
+        the bits stay those of the nearest codewords."""
         latents = self.analyse(pixels, level)
         wish = self.choice_bits(latents, level)
-        assigned = [q(latents[:, s.dims], bits) for s, q, bits in zip(self.prior.layouts, self.quantizers, wish)]
+        if not steps:
+            return latents, wish, RATE_WEIGHT
+        search = refine.SEARCHES[self.config.transform.distortion]
+        slope = torch.tensor(self.config.transform.lambdas)[level.long()] * pixels[0, 0].numel()
+
+        def gradient(chosen):
+            chosen = chosen.requires_grad_()
+            with torch.enable_grad():
+                loss = self.distortion(self.synthesise(chosen, level), pixels) * slope
+                return torch.autograd.grad(loss.sum(), chosen)[0]
+
+        with torch.no_grad():
+            moved = refine.refine(latents, steps, search, lambda y: self.choose_by(y, wish, search.weight)[1], gradient)
+        return latents + (moved - latents).detach(), wish, search.weight
+
+    def vq_losses(self, pixels, level, beta: float, search: int = 0) -> Losses:
+        latents, wish, weight = self.searched(pixels, level, search)
+        assigned = [q(latents[:, s.dims], bits, weight)
+                    for s, q, bits in zip(self.prior.layouts, self.quantizers, wish)]
         values = torch.cat([a.values for a in assigned], 1)
         bits = self.index_bits(latents, values, [a.indices for a in assigned], level)
         auxiliary = sum(a.codebook + beta * a.commitment for a in assigned) / self.patch
@@ -218,11 +248,11 @@ class Model(nn.Module):
             total = total + taken.reshape(s.groups, batch, -1).sum((0, 2))
         return total
 
-    def prior_losses(self, pixels, level) -> Losses:
+    def prior_losses(self, pixels, level, search: int = 0) -> Losses:
         """Rate alone, on frozen indices."""
         with torch.no_grad():
-            latents = self.analyse(pixels, level)
-            indices, values = self.choose(latents, level)
+            latents, wish, weight = self.searched(pixels, level, search)
+            indices, values = self.choose_by(latents, wish, weight)
         bits = self.index_bits(latents, values, indices, level)
         return Losses(bits / pixels[0, 0].numel(), torch.zeros_like(bits), bits.new_zeros(()))
 

@@ -9,7 +9,8 @@ class MuonAdam(torch.optim.Optimizer):
     """Momentum orthogonalised by Newton–Schulz steps for matrices (Jordan et al., 2024), scaled to Adam's
     update size as in Liu et al. (2025), so that one learning rate serves both kinds of parameter groups.
 
-    Groups with `muon=True` must hold weights of two or more dims; they are flattened to [out, rest].
+    Groups with `muon=True` must hold kernels [O,I,h,w]; they are flattened to [O, h·w·I], which copies nothing where
+    they are stored channels last.
     """
 
     def __init__(self, groups, lr: float, betas=(0.9, 0.98), momentum: float = 0.95, eps: float = 1e-8,
@@ -29,8 +30,8 @@ class MuonAdam(torch.optim.Optimizer):
                     if not state:
                         state["momentum"] = torch.zeros_like(p)
                     m = state["momentum"].lerp_(p.grad, 1 - group["momentum"])
-                    update = p.grad.lerp(m, group["momentum"]).flatten(1)
-                    update = orthogonalise(update).view_as(p)
+                    update = p.grad.lerp(m, group["momentum"]).permute(0, 2, 3, 1)
+                    update = orthogonalise(update.flatten(1)).view(update.shape).permute(0, 3, 1, 2)
                     p.mul_(1 - lr * group["weight_decay"])
                     p.add_(update, alpha=-lr * 0.2 * max(p.shape[0], p[0].numel()) ** 0.5)
                 else:
@@ -57,7 +58,7 @@ def orthogonalise(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
     x = x / (x.norm() + 1e-7)
     for _ in range(steps):
         gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
+        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.T if tall else x).to(matrix.dtype)
 
 

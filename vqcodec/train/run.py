@@ -19,13 +19,16 @@ import torch
 from .. import config as configuration
 from ..config import AudioRunConfig, RunConfig, StageConfig
 from ..errors import InputError, UsageError
+from ..registry import ModelEntry, find_by_name
 from . import distributed
 from .data import split
 from .medium import MEDIA
 from .model import Model, start_codebooks
 from .optim import MuonAdam, parameter_groups
+from .restore import model_config, restore
 
 CALIBRATION_STEPS = 30
+RESTORE_BATCHES = 8
 SPIKE = 20  # steps whose gradient is this many times the usual norm are skipped
 
 
@@ -52,18 +55,22 @@ class Trainer:
 
     # --- state -------------------------------------------------------------------------------------------
 
-    def begin(self, init: Path | None = None) -> None:
-        """Starts from the run folder's checkpoint, else from the weights in `init` (a stageN.pt of another run),
-        else from the linear path. Raises InputError for a bad file, UsageError for weights of another shape."""
+    def begin(self, init: Path | ModelEntry | None = None) -> None:
+        """Starts from the run folder's checkpoint, else from the weights in `init` (a stageN.pt of another run, or a
+        published model), else from the linear path. Raises InputError for a bad file, UsageError for weights of another
+        shape, UnsupportedError for a decoder-only model."""
         state = self.out / "state.pt"
         if state.exists():
             self._load(torch.load(state, weights_only=True))
             return
-        if init is not None:
+        if isinstance(init, ModelEntry):
+            self.model.eval()
+            restore(self.model, init, [self.batch(-1000 - i, 128, 16) for i in range(RESTORE_BATCHES)])
+            self._codebooks_started = self.stage_config.kind != "soft"  # what soft training moves wants other codewords
+        elif init is not None:
             self._start_from(init)
-            self._enter_stage()
-            return
-        self.medium.start(self.model)
+        else:
+            self.medium.start(self.model)
         self._enter_stage()
 
     def _start_from(self, init: Path) -> None:
@@ -156,9 +163,9 @@ class Trainer:
             for model in (self.model, self.average):
                 model.prior.set_mode("quantized")
         if c.kind == "prior" or head_only:
-            losses = self.model.prior_losses(pixels, level)
+            losses = self.model.prior_losses(pixels, level, c.search)
         elif c.kind == "vq":
-            losses = self.model.vq_losses(pixels, level, t.commitment)
+            losses = self.model.vq_losses(pixels, level, t.commitment, c.search)
         else:
             losses = self.model.soft_losses(pixels, level)
         index = level.long()
@@ -283,17 +290,26 @@ class Trainer:
 
 
 def train(modality: str, directories, config: Path | None, out: Path, export: str | None = None, models_dir=None,
-                init: Path | None = None) -> None:
+          init: Path | None = None, from_model: str | None = None) -> None:
     """Trains (or resumes) a run on 'image' or 'audio' files in `out`; with `export`, turns the finished run into the model of that name.
-    A new run starts from the weights in `init`, a stageN.pt of another run, if given.
+    A new run starts from the weights in `init`, a stageN.pt of another run, or from those of the published model
+    `from_model`, if given; a published model's configuration stands in for that of a `config` without one.
 
-    Raises UsageError for a bad configuration or one that differs from the run's, InputError for missing data.
+    Raises UsageError for a bad configuration or one that differs from the run's, InputError for missing data,
+    UnknownModelError and UnsupportedError for a model that is not there or cannot be trained on.
     """
+    if init is not None and from_model is not None:
+        raise UsageError("a run starts from a file or from a published model, not from both")
     out = Path(out)
     stored = out / "config.toml"
     path = config or (stored if stored.exists() else None)
     kind = configuration.RUNS[modality]
-    run_config = configuration.from_dict(kind, configuration.load_toml(path)) if path else kind()
+    table = configuration.load_toml(path) if path else {}
+    run_config = configuration.from_dict(kind, table)
+    if from_model is not None:
+        init = find_by_name(from_model, models_dir, modality)
+        if "model" not in table:
+            run_config = replace(run_config, model=model_config(init))
     if stored.exists():
         kept = configuration.from_dict(kind, configuration.load_toml(stored))
         if replace(kept, training=run_config.training) != run_config:
