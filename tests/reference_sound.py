@@ -134,6 +134,20 @@ def noise(count: int, channel: int) -> np.ndarray:
     return np.array(rows)
 
 
+def lapped(v: np.ndarray, size: int) -> np.ndarray:
+    """f64[T·size] of companded coefficients f64[n,T]."""
+    c = np.sign(v) * np.abs(v) ** (10 / 7)
+    i, k = np.arange(size), np.arange(len(v))
+    x = (np.cos(np.pi / size * (i[:, None] + 0.5) * (k + 0.5)) @ c).T.reshape(-1)
+    for border in range(size, len(x), size):
+        for j in range(size // 2):
+            after, before = x[border + j], x[border - 1 - j]
+            angle = np.pi / (2 * size) * (size // 2 + j + 0.5)
+            x[border + j] = np.sin(angle) * after - np.cos(angle) * before
+            x[border - 1 - j] = np.cos(angle) * after + np.sin(angle) * before
+    return x
+
+
 def synthesise(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
     """f64[N,coded]: samples at the model's rate, the gain applied."""
     samples, frames, units = sizes(header, model)
@@ -144,7 +158,11 @@ def synthesise(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
     for unit in range(units):
         y = reference.latents(grids[:, unit : unit + 1], model)[:, 0]
         z = y * np.exp(-reference.lerp(t["log_gain"], q)[:, :, 0])
-        h = conv(z, t, "stem") * reference.lerp(t["condition.scale"], q)[:, :, 0]
+        tones = config.get("tones", [])
+        dims = len(z) - sum(tones)
+        z, tonal = z[:dims], z[dims:]
+        h = np.concatenate([z, tonal / np.sqrt(np.abs(tonal) + 1e-3)])
+        h = conv(h, t, "stem") * reference.lerp(t["condition.scale"], q)[:, :, 0]
         h = h + reference.lerp(t["condition.bias"], q)[:, :, 0]
         h = blocks(h, t, "blocks2", config["decoder_dilations"][0])
         h = blocks(unfold(conv(h, t, "up")), t, "blocks1", config["decoder_dilations"][1])
@@ -161,7 +179,11 @@ def synthesise(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
                 x = np.exp(np.minimum(2 * logs[rows, column] - 6, 3)) * v / np.sqrt(power + 1e-6)
                 out[column * p :][: 4 * p] += np.fft.irfft(x) * w.sum() * w
                 weight[column * p :][: 4 * p] += w**2
-            channels.append((out / np.maximum(weight, 1e-3))[a:][:samples] * 2 ** (header.gain / 4))
+            out = (out / np.maximum(weight, 1e-3))[a:][: frames * 2 * p]
+            if tones:
+                first = sum(tones[:channel])
+                out += lapped(tonal[first : first + tones[channel]], 2 * p)
+            channels.append(out[:samples] * 2 ** (header.gain / 4))
         if config["channels"] == 2:
             mid, side = channels[-2:]
             channels[-2:] = mid + side, mid - side

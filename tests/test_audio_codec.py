@@ -27,6 +27,14 @@ def codec(tiny_audio_dir):
 
 
 @pytest.fixture(scope="module")
+def toned(tmp_path_factory):
+    """A codec whose last 8 latent dims are tones."""
+    config, folder = tiny_audio_config(), tmp_path_factory.mktemp("toned")
+    make_tiny_audio_model(folder, replace(config, transform=replace(config.transform, tones=(8,))))
+    return AudioCodec.open(registry.find_by_name(None, folder, "audio"))
+
+
+@pytest.fixture(scope="module")
 def sound():
     return Sound(synthetic_sound(3 * CHUNK * STEP + 1234, seed=3), 8000)
 
@@ -104,8 +112,11 @@ def test_numbers_that_are_none_are_refused(codec, sound):
 
 # --- chunks ------------------------------------------------------------------------------------------------
 
-def test_chunks_leave_no_seams(codec, sound, data):
+@pytest.mark.parametrize("name", ["codec", "toned"])
+def test_chunks_leave_no_seams(request, name, sound):
     """The transforms of the whole recording at once give what the chunks gave."""
+    codec = request.getfixturevalue(name)
+    data = codec.encode(sound, 2).data
     frames = -(-len(sound.samples) // STEP)
     level = level_of(SoundReader.of(sound))
     whole = np.zeros((1, 1, 1, frames * STEP), np.float32)
@@ -125,7 +136,9 @@ def test_chunks_leave_no_seams(codec, sound, data):
     np.testing.assert_allclose(codec.decode(data).samples[:, 0], samples.numpy() * scale, atol=2e-5)
 
 
-def test_the_reach_of_the_networks_is_the_halo(codec):
+@pytest.mark.parametrize("name", ["codec", "toned"])
+def test_the_reach_of_the_networks_is_the_halo(request, name):
+    codec = request.getfixturevalue(name)
     encoder, decoder = audio_transform.halo(codec.model.transform)
     base = torch.zeros(1, codec.model.transform.latent_dims, 1, 120)
     changed = base.clone()
@@ -198,6 +211,39 @@ def test_a_model_of_bands_codes_sound(tmp_path, sound):
     banded = AudioCodec.open(registry.find_by_name(None, tmp_path, "audio"))
     assert banded.decode(banded.encode(sound, 2).data).samples.shape == sound.samples.shape
     assert banded.encoder.linear.weight.shape[1] == 2 * 16
+
+
+# --- tones -------------------------------------------------------------------------------------------------
+
+def test_tones_keep_their_phases(codec, toned):
+    time = np.arange(8000) / 8000
+    tone = Sound((0.3 * np.sin(2 * np.pi * 330 * time))[:, None].astype(np.float32), 8000)
+
+    def likeness(model):
+        decoded = model.decode(model.encode(tone, 3).data).samples[:, 0]
+        return np.corrcoef(decoded[800:-800], tone.samples[800:-800, 0])[0, 1]
+
+    assert likeness(toned) > 0.6 > 0.4 > abs(likeness(codec))  # beside what an untrained network adds
+
+
+def test_tones_of_two_channels(tmp_path):
+    config = tiny_audio_config()
+    config = replace(config, transform=replace(config.transform, channels=2, tones=(8, 3)))
+    make_tiny_audio_model(tmp_path, config)
+    codec = AudioCodec.open(registry.find_by_name(None, tmp_path, "audio"))
+    time = np.arange(8000)[:, None] / 8000
+    tones = (0.3 * np.sin(2 * np.pi * np.array([[330, 80]]) * time)).astype(np.float32)
+    mixed = Sound(np.stack([tones.sum(1), tones[:, 0] - tones[:, 1]], 1), 8000)  # 330 Hz in the middle, 80 at the sides
+    decoded = codec.decode(codec.encode(mixed, 3).data).samples[800:-800]
+    for got, wanted in ((decoded.sum(1), tones[:, 0]), (decoded[:, 0] - decoded[:, 1], tones[:, 1])):
+        assert np.corrcoef(got, wanted[800:-800])[0, 1] > 0.6
+
+
+def test_tones_must_fit():
+    model = tiny_audio_config()
+    for tones in ((1, 1), (24,), (-1,), (81,)):
+        with pytest.raises(UsageError, match="tones"):
+            check_model(replace(model, transform=replace(model.transform, tones=tones, latent_dims=24)))
 
 
 # --- damage ------------------------------------------------------------------------------------------------

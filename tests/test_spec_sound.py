@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import reference_decoder
@@ -36,9 +38,10 @@ def test_sound(tiny_audio_dir, count, channels, quality):
     check(registry.find_by_name("tinysound", tiny_audio_dir, None), Sound(synthetic_sound(count, channels), 8000), quality)
 
 
-def test_sound_of_a_stereo_model(tmp_path):
+@pytest.mark.parametrize("tones", [(), (8, 3)])
+def test_sound_of_a_stereo_model(tmp_path, tones):
     config = tiny_audio_config()
-    transform = type(config.transform)(**{**vars(config.transform), "channels": 2})
+    transform = replace(config.transform, channels=2, tones=tones)
     make_tiny_audio_model(tmp_path, AudioModelConfig(transform, config.quantizer, config.prior))
     check(registry.find_by_name("tinysound", tmp_path, None), Sound(synthetic_sound(2000, 3), 8000), 2)
 

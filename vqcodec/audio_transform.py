@@ -1,26 +1,33 @@
 """samples f32[B,C,1,N] ⇄ latents f32[B,D,1,N/step]: the analysis and synthesis networks of sound.
 
-    samples ── STFT ─┬─ log levels (of bins or bands) ── linear path (PCA at the start) ──────┐
-                     └─ log magnitudes, phases ─ blocks ─ down 2 ─ blocks ─ head ───────────(+) ─ · gain[q] → latents
+    samples ─┬ STFT ─┬─ log levels (of bins or bands) ── linear path (PCA at the start) ──────┐
+             │       └─ log magnitudes, phases ─ blocks ─ down 2 ─ blocks ─ head ───────────(+)─┬─ · gain[q] → latents
+             └ lapped transform ─ lowest coefficients ─ companded ──────────────────── tones ───┘
 
     latents ─ / gain[q] ─┬─ linear path ───────────────────────── log magnitudes ─┐
-                         └─ stem ─ blocks ─ up 2 ─ blocks ─┬─ head ──────────────(+)─ magnitude ─┐
-                                                           └─ phase, share of noise ─── (+) ────(·)─ inverse STFT → samples
-                                            noise ─ STFT ──────────────────────┘
+                         ├─ stem ─ blocks ─ up 2 ─ blocks ─┬─ head ──────────────(+)─ magnitude ─┐
+                         │                                 └─ phase, share of noise ─── (+) ────(·)─ inverse STFT ─(+)→ samples
+                         │                  noise ─ STFT ──────────────────────┘                                    │
+                         └─ tones ─ expanded ─ inverse lapped transform ────────────────────────────────────────────┘
 
 Two spectral frames make one latent frame of `step` samples. Blocks are dilated convolutions over time, dense
 over channels, of finite reach, so that recordings can be worked on in pieces with halos. The decoder adds a share of
-a fixed noise to its own phases, so that hiss need not be coded. Two channels go through as mid and side. Quality q is continuous as for pictures.
+a fixed noise to its own phases, so that hiss need not be coded. Tones, in models that have them, are waveforms: the last
+latent dims are the lowest coefficients of a lapped transform with their signs, for music's pitches live in phases that
+no network makes from levels. Two channels go through as mid and side. Quality q is continuous as for pictures.
 Spectral front and back ends after Vocos (Siuzdak, 2023); gains per quality after Cui et al. (2021).
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from . import lapped
 from .config import AudioTransformConfig
 from .transform import QualityScale, lerp_rows, soften
 
@@ -28,6 +35,10 @@ OVERLAP = 4  # windows over each sample
 FRAMES = 2  # spectral frames per latent frame
 LOG_CENTRE, LOG_SPREAD = -6.0, 2.0  # brings log magnitudes to about -1..1
 LOG_LIMIT = 3.0  # of decoded log magnitudes
+TONE_POWER = 0.7  # of coefficients as they are quantised: loud ones more coarsely
+TONE_TILT = 500.0  # Hz, from where on errors of tones weigh more, as music gets softer
+TONE_FLOOR = 1e-3  # of the companded coefficients whose square roots the decoder's network sees
+TONE_SHARE = 20.0  # of the squared error of tones in the distortion
 
 
 class Block(nn.Module):
@@ -130,6 +141,30 @@ def band_of_bins(bins: int, bands: int, rate: int) -> torch.Tensor:
     return torch.tensor(numbers)
 
 
+def tone_weights(config: AudioTransformConfig) -> torch.Tensor:
+    """f32[n]: what squared errors of the companded coefficients count in the distortion."""
+    hertz = torch.cat([torch.arange(count) + 0.5 for count in config.tones]) * config.sample_rate / (2 * config.step)
+    return TONE_SHARE * (1 + hertz / TONE_TILT)
+
+
+def to_tones(samples: torch.Tensor, config: AudioTransformConfig) -> torch.Tensor:
+    """Samples f32[B,C,1,N] as mid and side → companded coefficients f32[B,n,1,N/step], channel by channel."""
+    coefficients = lapped.analyse(samples, config.step, max(config.tones))
+    parts = [coefficients[:, i, :, :count] for i, count in enumerate(config.tones)]
+    return power_of(torch.cat(parts, 2).transpose(1, 2)[:, :, None], TONE_POWER)
+
+
+def from_tones(tones: torch.Tensor, config: AudioTransformConfig) -> torch.Tensor:
+    """The inverse of `to_tones`, but for the coefficients that are not kept."""
+    parts = power_of(tones, 1 / TONE_POWER).permute(0, 2, 3, 1).split(list(config.tones), 3)
+    return torch.cat([lapped.synthesise(part, config.step) for part in parts], 1)
+
+
+def power_of(x: torch.Tensor, power: float) -> torch.Tensor:
+    """sign(x)·|x|^power"""
+    return x.sign() * x.abs() ** power
+
+
 def log_levels(magnitude: torch.Tensor, floor: float) -> torch.Tensor:
     """About -1..1"""
     return ((magnitude + floor).log() - LOG_CENTRE) / LOG_SPREAD
@@ -140,7 +175,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: AudioTransformConfig):
         super().__init__()
-        self.hop, self.floor = config.hop, config.floor
+        self.hop, self.floor, self.config = config.hop, config.floor, config
         bins = config.channels * config.bins
         c1, c2 = config.widths
         levels = len(config.lambdas)
@@ -149,13 +184,13 @@ class Encoder(nn.Module):
             members = F.one_hot(band_of_bins(config.bins, config.bands, config.sample_rate), config.bands).float()
             averages = members / members.sum(0)
         self.register_buffer("averages", averages, persistent=False)
-        self.linear = nn.Conv2d(FRAMES * config.channels * (config.bands or config.bins), config.latent_dims, 1)
+        self.linear = nn.Conv2d(FRAMES * config.channels * (config.bands or config.bins), config.network_dims, 1)
         self.stem = nn.Conv2d(3 * bins, c1, 1)
         self.blocks1 = nn.Sequential(*(Block(c1, d) for d in config.encoder_dilations[0]))
         self.down = nn.Conv2d(FRAMES * c1, c2, 1)
         self.condition = QualityScale(levels, c2)
         self.blocks2 = nn.Sequential(*(Block(c2, d) for d in config.encoder_dilations[1]))
-        self.head = nn.Conv2d(c2, config.latent_dims, 1)
+        self.head = nn.Conv2d(c2, config.network_dims, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.log_gain = nn.Parameter(torch.zeros(levels, config.latent_dims))
@@ -168,7 +203,8 @@ class Encoder(nn.Module):
         return log_levels(magnitude, self.floor)
 
     def forward(self, samples, level):
-        spectrum = stft(to_mid_side(samples), self.hop)
+        channels = to_mid_side(samples)
+        spectrum = stft(channels, self.hop)
         magnitude = spectrum.abs()
         logs = by_frames(log_levels(magnitude, self.floor))
         direct = self.linear(fold(logs if self.averages is None else by_frames(self.levels(magnitude))))
@@ -177,6 +213,8 @@ class Encoder(nn.Module):
         h = self.blocks1(self.stem(h))
         h = self.blocks2(self.condition(self.down(fold(h)), level))
         latents = direct.float() + self.head(h).float()
+        if self.config.tones:
+            latents = torch.cat([latents, to_tones(channels, self.config)], 1)
         return latents * lerp_rows(self.log_gain, level).exp()[:, :, None, None]
 
 
@@ -185,11 +223,11 @@ class Decoder(nn.Module):
 
     def __init__(self, config: AudioTransformConfig):
         super().__init__()
-        self.hop, self.channels = config.hop, config.channels
+        self.hop, self.channels, self.config = config.hop, config.channels, config
         bins = config.channels * config.bins
         c1, c2 = config.widths
         levels = len(config.lambdas)
-        self.linear = nn.Conv2d(config.latent_dims, FRAMES * bins, 1)
+        self.linear = nn.Conv2d(config.network_dims, FRAMES * bins, 1)
         self.stem = nn.Conv2d(config.latent_dims, c2, 1)
         self.condition = QualityScale(levels, c2)
         self.blocks2 = nn.Sequential(*(Block(c2, d) for d in config.decoder_dilations[0]))
@@ -206,9 +244,10 @@ class Decoder(nn.Module):
         b, _, _, t = latents.shape
         if noise is None:
             noise = white_noise(0, t * FRAMES * self.hop, self.channels)[None].expand(b, -1, -1, -1)
-        y = latents * lerp_rows(-self.log_gain, level).exp()[:, :, None, None]
+        y, tones = self.unscaled(latents, level).tensor_split([self.config.network_dims], 1)
         direct = unfold(self.linear(y)).float()
-        h = self.blocks2(self.condition(self.stem(y), level))
+        h = torch.cat([y, tones * torch.rsqrt(tones.abs() + TONE_FLOOR)], 1)
+        h = self.blocks2(self.condition(self.stem(h), level))
         h = self.blocks1(unfold(self.up(h)))
         logs = by_bins(direct + self.head(h).float(), self.channels)
         real, imaginary, share = (by_bins(p, self.channels) for p in self.phase_head(h).float().chunk(3, 1))
@@ -217,7 +256,14 @@ class Decoder(nn.Module):
         scale = magnitude * torch.rsqrt(real.square() + imaginary.square() + share.square() + 1e-6)
         grain = stft(noise, self.hop) * (share * (2 * OVERLAP * self.hop) ** 0.5)  # of mean power share²
         spectrum = torch.complex((real + grain.real) * scale, (imaginary + grain.imag) * scale)
-        return from_mid_side(inverse_stft(spectrum, self.hop))
+        channels = inverse_stft(spectrum, self.hop)
+        if self.config.tones:
+            channels = channels + from_tones(tones, self.config)
+        return from_mid_side(channels)
+
+    def unscaled(self, latents, level):
+        """Latents without their gains: of tones, the companded coefficients."""
+        return latents * lerp_rows(-self.log_gain, level).exp()[:, :, None, None]
 
 
 def white_noise(first: int, count: int, channels: int) -> torch.Tensor:
@@ -258,8 +304,12 @@ def init_linear_path(encoder: Encoder, decoder: Decoder, samples: torch.Tensor, 
     mean = rows.mean(0)
     centred = (rows - mean) * weights
     _, vectors = torch.linalg.eigh(centred.T @ centred / len(rows))
-    basis = vectors.flip(1)[:, : config.latent_dims].T  # [D, FRAMES·C·n]
-    gains = [LOG_SPREAD / 2.0 * (lam / config.lambdas[0]) ** 0.4 for lam in config.lambdas]
+    basis = vectors.flip(1)[:, : config.network_dims].T  # [D, FRAMES·C·n]
+    gains = torch.tensor([LOG_SPREAD / 2.0 * (lam / config.lambdas[0]) ** 0.4 for lam in config.lambdas])
+    gains = gains[:, None].expand(-1, config.network_dims)
+    if config.tones:  # where the slope of fine quantisation's rate against its weighed error is λ
+        lambdas = torch.tensor(config.lambdas)[:, None]
+        gains = torch.cat([gains, (config.step * math.log(2) / 6 * lambdas * tone_weights(config)).sqrt()], 1)
     members = torch.eye(config.bins) if encoder.averages is None else encoder.averages.sign()
     to_bins = torch.block_diag(*[members] * config.channels).double()
     with torch.no_grad():
@@ -270,6 +320,5 @@ def init_linear_path(encoder: Encoder, decoder: Decoder, samples: torch.Tensor, 
         spread = torch.einsum("bn,nfd->bfd", to_bins, backward.view(-1, FRAMES, backward.shape[1]))
         decoder.linear.weight.copy_(spread.flatten(0, 1)[:, :, None, None])
         decoder.linear.bias.copy_((to_bins @ mean.view(-1, FRAMES)).flatten())
-        gain = torch.tensor(gains).log()[:, None].expand_as(encoder.log_gain)
-        encoder.log_gain.copy_(gain)
-        decoder.log_gain.copy_(gain)
+        encoder.log_gain.copy_(gains.log())
+        decoder.log_gain.copy_(gains.log())

@@ -53,6 +53,7 @@ class AudioTransformConfig:
     lambdas: tuple[float, ...] = (0.05, 0.12, 0.28, 0.65, 1.5, 3.6, 8.5, 20.0)
     bands: int = field(default=0, metadata=ADDED_LATER)  # per channel, of the encoder's linear path; 0: single bins
     floor: float = field(default=1e-4, metadata=ADDED_LATER)  # magnitudes below this are nothing; a full-scale sine has 0.5
+    tones: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)  # lowest lapped coefficients of each channel among the latents
 
     @property
     def grid_rank(self) -> int:
@@ -66,6 +67,11 @@ class AudioTransformConfig:
     def step(self) -> int:
         """Samples per latent frame."""
         return 2 * self.hop
+
+    @property
+    def network_dims(self) -> int:
+        """Latent dims that the encoder's network makes; tones follow."""
+        return self.latent_dims - sum(self.tones)
 
 
 @dataclass(frozen=True)
@@ -271,7 +277,11 @@ def check_model(model: ModelConfig) -> ModelConfig:
             raise UsageError("config: sound needs one or two channels, and a sample_rate, hop and chunk of at least 1")
         if not 0 < transform.floor < 0.5:
             raise UsageError("config: 'transform.floor' must be between 0 and 0.5")
-        least = -(-transform.latent_dims // (2 * transform.channels))
+        if transform.tones and len(transform.tones) != transform.channels:
+            raise UsageError("config: 'transform.tones' needs one entry per channel, or none")
+        if transform.network_dims < 1 or any(not 0 <= count <= transform.step for count in transform.tones):
+            raise UsageError("config: 'transform.tones' must be in 0..2*hop and leave some of the latent_dims")
+        least = -(-transform.network_dims // (2 * transform.channels))
         if transform.bands and not least <= transform.bands <= transform.bins:
             raise UsageError(f"config: 'transform.bands' must be 0 or in {least}..{transform.bins} for these latent_dims")
     elif transform.distortion not in ("mse", "ms-ssim"):

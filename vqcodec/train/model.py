@@ -165,9 +165,18 @@ class Model(nn.Module):
         if self.energy:
             noises = (torch.rand_like(samples).mul_(2).sub_(1) for _ in range(2))
             apart = self.energy(*(self.synthesise(latents, level, noise) for noise in noises), samples)
+            if self.config.transform.tones:
+                apart = apart + self.tone_error(latents, level, samples)
         else:
             apart = self.distortion(self.synthesise(latents, level), samples)
         return Losses(bits / samples[0, 0].numel(), apart, auxiliary if auxiliary is not None else bits.new_zeros(()))
+
+    def tone_error(self, latents, level, samples):
+        """f32[B]: weighed squared error of the companded coefficients of tones, the mean of frames."""
+        t = self.config.transform
+        wanted = audio_transform.to_tones(audio_transform.to_mid_side(samples), t)
+        error = (self.decoder.unscaled(latents, level)[:, t.network_dims :] - wanted).square()
+        return (error.squeeze(2) * audio_transform.tone_weights(t)[:, None]).sum(1).mean(1)
 
     @torch.no_grad()
     def choice_bits(self, latents, level):
