@@ -30,8 +30,7 @@ def load_model(entry: ModelEntry, encoder: bool, modality: str) -> LoadedModel:
     model and for a model of another modality, InputError and CorruptStreamError for files that are not right."""
     if entry.modality != modality:
         raise UnsupportedError(f"model '{entry.name}' is one of {entry.modality}, not of {modality}")
-    table = configuration.parse_toml(entry.read("config.toml"), entry.name)
-    config = configuration.check_model(configuration.from_dict(configuration.MODELS[modality], table, complete=True))
+    config = model_config(entry)
     if encoder:
         entry.require_encoder()
     prior = Prior(read_tensors(entry, "prior"), config.quantizer)
@@ -41,6 +40,12 @@ def load_model(entry: ModelEntry, encoder: bool, modality: str) -> LoadedModel:
     return LoadedModel(config, GridCoder(prior, codebooks, config.quantizer),
                        _network(entry, "decoder", networks.Decoder(config.transform)),
                        _network(entry, "encoder", networks.Encoder(config.transform)) if encoder else None)
+
+
+def model_config(entry: ModelEntry) -> ModelConfig | AudioModelConfig:
+    """A model's config.toml. Raises UsageError for one that is not right."""
+    table = configuration.parse_toml(entry.read("config.toml"), entry.name)
+    return configuration.check_model(configuration.from_dict(configuration.MODELS[entry.modality], table, complete=True))
 
 
 def _network(entry: ModelEntry, name: str, net: torch.nn.Module) -> torch.nn.Module:

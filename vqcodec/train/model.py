@@ -20,7 +20,16 @@ from ..config import AudioModelConfig, AudioTransformConfig, ModelConfig
 from ..prior import MEAN_UNIT, phase_count
 from ..quantize import RATE_WEIGHT, choose, distances, join_groups, layouts, look_up, split_groups
 from . import vq
-from .context import ActivationRange, CategoricalHead, LogisticHead, SliceContext, feature_steps, features, logistic_bits, wide_count
+from .context import (
+    ActivationRange,
+    CategoricalHead,
+    LogisticHead,
+    SliceContext,
+    feature_steps,
+    features,
+    logistic_bits,
+    wide_count,
+)
 
 SOFT_ASSIGNMENT = 0.25  # temperature, in squared latent units, of the encoder's view of the rate
 

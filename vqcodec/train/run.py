@@ -19,13 +19,14 @@ import torch
 from .. import config as configuration
 from ..config import AudioRunConfig, RunConfig, StageConfig
 from ..errors import InputError, UsageError
+from ..loading import model_config
 from ..registry import ModelEntry, find_by_name
 from . import distributed
 from .data import split
 from .medium import MEDIA
 from .model import Model, start_codebooks
 from .optim import MuonAdam, parameter_groups
-from .restore import model_config, restore
+from .restore import restore
 
 CALIBRATION_STEPS = 30
 RESTORE_BATCHES = 8
