@@ -323,7 +323,7 @@ def test_the_search_lowers_what_training_minimises(restored):
     with torch.no_grad():
         model.decoder.linear.weight.mul_(0.8)  # an encoder that does not fit its decoder: the search has to make up for it
     for steps in (0, 1, 3):
-        latents, wish, weight = model.searched(pixels, level, steps)
+        latents, wish, weight, _ = model.searched(pixels, level, steps)
         chosen, values = model.choose_by(latents, wish, weight)
         bits = model.index_bits(latents, values, chosen, level) / 64**2
         error = model.distortion(model.decoder(values, level), pixels)

@@ -31,6 +31,7 @@ from .context import (
     wide_count,
 )
 
+SEARCH_LIMIT = 1.0  # latent units that the search may move a latent in training
 SOFT_ASSIGNMENT = 0.25  # temperature, in squared latent units, of the encoder's view of the rate
 
 
@@ -213,13 +214,14 @@ class Model(nn.Module):
         return indices, torch.cat(values, 1)
 
     def searched(self, pixels, level, steps: int):
-        """(latents f32[B,D,h,w], bits f32[G,N,K] of each slice, weight of the bits): what the codewords are to be chosen
-        by. After `steps` of the encoder's search (see `refine.py`), whose moves carry no gradient; unlike in the encoder
-        the bits stay those of the nearest codewords."""
+        """(latents f32[B,D,h,w], bits f32[G,N,K] of each slice, weight of the bits, the encoder's own latents): what the
+        codewords are to be chosen by, and what commits to them. The latents are the encoder's after `steps` of its search
+        (see `refine.py`), whose moves are bounded and carry no gradient; unlike in the encoder the bits stay those of the
+        nearest codewords. Were the moved latents to commit, nothing would hold the encoder's own, and training diverges."""
         latents = self.analyse(pixels, level)
         wish = self.choice_bits(latents, level)
         if not steps:
-            return latents, wish, RATE_WEIGHT
+            return latents, wish, RATE_WEIGHT, latents
         search = refine.SEARCHES[self.config.transform.distortion]
         slope = torch.tensor(self.config.transform.lambdas)[level.long()] * pixels[0, 0].numel()
 
@@ -231,11 +233,11 @@ class Model(nn.Module):
 
         with torch.no_grad():
             moved = refine.refine(latents, steps, search, lambda y: self.choose_by(y, wish, search.weight)[1], gradient)
-        return latents + (moved - latents).detach(), wish, search.weight
+        return latents + (moved - latents).clamp(-SEARCH_LIMIT, SEARCH_LIMIT).detach(), wish, search.weight, latents
 
     def vq_losses(self, pixels, level, beta: float, search: int = 0) -> Losses:
-        latents, wish, weight = self.searched(pixels, level, search)
-        assigned = [q(latents[:, s.dims], bits, weight)
+        latents, wish, weight, own = self.searched(pixels, level, search)
+        assigned = [q(latents[:, s.dims], bits, weight, own[:, s.dims])
                     for s, q, bits in zip(self.prior.layouts, self.quantizers, wish)]
         values = torch.cat([a.values for a in assigned], 1)
         bits = self.index_bits(latents, values, [a.indices for a in assigned], level)
@@ -269,7 +271,7 @@ class Model(nn.Module):
     def prior_losses(self, pixels, level, search: int = 0) -> Losses:
         """Rate alone, on frozen indices."""
         with torch.no_grad():
-            latents, wish, weight = self.searched(pixels, level, search)
+            latents, wish, weight, _ = self.searched(pixels, level, search)
             indices, values = self.choose_by(latents, wish, weight)
         bits = self.index_bits(latents, values, indices, level)
         return Losses(bits / pixels[0, 0].numel(), torch.zeros_like(bits), bits.new_zeros(()))

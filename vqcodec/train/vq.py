@@ -48,8 +48,10 @@ class SliceQuantizer(nn.Module):
         self.register_buffer("count", torch.ones(groups, codewords))
         self.register_buffer("total", self.codebook.detach().clone())
 
-    def forward(self, latents: torch.Tensor, bits: torch.Tensor | None = None, weight: float = RATE_WEIGHT) -> Assigned:
-        """latents f32[B,G·d,h,w]; `bits` f32[G,N,K] makes the choice rate-aware."""
+    def forward(self, latents: torch.Tensor, bits: torch.Tensor | None = None, weight: float = RATE_WEIGHT,
+                committed: torch.Tensor | None = None) -> Assigned:
+        """latents f32[B,G·d,h,w]; `bits` f32[G,N,K] makes the choice rate-aware. `committed`: what commits to the chosen
+        codewords, if not the latents themselves."""
         groups, _, d = self.codebook.shape
         shape = (latents.shape[0], *latents.shape[2:])
         vectors = split_groups(latents, d)
@@ -68,7 +70,8 @@ class SliceQuantizer(nn.Module):
             values = chosen + (vectors - vectors.detach())
         else:
             values = vectors + (chosen - vectors).detach()
-        commitment = F.mse_loss(vectors, chosen.detach(), reduction="none").sum((0, 2)).mean()
+        committed = vectors if committed is None else split_groups(committed, d)
+        commitment = F.mse_loss(committed, chosen.detach(), reduction="none").sum((0, 2)).mean()
         codebook = F.mse_loss(chosen, vectors.detach(), reduction="none").sum((0, 2)).mean()
         if self.update == "ema":
             codebook = codebook.detach()
