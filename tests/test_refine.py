@@ -55,6 +55,16 @@ def test_usual_effort_depends_on_the_size():
     assert refine.checked_effort(0, 5000, 5000) == 0
 
 
+@pytest.mark.parametrize("kind", refine.SEARCHES)
+def test_the_search_does_not_run_away(kind):
+    """Where the distortion is much steeper than the search assumes, each step goes too far and the next one farther."""
+    search = refine.SEARCHES[kind]
+    latents = torch.randn(1, 8, 6, 6, generator=torch.Generator().manual_seed(0)) * 3
+    moved = refine.refine(latents, 10, search, torch.round, lambda chosen: 200 * (chosen - latents))
+    away = (moved - latents).abs()
+    assert away.max() > 0 and away.max() <= search.limit + 1e-5
+
+
 def gradient(codec, chosen, rgb, transform=None):
     return refine.distortion_gradient(codec.decoder, transform or codec.model.transform, chosen, rgb, 1.0)
 

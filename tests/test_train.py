@@ -78,6 +78,11 @@ def test_bad_configuration_is_refused(tmp_path, text, words):
         config.check(config.from_dict(RunConfig, config.load_toml(path)))
 
 
+@pytest.mark.parametrize("kind", [RunConfig, AudioRunConfig])
+def test_defaults_are_a_configuration(kind):
+    assert config.from_dict(kind, config.parse_toml(config.to_toml(config.check(kind())).encode(), "run.toml")) == kind()
+
+
 def test_the_search_is_of_pictures_only():
     training = replace(AudioRunConfig().training, stages=(StageConfig("vq", search=1),))
     with pytest.raises(UsageError, match="of pictures only"):
@@ -124,6 +129,21 @@ def fixed_loss(trainer, kind: str, size: int = 64) -> float:
         losses = trainer.model.soft_losses(pixels, level) if kind == "soft" else \
             trainer.model.vq_losses(pixels, level, 0.0)
     return (losses.bpp + trainer.lambdas[level.long()] * losses.distortion).mean().item()
+
+
+@pytest.mark.parametrize("kind, learns", [("prior", {"prior"}), ("decoder", {"prior", "decoder"})])
+def test_last_stages_leave_the_choice_of_codewords_alone(pictures, tmp_path, tiny_model_dir, kind, learns):
+    stage = StageConfig(kind, steps=60, search=2, vary_search=kind == "decoder", learning_rate=1e-2, **SMALL)
+    trainer = Trainer(run_config(stages=(stage,)), [pictures], tmp_path)
+    trainer.begin(registry.find_by_name("tiny", tiny_model_dir))
+    start, before = weights(trainer), fixed_loss(trainer, "vq")
+    for _ in range(60):
+        trainer._train_step()
+    assert trainer.model.prior.mode == "quantized"
+    assert fixed_loss(trainer, "vq") < before
+    moved = {name for name, value in weights(trainer).items() if not torch.equal(value, start[name])}
+    assert {name.split(".")[0] for name in moved if not name.startswith("quantizers")} == learns
+    assert not any("codebook" in name for name in moved)
 
 
 @pytest.mark.parametrize("optimizer", ["muon", "adam"])

@@ -175,7 +175,7 @@ class Encoder(nn.Module):
 
     def __init__(self, config: AudioTransformConfig):
         super().__init__()
-        self.hop, self.floor, self.config = config.hop, config.floor, config
+        self.config = config
         bins = config.channels * config.bins
         c1, c2 = config.widths
         levels = len(config.lambdas)
@@ -200,15 +200,15 @@ class Encoder(nn.Module):
         A tone makes the power of a band, but not the mean of its bins' logarithms."""
         if self.averages is not None:
             magnitude = (magnitude.square() @ self.averages).sqrt()
-        return log_levels(magnitude, self.floor)
+        return log_levels(magnitude, self.config.floor)
 
     def forward(self, samples, level):
         channels = to_mid_side(samples)
-        spectrum = stft(channels, self.hop)
+        spectrum = stft(channels, self.config.hop)
         magnitude = spectrum.abs()
-        logs = by_frames(log_levels(magnitude, self.floor))
+        logs = by_frames(log_levels(magnitude, self.config.floor))
         direct = self.linear(fold(logs if self.averages is None else by_frames(self.levels(magnitude))))
-        turned = spectrum / (magnitude + self.floor)
+        turned = spectrum / (magnitude + self.config.floor)
         h = torch.cat([logs, by_frames(turned.real), by_frames(turned.imag)], 1)
         h = self.blocks1(self.stem(h))
         h = self.blocks2(self.condition(self.down(fold(h)), level))
@@ -223,7 +223,7 @@ class Decoder(nn.Module):
 
     def __init__(self, config: AudioTransformConfig):
         super().__init__()
-        self.hop, self.channels, self.config = config.hop, config.channels, config
+        self.config = config
         bins = config.channels * config.bins
         c1, c2 = config.widths
         levels = len(config.lambdas)
@@ -243,20 +243,20 @@ class Decoder(nn.Module):
         """`noise`: white, uniform in -1..1; None: `white_noise` of the first positions."""
         b, _, _, t = latents.shape
         if noise is None:
-            noise = white_noise(0, t * FRAMES * self.hop, self.channels)[None].expand(b, -1, -1, -1)
+            noise = white_noise(0, t * FRAMES * self.config.hop, self.config.channels)[None].expand(b, -1, -1, -1)
         y, tones = self.unscaled(latents, level).tensor_split([self.config.network_dims], 1)
         direct = unfold(self.linear(y)).float()
         h = torch.cat([y, tones * torch.rsqrt(tones.abs() + TONE_FLOOR)], 1)
         h = self.blocks2(self.condition(self.stem(h), level))
         h = self.blocks1(unfold(self.up(h)))
-        logs = by_bins(direct + self.head(h).float(), self.channels)
-        real, imaginary, share = (by_bins(p, self.channels) for p in self.phase_head(h).float().chunk(3, 1))
+        logs = by_bins(direct + self.head(h).float(), self.config.channels)
+        real, imaginary, share = (by_bins(p, self.config.channels) for p in self.phase_head(h).float().chunk(3, 1))
         share = F.softplus(share)
         magnitude = (logs * LOG_SPREAD + LOG_CENTRE).clamp(max=LOG_LIMIT).exp()
         scale = magnitude * torch.rsqrt(real.square() + imaginary.square() + share.square() + 1e-6)
-        grain = stft(noise, self.hop) * (share * (2 * OVERLAP * self.hop) ** 0.5)  # of mean power share²
+        grain = stft(noise, self.config.hop) * (share * (2 * OVERLAP * self.config.hop) ** 0.5)  # of mean power share²
         spectrum = torch.complex((real + grain.real) * scale, (imaginary + grain.imag) * scale)
-        channels = inverse_stft(spectrum, self.hop)
+        channels = inverse_stft(spectrum, self.config.hop)
         if self.config.tones:
             channels = channels + from_tones(tones, self.config)
         return from_mid_side(channels)

@@ -193,7 +193,7 @@ def _toml_value(value) -> str:
 class StageConfig:
     """One stage of training; what the kinds do is told in `train/model.py`."""
 
-    kind: str = "soft"  # 'soft', 'vq' or 'prior'
+    kind: str = "soft"  # 'soft', 'vq', 'prior' or 'decoder'
     steps: int = 1000
     learning_rate: float = 2e-3
     decay_from: float = 0.3  # part of the stage after which the rate falls to zero along a cosine
@@ -201,7 +201,8 @@ class StageConfig:
     crop: int = 128
     late_crop: int = 192  # crop of the last 30 % of the steps, at the same pixels per batch
     head_steps: int = 0  # 'vq': first steps, in which only the prior learns
-    search: int = 0  # 'vq' and 'prior': gradients of the encoder's search before codewords are chosen
+    search: int = 0  # all but 'soft': gradients of the encoder's search before codewords are chosen
+    vary_search: bool = False  # draw from 0 to `search` gradients in each step, to serve all efforts
 
 
 @dataclass(frozen=True)
@@ -221,8 +222,18 @@ class TrainingConfig:
     checkpoint_minutes: float = 5.0
     stages: tuple[StageConfig, ...] = (
         StageConfig("soft", steps=10000),
-        StageConfig("vq", steps=5000, learning_rate=5e-4, head_steps=300),
-        StageConfig("prior", steps=2000, learning_rate=1e-3),
+        StageConfig("vq", steps=250, learning_rate=4e-4, head_steps=50),
+        StageConfig("decoder", steps=1800, learning_rate=7e-4, decay_from=0.1, search=3),
+        StageConfig("decoder", steps=750, learning_rate=5e-4, decay_from=0.1, search=3, vary_search=True),
+    )
+
+
+@dataclass(frozen=True)
+class AudioTrainingConfig(TrainingConfig):
+    stages: tuple[StageConfig, ...] = (
+        StageConfig("soft", steps=5000),
+        StageConfig("vq", steps=350, learning_rate=4e-4),
+        StageConfig("prior", steps=500, learning_rate=1e-3),
     )
 
 
@@ -239,7 +250,7 @@ class AudioRunConfig:
     """What `vqcodec train audio --config` reads; crops are counted in latent frames."""
 
     model: AudioModelConfig = field(default_factory=AudioModelConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    training: AudioTrainingConfig = field(default_factory=AudioTrainingConfig)
 
 
 RUNS = {"image": RunConfig, "audio": AudioRunConfig}
@@ -256,8 +267,8 @@ def check(config: RunConfig) -> RunConfig:
         if getattr(config.training, key) not in allowed:
             raise UsageError(f"config: 'training.{key}' must be one of {', '.join(allowed)}")
     for stage in config.training.stages:
-        if stage.kind not in ("soft", "vq", "prior"):
-            raise UsageError(f"config: unknown stage kind '{stage.kind}' (known: soft, vq, prior)")
+        if stage.kind not in ("soft", "vq", "prior", "decoder"):
+            raise UsageError(f"config: unknown stage kind '{stage.kind}' (known: soft, vq, prior, decoder)")
         if stage.steps < 1 or stage.batch < 1 or stage.crop % 16 or stage.late_crop % 16:
             raise UsageError("config: stages need steps and batch of at least 1 and crops that are multiples of 16")
         if stage.search < 0 or (stage.search and isinstance(config, AudioRunConfig)):

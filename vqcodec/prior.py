@@ -88,12 +88,18 @@ class Step:
 Supplier = Callable[[Step], torch.Tensor]
 
 
+def of_slice(tensors: dict[str, torch.Tensor], index: int) -> dict[str, torch.Tensor]:
+    """The tensors of prior.safetensors that are one slice's, without its number."""
+    prefix = f"s{index}."
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
 class SlicePrior:
     """The integer network of one slice; tensors as in prior.safetensors, named in `bitstream_spec.md`."""
 
     def __init__(self, tensors: dict[str, torch.Tensor], index: int, layout: SliceLayout):
-        self.t = {k.split(".", 1)[1]: v for k, v in tensors.items() if k.startswith(f"s{index}.")}
-        self.layout, self.phases = layout, 1 + sum(f"s{index}.near{k}.weight" in tensors for k in (1, 2))
+        self.t = of_slice(tensors, index)
+        self.layout, self.phases = layout, 1 + sum(f"near{k}.weight" in self.t for k in (1, 2))
         self.sigmoid, self.exp, self.inverse = (tensors[f"table.{n}"] for n in ("sigmoid", "exp", "inverse"))
         self.logistic = layout.d == 1
         self.near = [kernel(self.t[f"near{k}.weight"]) for k in range(1, self.phases)]

@@ -37,13 +37,15 @@ class Search:
 
     `weight`: squared latent units that a bit is worth in the choice; `curvature`: of the distortion, in units of the
     quantiser's; `pull`: the part of the way to the better latents that a step goes in the first dim, more in later ones
-    by `rise`, as the curvature falls with the dims."""
+    by `rise`, as the curvature falls with the dims; `limit`: latent units that a latent may move in all, without which the
+    search runs away on very busy pictures."""
 
     weight: float
     curvature: float
     pull: float
     rise: float
     momentum: float
+    limit: float
 
     def pulls(self, dims: int) -> torch.Tensor:
         """f32[1,D,1,1]"""
@@ -51,8 +53,8 @@ class Search:
 
 
 SEARCHES = {
-    "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.45, rise=0.0, momentum=0.25),
-    "ms-ssim": Search(weight=1.2 * RATE_WEIGHT, curvature=0.5, pull=0.04, rise=0.7, momentum=0.3),
+    "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.45, rise=0.0, momentum=0.25, limit=1.0),
+    "ms-ssim": Search(weight=1.2 * RATE_WEIGHT, curvature=0.5, pull=0.04, rise=0.7, momentum=0.3, limit=1.0),
 }
 STRIP_PIXELS = 1 << 20
 REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into account
@@ -61,13 +63,13 @@ REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into acc
 def refine(latents: torch.Tensor, steps: int, search: Search, choose: Callable, gradient: Callable) -> torch.Tensor:
     """Latents f32[1,D,h,w] after `steps` improvements.
     choose: latents → chosen codewords, f32[1,D,h,w]; gradient: codewords → gradient of the distortion in bits, same."""
-    velocity, pulls = 0.0, search.pulls(latents.shape[1])
+    velocity, pulls, moved = 0.0, search.pulls(latents.shape[1]), latents
     for _ in range(steps):
-        chosen = choose(latents)
+        chosen = choose(moved)
         better = chosen - gradient(chosen) * (RATE_WEIGHT / (2 * search.curvature))
-        velocity = search.momentum * velocity + (better - latents)
-        latents = latents + pulls * velocity
-    return latents
+        velocity = search.momentum * velocity + (better - moved)
+        moved = latents + (moved + pulls * velocity - latents).clamp(-search.limit, search.limit)
+    return moved
 
 
 def checked_effort(effort: int | None, height: int, width: int) -> int:
@@ -91,27 +93,35 @@ def slope(config: TransformConfig, level: float) -> float:
     return first * (second / first) ** (level - low)
 
 
+def gradient_at(chosen: torch.Tensor, decode: Callable, distortion: Callable, pixels: torch.Tensor, slope) -> torch.Tensor:
+    """Gradient f32[B,D,h,w] of `slope`·distortion of pictures decoded from codewords, same, against f32[B,3,H,W]."""
+    chosen = chosen.detach().requires_grad_()
+    height, width = pixels.shape[2:]
+    with torch.enable_grad():
+        loss = distortion(decode(chosen)[:, :, :height, :width], pixels) * slope
+        return torch.autograd.grad(loss.sum(), chosen)[0]
+
+
 def distortion_gradient(decoder: Decoder, config: TransformConfig, chosen: torch.Tensor, rgb: np.ndarray,
                         level: float) -> torch.Tensor:
     """Gradient f32[1,D,h,w] of λ·distortion, in bits, of the picture decoded from codewords f32[1,D,h,w] against
     uint8[H,W,3]; in strips, so that memory is bounded."""
     rows, columns = chosen.shape[2:]
-    height, width = rgb.shape[:2]
     count = max(MS_SSIM_SIDE // PATCH, STRIP_PIXELS // (PATCH * PATCH * columns))
     result = torch.empty_like(chosen)
+
+    def decode(piece):
+        with fast_arithmetic():
+            return decoder(piece, torch.tensor([level]))
+
     for top in range(0, rows, count):
         bottom = min(top + count, rows)
         first, last = max(0, top - REACH), min(rows, bottom + REACH)
         if (last - first) * PATCH < MS_SSIM_SIDE:
             first = max(0, last - math.ceil(MS_SSIM_SIDE / PATCH) - 1)
-        piece = chosen[:, :, first:last].clone(memory_format=torch.channels_last).requires_grad_()
+        piece = chosen[:, :, first:last].contiguous(memory_format=torch.channels_last)
         pixels = torch.from_numpy(rgb[first * PATCH : last * PATCH].copy()).permute(2, 0, 1)[None].float().div_(255)
-        with torch.enable_grad():
-            with fast_arithmetic():
-                decoded = decoder(piece, torch.tensor([level]))
-            decoded = decoded[:, :, : pixels.shape[2], :width]
-            loss = KINDS[config.distortion](decoded, pixels) * (slope(config, level) * pixels[0, 0].numel())
-            (gradient,) = torch.autograd.grad(loss.sum(), piece)
+        gradient = gradient_at(piece, decode, KINDS[config.distortion], pixels, slope(config, level) * pixels[0, 0].numel())
         result[:, :, top:bottom] = gradient[:, :, top - first : bottom - first]
     return result
 

@@ -4,6 +4,7 @@ Stages, in order (why this order is in docs/training.md):
   soft    uniform noise in place of quantisation, logistic densities as prior (Ballé et al., 2017)
   vq      real codewords chosen with the prior's bits, straight-through gradients, commitment loss
   prior   transform and codebooks frozen; the prior alone, rounded as its integer twin rounds
+  decoder as prior, and the decoder with it: both learn from what the encoder's search chooses
 """
 
 from __future__ import annotations
@@ -31,7 +32,6 @@ from .context import (
     wide_count,
 )
 
-SEARCH_LIMIT = 1.0  # latent units that the search may move a latent in training
 SOFT_ASSIGNMENT = 0.25  # temperature, in squared latent units, of the encoder's view of the rate
 
 
@@ -216,7 +216,7 @@ class Model(nn.Module):
     def searched(self, pixels, level, steps: int):
         """(latents f32[B,D,h,w], bits f32[G,N,K] of each slice, weight of the bits, the encoder's own latents): what the
         codewords are to be chosen by, and what commits to them. The latents are the encoder's after `steps` of its search
-        (see `refine.py`), whose moves are bounded and carry no gradient; unlike in the encoder the bits stay those of the
+        (see `refine.py`), whose moves carry no gradient; unlike in the encoder the bits stay those of the
         nearest codewords. Were the moved latents to commit, nothing would hold the encoder's own, and training diverges."""
         latents = self.analyse(pixels, level)
         wish = self.choice_bits(latents, level)
@@ -226,14 +226,11 @@ class Model(nn.Module):
         slope = torch.tensor(self.config.transform.lambdas)[level.long()] * pixels[0, 0].numel()
 
         def gradient(chosen):
-            chosen = chosen.requires_grad_()
-            with torch.enable_grad():
-                loss = self.distortion(self.synthesise(chosen, level), pixels) * slope
-                return torch.autograd.grad(loss.sum(), chosen)[0]
+            return refine.gradient_at(chosen, lambda y: self.synthesise(y, level), self.distortion, pixels, slope)
 
         with torch.no_grad():
             moved = refine.refine(latents, steps, search, lambda y: self.choose_by(y, wish, search.weight)[1], gradient)
-        return latents + (moved - latents).clamp(-SEARCH_LIMIT, SEARCH_LIMIT).detach(), wish, search.weight, latents
+        return latents + (moved - latents).detach(), wish, search.weight, latents
 
     def vq_losses(self, pixels, level, beta: float, search: int = 0) -> Losses:
         latents, wish, weight, own = self.searched(pixels, level, search)
@@ -268,12 +265,14 @@ class Model(nn.Module):
             total = total + taken.reshape(s.groups, batch, -1).sum((0, 2))
         return total
 
-    def prior_losses(self, pixels, level, search: int = 0) -> Losses:
-        """Rate alone, on frozen indices."""
+    def prior_losses(self, pixels, level, search: int = 0, *, decoded: bool = False) -> Losses:
+        """Rate on frozen indices, and, if they are to be `decoded`, distortion."""
         with torch.no_grad():
             latents, wish, weight, _ = self.searched(pixels, level, search)
             indices, values = self.choose_by(latents, wish, weight)
         bits = self.index_bits(latents, values, indices, level)
+        if decoded:
+            return self._losses(bits, values, level, pixels)
         return Losses(bits / pixels[0, 0].numel(), torch.zeros_like(bits), bits.new_zeros(()))
 
 

@@ -10,7 +10,7 @@ from .. import weights
 from ..config import AudioModelConfig, ModelConfig
 from ..errors import UsageError
 from ..loading import model_config, read_tensors
-from ..prior import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT
+from ..prior import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT, of_slice
 from ..quantize import split_groups
 from ..registry import ModelEntry
 from .model import ContextPrior, Model
@@ -52,8 +52,7 @@ def restore(model: Model, entry: ModelEntry, batches) -> None:
 def float_prior(prior: ContextPrior, tensors: dict[str, torch.Tensor]) -> None:
     """Fills the float context network with what the tensors of prior.safetensors mean."""
     for i in range(len(prior.layouts)):
-        float_slice(prior, i, {name.split(".", 1)[1]: value.double() for name, value in tensors.items()
-                               if name.startswith(f"s{i}.")})
+        float_slice(prior, i, {name: value.double() for name, value in of_slice(tensors, i).items()})
 
 
 def float_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None:

@@ -30,6 +30,7 @@ from .restore import restore
 
 CALIBRATION_STEPS = 30
 RESTORE_BATCHES = 8
+FROZEN = {"prior": ("encoder", "quantizers", "decoder"), "decoder": ("encoder", "quantizers")}
 SPIKE = 20  # steps whose gradient is this many times the usual norm are skipped
 
 
@@ -102,11 +103,11 @@ class Trainer:
         if self.config.training.codebook_update == "ema":
             for q in self.model.quantizers:
                 q.codebook.requires_grad_(False)
-        if kind == "prior":
-            for part in (self.model.encoder, self.model.decoder, self.model.quantizers):
-                part.requires_grad_(False)
+        if kind in FROZEN:
+            for name in FROZEN[kind]:
+                getattr(self.model, name).requires_grad_(False)
         self.model.train()
-        self.model.prior.set_mode("calibrate" if kind == "prior" else "float")
+        self.model.prior.set_mode("calibrate" if kind in FROZEN else "float")
         self._build_optimizer()
         self.average = copy.deepcopy(self.model)
         self.average.requires_grad_(False)
@@ -159,14 +160,15 @@ class Trainer:
         pixels, level = self.batch(number, size, count)
         torch.manual_seed(t.seed * 7919 + number * 31 + self.rank)
         self._set_rate(progress)
+        search = int(torch.randint(c.search + 1, ())) if c.vary_search else c.search
         head_only = c.kind == "vq" and self.step < c.head_steps
-        if c.kind == "prior" and self.step >= CALIBRATION_STEPS and self.model.prior.mode != "quantized":
+        if c.kind in FROZEN and self.step >= CALIBRATION_STEPS and self.model.prior.mode != "quantized":
             for model in (self.model, self.average):
                 model.prior.set_mode("quantized")
-        if c.kind == "prior" or head_only:
-            losses = self.model.prior_losses(pixels, level, c.search)
+        if c.kind in FROZEN or head_only:
+            losses = self.model.prior_losses(pixels, level, search, decoded=c.kind == "decoder")
         elif c.kind == "vq":
-            losses = self.model.vq_losses(pixels, level, t.commitment, c.search)
+            losses = self.model.vq_losses(pixels, level, t.commitment, search)
         else:
             losses = self.model.soft_losses(pixels, level)
         index = level.long()
