@@ -53,7 +53,7 @@ def make_tiny_model(folder):
         start_codebooks(model, *zip(*batches))
         model.prior.set_mode("calibrate")
         for pixels, level in batches:
-            model.prior_losses(pixels, level)
+            model.frozen_losses(pixels, level)
     write_model(model, batches, folder / "tiny", config, "# tiny\n")
     registration.register(folder / "tiny", "tiny", id=TINY_ID, status="default", models_dir=folder)
 
@@ -104,7 +104,7 @@ def make_tiny_audio_model(folder, config=None, name="tinysound", id=TINY_SOUND_I
         start_codebooks(model, *zip(*batches))
         model.prior.set_mode("calibrate")
         for samples, level in batches:
-            model.prior_losses(samples, level)
+            model.frozen_losses(samples, level)
     write_model(model, batches, folder / name, config, f"# {name}\n")
     registration.register(folder / name, name, id=id, status="default", models_dir=folder, modality="audio")
 

@@ -13,12 +13,14 @@ from conftest import TINY_ID, synthetic_picture
 from helpers import make_wild_model, sample_grids, tabled
 
 from vqcodec import codec as codec_module
-from vqcodec import container, modelfile, registry
+from vqcodec import container, modelfile, refine, registry
 from vqcodec.codec import Codec
 from vqcodec.config import TransformConfig
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
+from vqcodec.grids import price_of_mass, vectors_at
 from vqcodec.media import Picture
 from vqcodec.metrics import psnr
+from vqcodec.quantize import distances, look_up
 from vqcodec.transform import Decoder, Encoder, halo
 
 
@@ -136,15 +138,22 @@ def test_inspection_says_what_went_in(codec):
 
 # --- choice of codewords -----------------------------------------------------------------------------------
 
+def by_distance(codec, picture, quality: int):
+    """The picture in the codewords nearest to its latents, whatever their bits."""
+    sixteenths = 16 * (quality - 1)
+    grids, segments = codec._choose_and_code(codec.latents(picture.rgb, sixteenths), sixteenths, 0.0)
+    return codec._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, False, None)
+
+
 def test_rate_aware_choice_saves_bytes(codec, picture):
     for quality in (1, 2, 3):
-        plain, aware = (codec.encode(picture, quality, effort=effort) for effort in (0, 1))
+        plain, aware = by_distance(codec, picture, quality), codec.encode(picture, quality, effort=0)
         assert len(aware.data) < 0.98 * len(plain.data)
         assert psnr(picture.rgb, codec.decode(aware.data).rgb) > psnr(picture.rgb, codec.decode(plain.data).rgb) - 1
 
 
 def test_plain_choice_is_the_nearest_codeword_in_use(codec, picture):
-    grids = codec.decode_grids(codec.encode(picture, 2, effort=0).data)
+    grids = codec.decode_grids(by_distance(codec, picture, 2).data)
     latents = codec.latents(picture.rgb, 16)[0].flatten(1)
     first = codec.coder.prior.slices[0]
     start, size = first.alphabet(16)
@@ -153,6 +162,46 @@ def test_plain_choice_is_the_nearest_codeword_in_use(codec, picture):
         nearest = start[g] + (latents[g][:, None] - window).abs().argmin(1)
         assert (torch.from_numpy(grids[g]).flatten() == nearest).float().mean() > 0.99  # but for ties
         assert len(nearest.unique()) > 1  # there was something to choose
+
+
+@pytest.mark.parametrize("quality", [1, 2, 3])
+def test_a_shortlist_holds_what_latents_nearby_would_choose(codec, picture, quality):
+    sixteenths, weight = 16 * (quality - 1), refine.SEARCHES["mse"].weight
+    latents = codec.latents(picture.rgb, sixteenths)[0]
+    values, lists = codec.coder.search(latents, sixteenths, weight, keep=True)
+    grids, _ = codec.coder.choose(latents, sixteenths, weight)
+    assert torch.equal(values, codec.coder.dequantize(grids[None])[0])
+    assert (codec.coder.choose_from(latents, lists) == values).float().mean() > 0.998  # but for ties: prices are rounded
+    moved = latents + torch.rand(latents.shape, generator=torch.Generator().manual_seed(quality)) * 2 - 1
+    found = codec.coder.choose_from(moved, lists)
+    seen = []
+
+    def full(step):  # under the same contexts, with all codewords to choose from
+        entry, s = next(e for e in lists if e.layout == step.layout and torch.equal(e.positions, step.positions)), step.layout
+        mass = step.cdf.long().diff(dim=2).permute(1, 0, 2)
+        book = look_up((step.start[:, None] + torch.arange(mass.shape[2])).clamp(max=s.codewords - 1),
+                       codec.coder.codebooks[codec.coder.layouts.index(s)])
+        price = price_of_mass(weight)[mass]
+        own = distances(vectors_at(found, s, entry.positions), book)
+        cost = distances(vectors_at(moved, s, entry.positions), book) + price
+        seen.append(cost.gather(2, own.argmin(2, keepdim=True)).squeeze(2) - cost.amin(2))
+        return grids[s.planes].flatten(1)[:, step.positions].T - step.start
+
+    codec.coder._walk(*latents.shape[1:], sixteenths, full, lambda: None)
+    excess = torch.cat([e.flatten() for e in seen])
+    assert (excess < 0.01).float().mean() > 0.995 and excess.mean() < 1e-3
+
+
+def test_a_search_in_bands_is_a_search(codec, picture, monkeypatch):
+    whole = codec.encode(picture, 2, effort=2).data
+    wanted = codec.decode(whole).rgb.astype(int)
+    monkeypatch.setattr(codec_module, "BAND_POSITIONS", 24)
+    banded = [codec.encode(picture, 2, effort=effort).data for effort in (1, 2)]
+    monkeypatch.setattr(refine, "USUAL_PIXELS", 0)  # no picture is small enough for its shortlists to be kept
+    banded.append(codec.encode(picture, 2, effort=2).data)
+    for data in banded:
+        error = (codec.decode(data).rgb - wanted) ** 2
+        assert len(data) < 1.2 * len(whole) and error.mean() < 20
 
 
 def test_bits_per_block_add_up_to_the_file(codec, picture):
@@ -316,10 +365,10 @@ def test_bands_are_an_even_number_of_rows(width, height, expected):
 
 
 def test_round_trip_in_bands(codec, picture, monkeypatch):
-    whole = codec.encode(picture, 2, effort=0)
+    whole = by_distance(codec, picture, 2)
     whole_grids, table = codec.decode_grids(whole.data), tabled(codec, whole.data)
     monkeypatch.setattr(codec_module, "BAND_POSITIONS", 24)  # two of the eight rows of eleven
-    banded = codec.encode(picture, 2, effort=0)
+    banded = by_distance(codec, picture, 2)
     assert len(codec.segment_bytes(banded.data)) == 4 * codec.coder.prior.steps
     banded_grids = codec.decode_grids(banded.data)
     np.testing.assert_array_equal(banded_grids, whole_grids)  # chosen without a look at the rate

@@ -33,7 +33,7 @@ def cost(codec, picture, quality: int, effort: int) -> float:
 
 
 @pytest.mark.parametrize("model, quality, longest", [
-    ("photo-2", 5, 0.96), ("photo-ssim-1", 3, 0.975), ("photo-ssim-1", 7, 0.975)])
+    ("photo-3", 5, 0.9), ("photo-ssim-1", 3, 0.975), ("photo-ssim-1", 7, 0.975)])
 def test_more_effort_makes_files_cheaper(model, quality, longest):
     """By the shipped models: the tests' tiny one is a linear transform with nothing left to find."""
     codec = Codec.open(registry.find_by_name(model))
@@ -41,7 +41,7 @@ def test_more_effort_makes_files_cheaper(model, quality, longest):
         picture = Picture(np.asarray(image.convert("RGB").crop((180, 100, 388, 292))))
     costs = [cost(codec, picture, quality, effort) for effort in range(5)]
     assert costs == sorted(costs, reverse=True)
-    assert costs[2] < 0.98 * costs[1] and costs[4] < longest * costs[1]
+    assert costs[1] < 0.99 * costs[0] and costs[4] < longest * costs[0]
 
 
 def test_effort_beyond_the_scale_is_refused(codec):
@@ -60,9 +60,10 @@ def test_the_search_does_not_run_away(kind):
     """Where the distortion is much steeper than the search assumes, each step goes too far and the next one farther."""
     search = refine.SEARCHES[kind]
     latents = torch.randn(1, 8, 6, 6, generator=torch.Generator().manual_seed(0)) * 3
-    moved = refine.refine(latents, 10, search, torch.round, lambda chosen: 200 * (chosen - latents))
-    away = (moved - latents).abs()
-    assert away.max() > 0 and away.max() <= search.limit + 1e-5
+    for steps, limit in ((1, 0.5), (2, 0.6), (10, 1.0)):
+        moved = refine.refine(latents, steps, search, lambda y, _: torch.round(y), lambda chosen: 200 * (chosen - latents))
+        away = (moved - latents).abs().max()
+        assert 0 < away <= limit + 1e-5
 
 
 def gradient(codec, chosen, rgb, transform=None):

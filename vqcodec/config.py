@@ -189,11 +189,14 @@ def _toml_value(value) -> str:
     return repr(value)
 
 
+STAGES = ("soft", "vq", "prior", "decoder", "joint")  # what they do is told in `train/model.py`
+
+
 @dataclass(frozen=True)
 class StageConfig:
-    """One stage of training; what the kinds do is told in `train/model.py`."""
+    """One stage of training."""
 
-    kind: str = "soft"  # 'soft', 'vq', 'prior' or 'decoder'
+    kind: str = "soft"  # one of STAGES
     steps: int = 1000
     learning_rate: float = 2e-3
     decay_from: float = 0.3  # part of the stage after which the rate falls to zero along a cosine
@@ -202,7 +205,7 @@ class StageConfig:
     late_crop: int = 192  # crop of the last 30 % of the steps, at the same pixels per batch
     head_steps: int = 0  # 'vq': first steps, in which only the prior learns
     search: int = 0  # all but 'soft': gradients of the encoder's search before codewords are chosen
-    vary_search: bool = False  # draw from 0 to `search` gradients in each step, to serve all efforts
+    vary_search: float = 0.0  # share of the steps that draw from 1 to `search` gradients, to serve other efforts
 
 
 @dataclass(frozen=True)
@@ -223,8 +226,8 @@ class TrainingConfig:
     stages: tuple[StageConfig, ...] = (
         StageConfig("soft", steps=10000),
         StageConfig("vq", steps=250, learning_rate=4e-4, head_steps=50),
-        StageConfig("decoder", steps=1800, learning_rate=7e-4, decay_from=0.1, search=3),
-        StageConfig("decoder", steps=750, learning_rate=5e-4, decay_from=0.1, search=3, vary_search=True),
+        StageConfig("joint", steps=1500, learning_rate=4e-4, decay_from=1.0, search=3),
+        StageConfig("joint", steps=2500, learning_rate=4e-4, decay_from=0.0, search=6, vary_search=0.25),
     )
 
 
@@ -267,12 +270,18 @@ def check(config: RunConfig) -> RunConfig:
         if getattr(config.training, key) not in allowed:
             raise UsageError(f"config: 'training.{key}' must be one of {', '.join(allowed)}")
     for stage in config.training.stages:
-        if stage.kind not in ("soft", "vq", "prior", "decoder"):
-            raise UsageError(f"config: unknown stage kind '{stage.kind}' (known: soft, vq, prior, decoder)")
+        if stage.kind not in STAGES:
+            raise UsageError(f"config: unknown stage kind '{stage.kind}' (known: {', '.join(STAGES)})")
         if stage.steps < 1 or stage.batch < 1 or stage.crop % 16 or stage.late_crop % 16:
             raise UsageError("config: stages need steps and batch of at least 1 and crops that are multiples of 16")
         if stage.search < 0 or (stage.search and isinstance(config, AudioRunConfig)):
             raise UsageError("config: 'search' counts gradients, and is of pictures only")
+        if stage.search and stage.kind == "soft":
+            raise UsageError("config: nothing is searched for in a 'soft' stage")
+        if stage.kind == "joint" and not stage.search:
+            raise UsageError("config: a 'joint' stage needs 'search': it is what the encoder learns from")
+        if not 0 <= stage.vary_search <= 1 or (stage.vary_search and not stage.search):
+            raise UsageError("config: 'vary_search' is a share, from 0 to 1, of the steps of a stage with 'search'")
         if (getattr(config.model.transform, "distortion", None) == "ms-ssim" and (stage.kind != "prior" or stage.search)
                 and min(stage.crop, stage.late_crop) < MS_SSIM_SIDE):
             raise UsageError(f"config: MS-SSIM needs crops of {MS_SSIM_SIDE} pixels or more")

@@ -27,7 +27,7 @@ from .errors import UsageError
 from .quantize import RATE_WEIGHT
 from .transform import PATCH, Decoder
 
-STEPS = (0, 0, 3, 5, 10, 20)  # gradients taken at each effort; 0 takes the nearest codewords, 1 looks at rates too
+STEPS = (0, 1, 7, 10, 20, 40)  # gradients taken at each effort
 USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort 1 unless told otherwise
 
 
@@ -37,15 +37,19 @@ class Search:
 
     `weight`: squared latent units that a bit is worth in the choice; `curvature`: of the distortion, in units of the
     quantiser's; `pull`: the part of the way to the better latents that a step goes in the first dim, more in later ones
-    by `rise`, as the curvature falls with the dims; `limit`: latent units that a latent may move in all, without which the
-    search runs away on very busy pictures."""
+    by `rise`, as the curvature falls with the dims; `limit`: latent units that a latent may have moved after the first step;
+    each further one gives it `leeway`, up to FARTHEST in all. Without it the search runs away on very busy pictures and
+    drawings. `renew`: steps after which the prior is asked again what codewords cost. `most`: gradients that still gain."""
 
     weight: float
     curvature: float
     pull: float
     rise: float
     momentum: float
-    limit: float
+    limit: float = 0.5
+    leeway: float = 0.1
+    renew: int = 8
+    most: int = 40
 
     def pulls(self, dims: int) -> torch.Tensor:
         """f32[1,D,1,1]"""
@@ -53,22 +57,24 @@ class Search:
 
 
 SEARCHES = {
-    "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.45, rise=0.0, momentum=0.25, limit=1.0),
-    "ms-ssim": Search(weight=1.2 * RATE_WEIGHT, curvature=0.5, pull=0.04, rise=0.7, momentum=0.3, limit=1.0),
+    "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.45, rise=0.0, momentum=0.25),
+    "ms-ssim": Search(weight=1.2 * RATE_WEIGHT, curvature=0.5, pull=0.04, rise=0.7, momentum=0.3, most=10),
 }
+FARTHEST = 1.0
 STRIP_PIXELS = 1 << 20
 REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into account
 
 
 def refine(latents: torch.Tensor, steps: int, search: Search, choose: Callable, gradient: Callable) -> torch.Tensor:
     """Latents f32[1,D,h,w] after `steps` improvements.
-    choose: latents → chosen codewords, f32[1,D,h,w]; gradient: codewords → gradient of the distortion in bits, same."""
+    choose: latents, number of the step → chosen codewords, f32[1,D,h,w]; gradient: codewords → gradient of the distortion
+    in bits, same."""
     velocity, pulls, moved = 0.0, search.pulls(latents.shape[1]), latents
-    for _ in range(steps):
-        chosen = choose(moved)
+    for step in range(steps):
+        chosen, limit = choose(moved, step), min(FARTHEST, search.limit + search.leeway * step)
         better = chosen - gradient(chosen) * (RATE_WEIGHT / (2 * search.curvature))
         velocity = search.momentum * velocity + (better - moved)
-        moved = latents + (moved + pulls * velocity - latents).clamp(-search.limit, search.limit)
+        moved = latents + (moved + pulls * velocity - latents).clamp(-limit, limit)
     return moved
 
 

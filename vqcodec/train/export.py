@@ -16,28 +16,31 @@ from ..codec import Codec
 from ..config import AudioModelConfig, ModelConfig
 from ..media import Picture
 from ..sound import Sound
-from .model import Model
+from .model import Model, bfloat16
 from .quantize_prior import integer_prior
 from .sounds import load as load_sound
 from .validate import load
 
 
 @torch.no_grad()
-def count_use(model: Model, batches) -> list[torch.Tensor]:
-    """For each slice int64[levels,G,K]: how often codewords are chosen in `batches` of (pixels, level)."""
+def count_use(model: Model, batches, search: int) -> list[torch.Tensor]:
+    """For each slice int64[levels,G,K]: how often codewords are chosen in `batches` of (pixels, level), after so many
+    gradients of the search."""
     levels = len(model.config.transform.lambdas)
     use = [torch.zeros(levels, s.groups, s.codewords, dtype=torch.int64) for s in model.prior.layouts]
     for pixels, level in batches:
-        latents = model.encoder(pixels, level)
+        with bfloat16():
+            latents, wish = model.searched(model.encoder(pixels, level), pixels, level, search)
         row = level.long().repeat_interleave(latents[0, 0].numel())
-        for i, (s, chosen) in enumerate(zip(model.prior.layouts, model.choose(latents, level)[0])):
+        for i, (s, chosen) in enumerate(zip(model.prior.layouts, model.choose_by(latents, wish)[0])):
             flat = (row[None] * s.groups + torch.arange(s.groups)[:, None]) * s.codewords + chosen
             use[i].view(-1).scatter_add_(0, flat.reshape(-1), torch.ones(flat.numel(), dtype=torch.int64))
     return use
 
 
-def write_model(model: Model, batches, folder: Path, config: ModelConfig | AudioModelConfig, card: str) -> None:
-    """Writes config.toml, the four weight files and card.md into `folder`."""
+def write_model(model: Model, batches, folder: Path, config: ModelConfig | AudioModelConfig, card: str, search: int = 0) -> None:
+    """Writes config.toml, the four weight files and card.md into `folder`. Which codewords a quality uses is counted in
+    `batches` of (samples, level), after `search` gradients."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(configuration.to_toml(config))
@@ -46,7 +49,7 @@ def write_model(model: Model, batches, folder: Path, config: ModelConfig | Audio
     # What is stored is what runs: the prior's tables are made from the codebook as written.
     books = [q.codebook.detach().float().contiguous() for q in model.quantizers]
     save_file({f"s{i}": book for i, book in enumerate(books)}, folder / "codebook.safetensors")
-    save_file(integer_prior(model.prior, books, config, count_use(model, batches)), folder / "prior.safetensors")
+    save_file(integer_prior(model.prior, books, config, count_use(model, batches, search)), folder / "prior.safetensors")
     (folder / "card.md").write_text(card)
 
 
@@ -101,7 +104,7 @@ def export_model(trainer, name: str, models_dir, model_id: int | None = None, st
     folder = trainer.out / "model"  # `register` copies it, unless that would change a published model
     config = trainer.config.model
     card = (f"# {name}\n\nTrained for {trainer.pixels / 1e9:.2f}·10^9 {trainer.medium.counted} in {trainer.seconds / 3600:.2f} hours.\n")
-    write_model(model, batches, folder, config, card)
+    write_model(model, batches, folder, config, card, trainer.stage_config.search)
     modality = trainer.medium.modality
     entry = registration.register(folder, name, models_dir or registry.user_dir(), id=model_id, status=status,
                                   modality=modality)

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from .. import audio_transform, transform
-from ..config import AudioRunConfig, RunConfig
+from ..config import AudioRunConfig, RunConfig, StageConfig
 from .data import Crops, find_pictures
 from .sounds import Excerpts, find_sounds
 from .validate import distance_of_sound, rate_distortion
@@ -37,7 +37,7 @@ class Medium(ABC):
         """Starts the linear paths and gains."""
 
     @abstractmethod
-    def validate(self, model, paths, soft: bool) -> list[dict]: ...
+    def validate(self, model, paths, stage: StageConfig) -> list[dict]: ...
 
 
 class Pictures(Medium):
@@ -57,8 +57,8 @@ class Pictures(Medium):
         patches = torch.cat([self.crops.batch(-1 - i, 16, 256) for i in range(60)]).float() / 255
         transform.init_linear_path(model.encoder, model.decoder, patches, self.config.model.transform.lambdas)
 
-    def validate(self, model, paths, soft):
-        return rate_distortion(model, paths, soft)
+    def validate(self, model, paths, stage):
+        return rate_distortion(model, paths, stage.kind == "soft", stage.search)
 
 
 class Sounds(Medium):
@@ -79,8 +79,8 @@ class Sounds(Medium):
         samples = torch.cat([self.excerpts.batch(-1 - i, 64, 16) for i in range(20)])
         audio_transform.init_linear_path(model.encoder, model.decoder, samples, self.config.model.transform)
 
-    def validate(self, model, paths, soft):
-        return distance_of_sound(model, paths, soft)
+    def validate(self, model, paths, stage):
+        return distance_of_sound(model, paths, stage.kind == "soft")
 
 
 MEDIA = {RunConfig: Pictures, AudioRunConfig: Sounds}

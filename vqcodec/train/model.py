@@ -5,6 +5,7 @@ Stages, in order (why this order is in docs/training.md):
   vq      real codewords chosen with the prior's bits, straight-through gradients, commitment loss
   prior   transform and codebooks frozen; the prior alone, rounded as its integer twin rounds
   decoder as prior, and the decoder with it: both learn from what the encoder's search chooses
+  joint   as decoder, and the encoder with it: it learns to give at once what the search makes of its latents
 """
 
 from __future__ import annotations
@@ -127,11 +128,13 @@ def boundaries(codebook: torch.Tensor) -> torch.Tensor:
 
 @dataclass(frozen=True)
 class Losses:
-    """Per-sample bits per pixel f32[B] and distortion f32[B] (see `distortion.py`); auxiliary f32[]."""
+    """Per-sample bits per pixel f32[B], distortion f32[B] (see `distortion.py`), and bits per pixel f32[B] that the search
+    saves the encoder, by its own model; auxiliary f32[]."""
 
     bpp: torch.Tensor
     distortion: torch.Tensor
-    auxiliary: torch.Tensor
+    auxiliary: torch.Tensor | float = 0.0
+    saved: torch.Tensor | float = 0.0
 
 
 class Model(nn.Module):
@@ -171,7 +174,7 @@ class Model(nn.Module):
         with bfloat16() if self.training else nullcontext():
             return self.decoder(latents, level, *noise)
 
-    def _losses(self, bits, latents, level, samples, auxiliary=None) -> Losses:
+    def _losses(self, bits, latents, level, samples, auxiliary=0.0, saved=0.0) -> Losses:
         if self.energy:
             noises = (torch.rand_like(samples).mul_(2).sub_(1) for _ in range(2))
             apart = self.energy(*(self.synthesise(latents, level, noise) for noise in noises), samples)
@@ -179,7 +182,7 @@ class Model(nn.Module):
                 apart = apart + self.tone_error(latents, level, samples)
         else:
             apart = self.distortion(self.synthesise(latents, level), samples)
-        return Losses(bits / samples[0, 0].numel(), apart, auxiliary if auxiliary is not None else bits.new_zeros(()))
+        return Losses(bits / samples[0, 0].numel(), apart, auxiliary, saved)
 
     def tone_error(self, latents, level, samples):
         """f32[B]: weighed squared error of the companded coefficients of tones, the mean of frames."""
@@ -198,43 +201,52 @@ class Model(nn.Module):
             nearest.append(join_groups(look_up(distances(vectors, book).argmin(2), book), shape))
         return list(self.prior.codeword_bits(torch.cat(nearest, 1), level, self.codebooks))
 
+    @property
+    def search(self) -> refine.Search | None:
+        """How the encoder will search, if it does: that of sound only weighs bits."""
+        return refine.SEARCHES.get(getattr(self.config.transform, "distortion", None))
+
+    @property
+    def rate_weight(self) -> float:
+        """Squared latent units that a bit is worth in the encoder's choice of codewords."""
+        return self.search.weight if self.search else RATE_WEIGHT
+
     @torch.no_grad()
     def choose(self, latents, level):
         """(indices int64[G,N] of each slice, values f32[B,D,h,w]): the rate-aware choice of codewords."""
-        return self.choose_by(latents, self.choice_bits(latents, level), RATE_WEIGHT)
+        return self.choose_by(latents, self.choice_bits(latents, level))
 
     @torch.no_grad()
-    def choose_by(self, latents, wish, weight: float):
+    def choose_by(self, latents, wish):
         """As `choose`, for given bits f32[G,N,K] of each slice."""
         shape = (latents.shape[0], *latents.shape[2:])
         indices, values = [], []
         for s, book, bits in zip(self.prior.layouts, self.codebooks, wish):
-            indices.append(choose(split_groups(latents[:, s.dims], s.d), book, bits, weight))
+            indices.append(choose(split_groups(latents[:, s.dims], s.d), book, bits, self.rate_weight))
             values.append(join_groups(look_up(indices[-1], book), shape))
         return indices, torch.cat(values, 1)
 
-    def searched(self, pixels, level, steps: int):
-        """(latents f32[B,D,h,w], bits f32[G,N,K] of each slice, weight of the bits, the encoder's own latents): what the
-        codewords are to be chosen by, and what commits to them. The latents are the encoder's after `steps` of its search
-        (see `refine.py`), whose moves carry no gradient; unlike in the encoder the bits stay those of the
-        nearest codewords. Were the moved latents to commit, nothing would hold the encoder's own, and training diverges."""
-        latents = self.analyse(pixels, level)
-        wish = self.choice_bits(latents, level)
+    @torch.no_grad()
+    def searched(self, own, pixels, level, steps: int):
+        """(latents f32[B,D,h,w] after `steps` of the encoder's search from its `own`, bits f32[G,N,K] of each slice): what
+        codewords are to be chosen by. Unlike in the encoder the bits stay those of the nearest codewords."""
+        wish = self.choice_bits(own, level)
         if not steps:
-            return latents, wish, RATE_WEIGHT, latents
-        search = refine.SEARCHES[self.config.transform.distortion]
+            return own.detach(), wish
         slope = torch.tensor(self.config.transform.lambdas)[level.long()] * pixels[0, 0].numel()
 
         def gradient(chosen):
             return refine.gradient_at(chosen, lambda y: self.synthesise(y, level), self.distortion, pixels, slope)
 
-        with torch.no_grad():
-            moved = refine.refine(latents, steps, search, lambda y: self.choose_by(y, wish, search.weight)[1], gradient)
-        return latents + (moved - latents).detach(), wish, search.weight, latents
+        return refine.refine(own, steps, self.search, lambda y, _: self.choose_by(y, wish)[1], gradient), wish
 
     def vq_losses(self, pixels, level, beta: float, search: int = 0) -> Losses:
-        latents, wish, weight, own = self.searched(pixels, level, search)
-        assigned = [q(latents[:, s.dims], bits, weight, own[:, s.dims])
+        """The search moves latents without gradient, and the encoder's own commit to the codewords: were the moved ones to
+        commit, nothing would hold the encoder's, and training diverges."""
+        own = self.analyse(pixels, level)
+        moved, wish = self.searched(own, pixels, level, search)
+        latents = own + (moved - own).detach()
+        assigned = [q(latents[:, s.dims], bits, self.rate_weight, own[:, s.dims])
                     for s, q, bits in zip(self.prior.layouts, self.quantizers, wish)]
         values = torch.cat([a.values for a in assigned], 1)
         bits = self.index_bits(latents, values, [a.indices for a in assigned], level)
@@ -265,15 +277,22 @@ class Model(nn.Module):
             total = total + taken.reshape(s.groups, batch, -1).sum((0, 2))
         return total
 
-    def prior_losses(self, pixels, level, search: int = 0, *, decoded: bool = False) -> Losses:
-        """Rate on frozen indices, and, if they are to be `decoded`, distortion."""
+    def frozen_losses(self, pixels, level, search: int = 0, *, decoded: bool = False, amortised: bool = False) -> Losses:
+        """Rate on frozen indices; if they are to be `decoded`, distortion. If `amortised` too, a term draws the encoder's
+        latents to where the search has moved them, each squared unit at what it is worth in bits for fine quantisation. (A
+        latent inside a codeword's cell is drawn to its best place there, where straight-through gradients push it on until
+        it crosses into the next: distortion's gradient and commitment in their true proportion.)"""
+        with nullcontext() if amortised else torch.no_grad():
+            own = self.analyse(pixels, level)
         with torch.no_grad():
-            latents, wish, weight, _ = self.searched(pixels, level, search)
-            indices, values = self.choose_by(latents, wish, weight)
+            latents, wish = self.searched(own, pixels, level, search)
+            indices, values = self.choose_by(latents, wish)
         bits = self.index_bits(latents, values, indices, level)
-        if decoded:
-            return self._losses(bits, values, level, pixels)
-        return Losses(bits / pixels[0, 0].numel(), torch.zeros_like(bits), bits.new_zeros(()))
+        count = pixels[0, 0].numel()
+        if not decoded:
+            return Losses(bits / count, torch.zeros_like(bits))
+        saved = (own - latents).square().sum((1, 2, 3)) / (RATE_WEIGHT * count) if amortised else 0.0
+        return self._losses(bits, values, level, pixels, saved=saved)
 
 
 @torch.no_grad()

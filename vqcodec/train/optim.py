@@ -62,19 +62,14 @@ def orthogonalise(matrix: torch.Tensor, steps: int = 5) -> torch.Tensor:
     return (x.T if tall else x).to(matrix.dtype)
 
 
-def parameter_groups(model: torch.nn.Module, optimizer: str, linear_scale: float = 0.03):
-    """Splits parameters: convolutions with dense kernels (Muon), linear paths (slow Adam), gains, the rest."""
-    muon, slow, adam = [], [], []
+def parameter_groups(model: torch.nn.Module, optimizer: str, linear_scale: float = 0.03, encoder_scale: float = 1.0):
+    """Splits parameters: convolutions with dense kernels (Muon), linear paths and gains (slow), the rest; the encoder's apart."""
+    groups: dict[tuple[bool, float], list] = {}
     for name, p in model.named_parameters():
         if not p.requires_grad:
             continue
-        if ".linear." in name or "log_gain" in name:
-            slow.append(p)
-        elif optimizer == "muon" and p.dim() == 4 and "head" not in name:
-            muon.append(p)
-        else:
-            adam.append(p)
-    groups = [dict(params=adam), dict(params=slow, scale=linear_scale)]
-    if muon:
-        groups.append(dict(params=muon, muon=True))
-    return groups
+        slow = ".linear." in name or "log_gain" in name
+        muon = optimizer == "muon" and p.dim() == 4 and "head" not in name and not slow
+        scale = (linear_scale if slow else 1.0) * (encoder_scale if name.startswith("encoder.") else 1.0)
+        groups.setdefault((muon, scale), []).append(p)
+    return [dict(params=params, muon=muon, scale=scale) for (muon, scale), params in groups.items()]

@@ -30,7 +30,8 @@ from .restore import restore
 
 CALIBRATION_STEPS = 30
 RESTORE_BATCHES = 8
-FROZEN = {"prior": ("encoder", "quantizers", "decoder"), "decoder": ("encoder", "quantizers")}
+FROZEN = {"prior": ("encoder", "quantizers", "decoder"), "decoder": ("encoder", "quantizers"), "joint": ("quantizers",)}
+ENCODER_SCALE = {"joint": 0.5}  # of the learning rate: the encoder's target moves with it
 SPIKE = 20  # steps whose gradient is this many times the usual norm are skipped
 
 
@@ -116,8 +117,9 @@ class Trainer:
 
     def _build_optimizer(self) -> None:
         self.model.to(memory_format=torch.channels_last)
-        groups = parameter_groups(self.model, self.config.training.optimizer)
-        self.optimizer = MuonAdam(groups, lr=self.stage_config.learning_rate)
+        c = self.stage_config
+        groups = parameter_groups(self.model, self.config.training.optimizer, encoder_scale=ENCODER_SCALE.get(c.kind, 1.0))
+        self.optimizer = MuonAdam(groups, lr=c.learning_rate)
 
     def save(self) -> None:
         if self.rank:
@@ -160,19 +162,20 @@ class Trainer:
         pixels, level = self.batch(number, size, count)
         torch.manual_seed(t.seed * 7919 + number * 31 + self.rank)
         self._set_rate(progress)
-        search = int(torch.randint(c.search + 1, ())) if c.vary_search else c.search
+        search = self._drawn_search(number)
         head_only = c.kind == "vq" and self.step < c.head_steps
         if c.kind in FROZEN and self.step >= CALIBRATION_STEPS and self.model.prior.mode != "quantized":
             for model in (self.model, self.average):
                 model.prior.set_mode("quantized")
         if c.kind in FROZEN or head_only:
-            losses = self.model.prior_losses(pixels, level, search, decoded=c.kind == "decoder")
+            losses = self.model.frozen_losses(pixels, level, search, decoded=c.kind in ("decoder", "joint"),
+                                              amortised=c.kind == "joint")
         elif c.kind == "vq":
             losses = self.model.vq_losses(pixels, level, t.commitment, search)
         else:
             losses = self.model.soft_losses(pixels, level)
         index = level.long()
-        total = losses.bpp + self.lambdas[index] * losses.distortion
+        total = losses.bpp + self.lambdas[index] * losses.distortion + losses.saved
         loss = (total * self.sample_weights[index]).mean() + losses.auxiliary
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -190,6 +193,12 @@ class Trainer:
         self.step += 1
         self.pixels += self.medium.amount(size, count) * self.world
         return dict(loss=loss.item(), bpp=losses.bpp.mean().item(), distortion=losses.distortion.mean().item(), norm=norm)
+
+    def _drawn_search(self, number: int) -> int:
+        """Gradients of the search in a step, the same in all processes, as none can go on before the others."""
+        c, generator = self.stage_config, torch.Generator().manual_seed(number)
+        vary = torch.rand((), generator=generator) < c.vary_search
+        return int(torch.randint(1, c.search + 1, (), generator=generator)) if vary else c.search
 
     def _set_rate(self, progress: float) -> None:
         c = self.stage_config
@@ -286,7 +295,7 @@ class Trainer:
         if self.rank or not self.validation:
             return
         self.average.eval()
-        rows = self.medium.validate(self.average, self.validation, self.stage_config.kind == "soft")
+        rows = self.medium.validate(self.average, self.validation, self.stage_config)
         self._write(dict(validation=rows, stage=self.stage_config.kind, step=self.step))
         for row in rows:
             print("  validation " + ", ".join(f"{name} {value:g}" for name, value in row.items()), file=sys.stderr)

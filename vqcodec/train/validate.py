@@ -22,15 +22,16 @@ def load(path, side: int = 768) -> torch.Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
 
 
-def code(model, x: torch.Tensor, level: torch.Tensor, soft: bool) -> tuple[torch.Tensor, float]:
+def code(model, x: torch.Tensor, level: torch.Tensor, soft: bool, search: int = 0) -> tuple[torch.Tensor, float]:
     """(decoded samples, bits). `soft`: latents rounded to integers and rated by the soft heads; else codewords
-    chosen with the prior's bits."""
+    chosen with the prior's bits, after so many gradients of the search."""
     latents = model.encoder(x, level)
     if soft:
         values = latents.round()
         bits = model.prior.density_bits(values, level).sum().item()
     else:
-        chosen, values = model.choose(latents, level)
+        latents, wish = model.searched(latents, x, level, search)
+        chosen, values = model.choose_by(latents, wish)
         bits = model.index_bits(latents, values, chosen, level).sum().item()
     return model.decoder(values, level), bits
 
@@ -55,7 +56,7 @@ def distance_of_sound(model, paths, soft: bool) -> list[dict]:
 
 
 @torch.no_grad()
-def rate_distortion(model, paths, soft: bool) -> list[dict]:
+def rate_distortion(model, paths, soft: bool, search: int = 0) -> list[dict]:
     """One row per quality: mean bpp and mean PSNR (RGB, dB); of models trained on MS-SSIM its mean too, in dB. `soft`: see `code`."""
     pictures = [load(p) for p in paths]
     by_similarity = model.config.transform.distortion == "ms-ssim"
@@ -64,7 +65,7 @@ def rate_distortion(model, paths, soft: bool) -> list[dict]:
         level = torch.tensor([float(index)])
         bpp, psnr, alike = [], [], []
         for x in pictures:
-            decoded, bits = code(model, x, level, soft)
+            decoded, bits = code(model, x, level, soft, search)
             decoded = (decoded.clamp(0, 1) * 255).round()
             mse = (decoded - x * 255).square().mean().item()
             bpp.append(bits / x[0, 0].numel())
