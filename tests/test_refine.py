@@ -33,7 +33,7 @@ def cost(codec, picture, quality: int, effort: int) -> float:
 
 
 @pytest.mark.parametrize("model, quality, longest", [
-    ("photo-3", 5, 0.9), ("photo-ssim-1", 3, 0.975), ("photo-ssim-1", 7, 0.975)])
+    ("photo-2", 5, 0.96), ("photo-3", 5, 0.9), ("photo-ssim-1", 3, 0.975), ("photo-ssim-1", 7, 0.975)])
 def test_more_effort_makes_files_cheaper(model, quality, longest):
     """By the shipped models: the tests' tiny one is a linear transform with nothing left to find."""
     codec = Codec.open(registry.find_by_name(model))
@@ -41,7 +41,7 @@ def test_more_effort_makes_files_cheaper(model, quality, longest):
         picture = Picture(np.asarray(image.convert("RGB").crop((180, 100, 388, 292))))
     costs = [cost(codec, picture, quality, effort) for effort in range(5)]
     assert costs == sorted(costs, reverse=True)
-    assert costs[1] < 0.99 * costs[0] and costs[4] < longest * costs[0]
+    assert costs[2] < 0.98 * costs[0] and costs[4] < longest * costs[0]
 
 
 def test_effort_beyond_the_scale_is_refused(codec):

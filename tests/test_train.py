@@ -20,7 +20,9 @@ from vqcodec import codec, config, distortion, loading, registry
 from vqcodec.config import AudioRunConfig, RunConfig, StageConfig, TrainingConfig
 from vqcodec.errors import InputError, UsageError
 from vqcodec.media import Picture
+from vqcodec.quantize import RATE_WEIGHT
 from vqcodec.train.data import Crops, split
+from vqcodec.train.model import Model
 from vqcodec.train.optim import orthogonalise
 from vqcodec.train.quantize_prior import integer_prior
 from vqcodec.train.run import Trainer, train
@@ -322,7 +324,8 @@ def test_a_published_model_is_restored_for_training(restored, tiny_model_dir):
             assert (again[key].long() - tensor.long()).abs().max() <= 1, key
 
 
-def test_soft_heads_are_fitted_to_what_is_published(restored):
+def test_soft_heads_are_fitted_to_what_is_published(restored, monkeypatch):
+    monkeypatch.setattr(Model, "rate_weight", RATE_WEIGHT)  # a bit at its full worth
     pixels, level = restored.batch(-5, 64, 8)
     model = restored.model.eval()
     with torch.no_grad():
@@ -333,7 +336,7 @@ def test_soft_heads_are_fitted_to_what_is_published(restored):
         for part in model.prior.soft[1].layer.parameters():
             torch.nn.init.zeros_(part)
         unfitted = model.prior.density_bits(values, level).sum()
-    assert 0.5 * bits < soft < min(1.5 * bits, 0.85 * unfitted)
+    assert 0.5 * bits < soft < min(1.5 * bits, 0.8 * unfitted)
 
 
 def test_a_run_from_a_published_model_takes_its_configuration(pictures, tmp_path, tiny_model_dir):
