@@ -141,7 +141,7 @@ def test_inspection_says_what_went_in(codec):
 def by_distance(codec, picture, quality: int):
     """The picture in the codewords nearest to its latents, whatever their bits."""
     sixteenths = 16 * (quality - 1)
-    grids, segments = codec._choose_and_code(codec.latents(picture.rgb, sixteenths), sixteenths, 0.0)
+    grids, segments = codec._choose_and_code(codec.latents(picture.rgb, sixteenths), sixteenths, [0.0] * len(codec.coder.layouts))
     return codec._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, False, None)
 
 
@@ -166,10 +166,11 @@ def test_plain_choice_is_the_nearest_codeword_in_use(codec, picture):
 
 @pytest.mark.parametrize("quality", [1, 2, 3])
 def test_a_shortlist_holds_what_latents_nearby_would_choose(codec, picture, quality):
-    sixteenths, weight = 16 * (quality - 1), refine.SEARCHES["mse"].weight
+    sixteenths = 16 * (quality - 1)
+    weights = {s: (1 + 0.5 * i) * refine.SEARCHES["mse"].weight for i, s in enumerate(codec.coder.layouts)}
     latents = codec.latents(picture.rgb, sixteenths)[0]
-    values, lists = codec.coder.search(latents, sixteenths, weight, keep=True)
-    grids, _ = codec.coder.choose(latents, sixteenths, weight)
+    values, lists = codec.coder.search(latents, sixteenths, weights.values(), keep=True)
+    grids, _ = codec.coder.choose(latents, sixteenths, weights.values())
     assert torch.equal(values, codec.coder.dequantize(grids[None])[0])
     assert (codec.coder.choose_from(latents, lists) == values).float().mean() > 0.998  # but for ties: prices are rounded
     moved = latents + torch.rand(latents.shape, generator=torch.Generator().manual_seed(quality)) * 2 - 1
@@ -181,7 +182,7 @@ def test_a_shortlist_holds_what_latents_nearby_would_choose(codec, picture, qual
         mass = step.cdf.long().diff(dim=2).permute(1, 0, 2)
         book = look_up((step.start[:, None] + torch.arange(mass.shape[2])).clamp(max=s.codewords - 1),
                        codec.coder.codebooks[codec.coder.layouts.index(s)])
-        price = price_of_mass(weight)[mass]
+        price = price_of_mass(weights[s])[mass]
         own = distances(vectors_at(found, s, entry.positions), book)
         cost = distances(vectors_at(moved, s, entry.positions), book) + price
         seen.append(cost.gather(2, own.argmin(2, keepdim=True)).squeeze(2) - cost.amin(2))
@@ -190,6 +191,15 @@ def test_a_shortlist_holds_what_latents_nearby_would_choose(codec, picture, qual
     codec.coder._walk(*latents.shape[1:], sixteenths, full, lambda: None)
     excess = torch.cat([e.flatten() for e in seen])
     assert (excess < 0.01).float().mean() > 0.995 and excess.mean() < 1e-3
+
+
+def test_a_search_asks_the_prior_anew_after_some_steps(codec, picture, monkeypatch):
+    asked = []
+    for name in ("search", "choose_from"):
+        ask = getattr(codec.coder, name)
+        monkeypatch.setattr(codec.coder, name, lambda *args, name=name, ask=ask: asked.append(name) or ask(*args))
+    codec.encode(picture, 2, effort=3)
+    assert asked == (["search"] + 7 * ["choose_from"] + ["search"] + ["choose_from"])
 
 
 def test_a_search_in_bands_is_a_search(codec, picture, monkeypatch):

@@ -10,9 +10,9 @@ import torch
 from conftest import synthetic_picture
 from PIL import Image
 
-from vqcodec import refine, registry
+from vqcodec import quantize, refine, registry
 from vqcodec.codec import Codec
-from vqcodec.config import TransformConfig
+from vqcodec.config import QuantizerConfig, TransformConfig
 from vqcodec.distortion import KINDS
 from vqcodec.errors import UsageError
 from vqcodec.media import Picture
@@ -59,9 +59,11 @@ def test_usual_effort_depends_on_the_size():
 def test_the_search_does_not_run_away(kind):
     """Where the distortion is much steeper than the search assumes, each step goes too far and the next one farther."""
     search = refine.SEARCHES[kind]
+    layouts = quantize.layouts(QuantizerConfig(slices=(2, 6), dims=(1, 2), codewords=(8, 8)))
     latents = torch.randn(1, 8, 6, 6, generator=torch.Generator().manual_seed(0)) * 3
     for steps, limit in ((1, 0.5), (2, 0.6), (10, 1.0)):
-        moved = refine.refine(latents, steps, search, lambda y, _: torch.round(y), lambda chosen: 200 * (chosen - latents))
+        moved = refine.refine(latents, steps, search, layouts, lambda y, _: torch.round(y),
+                              lambda chosen: 200 * (chosen - latents))
         away = (moved - latents).abs().max()
         assert 0 < away <= limit + 1e-5
 

@@ -153,6 +153,16 @@ def test_last_stages_leave_codebooks_alone(pictures, tmp_path, tiny_model_dir, k
     assert not any("codebook" in name for name in moved)
 
 
+def test_the_encoder_of_a_joint_stage_learns_at_half_the_rate(pictures, tmp_path, tiny_model_dir):
+    stage = StageConfig("joint", steps=60, search=1, **SMALL)
+    trainer = Trainer(run_config(stages=(stage,)), [pictures], tmp_path)
+    trainer.begin(registry.find_by_name("tiny", tiny_model_dir))
+    scale = {id(p): group["scale"] for group in trainer.optimizer.param_groups for p in group["params"]}
+    theirs = dict(trainer.model.decoder.named_parameters())
+    common = [(scale[id(p)], scale[id(theirs[name])]) for name, p in trainer.model.encoder.named_parameters() if name in theirs]
+    assert common and all(mine == 0.5 * other for mine, other in common)
+
+
 def test_a_joint_stage_teaches_the_encoder_what_the_search_finds(pictures, tmp_path, tiny_model_dir):
     stage = StageConfig("joint", steps=100, search=3, learning_rate=1e-2, **SMALL)
     trainer = Trainer(run_config(stages=(stage,)), [pictures], tmp_path)
@@ -223,6 +233,22 @@ def test_ms_ssim_is_counted_in_thousandths_with_a_share_of_mse():
     assert torch.allclose(distortion.similarity(shifted, pixels), alike, atol=1e-5)
     value.sum().backward()
     assert (value > 0.05 * distortion.mse(shifted, pixels)).all() and shifted.grad.abs().sum() > 0
+
+
+def test_of_crops_every_part_counts_alike():
+    generator = torch.Generator().manual_seed(0)
+    texture = torch.rand(1, 3, 48, 48, generator=generator).repeat(1, 1, 4, 4)
+    light = torch.nn.functional.interpolate(torch.rand(1, 3, 12, 12, generator=generator), scale_factor=16, mode="bilinear")
+    pixels = 0.5 * light + 0.25 * texture
+
+    def spoilt(top: int, left: int) -> float:
+        """Distortion of the picture without its texture in one place."""
+        decoded, part = pixels.clone(), (..., slice(top, top + 48), slice(left, left + 48))
+        decoded[part] = decoded[part].mean((2, 3), keepdim=True)
+        return distortion.KINDS_OF_CROPS["ms-ssim"](decoded, pixels).item()
+
+    parts = [spoilt(top, left) for top, left in ((0, 0), (0, 72), (72, 72), (144, 144))]
+    assert max(parts) < 1.4 * min(parts)
 
 
 # --- runs --------------------------------------------------------------------------------------------------
@@ -325,7 +351,7 @@ def test_a_published_model_is_restored_for_training(restored, tiny_model_dir):
 
 
 def test_soft_heads_are_fitted_to_what_is_published(restored, monkeypatch):
-    monkeypatch.setattr(Model, "rate_weight", RATE_WEIGHT)  # a bit at its full worth
+    monkeypatch.setattr(Model, "rate_weights", (RATE_WEIGHT, RATE_WEIGHT))  # a bit at its full worth
     pixels, level = restored.batch(-5, 64, 8)
     model = restored.model.eval()
     with torch.no_grad():

@@ -194,6 +194,7 @@ class AudioCodec:
         if effort is not None and not 0 <= effort <= 5:
             raise UsageError(f"effort must be 0..5, not {effort}")
         level = level or level_of(reader)
+        weights = (0.0 if effort == 0 else RATE_WEIGHT,) * len(self.coder.layouts)
         header = SoundHeader(
             model_id=self.entry.id, model_hash=self.entry.hash, quality=sixteenths, rate=reader.rate,
             channels=reader.channels, coded_channels=1 if level.equal_channels else reader.channels,
@@ -204,7 +205,7 @@ class AudioCodec:
         blocks = resampled(blocks, reader.rate, self.rate, self.samples(header))
         for number, (piece, (begin, end)) in enumerate(zip(self._pieces(blocks, header), self.chunks(header))):
             latents = self._latents(*piece, end - begin, sixteenths)
-            coded = [self.coder.choose(unit, sixteenths, 0.0 if effort == 0 else RATE_WEIGHT) for unit in latents]
+            coded = [self.coder.choose(unit, sixteenths, weights) for unit in latents]
             write(_packed_chunk(number, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded]))
         return header
 

@@ -106,9 +106,9 @@ class Codec:
 
     # --- index grids ⇄ segments, in bands -------------------------------------------------------------------
 
-    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weight: float):
+    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weights: tuple[float, ...]):
         """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments); as `GridCoder.choose`."""
-        results = [self.coder.choose(latents[0, :, top:bottom], sixteenths, weight) for top, bottom in bands(*latents.shape[2:])]
+        results = [self.coder.choose(latents[0, :, top:bottom], sixteenths, weights) for top, bottom in bands(*latents.shape[2:])]
         return torch.cat([grids for grids, _ in results], 1), tuple(s for _, segments in results for s in segments)
 
     def code_grids(self, grids: torch.Tensor, sixteenths: int) -> tuple[bytes, ...]:
@@ -136,6 +136,7 @@ class Codec:
         """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort (see `refine.py`)."""
         latents, transform = self.latents(rgb, sixteenths), self.model.transform
         search = refine.SEARCHES[transform.distortion]
+        layouts, weights = self.coder.layouts, search.weights(self.coder.layouts)
         steps = min(refine.STEPS[effort], search.most) if refine.applicable(transform, *rgb.shape[:2]) else 0
         pieces = [slice(top, bottom) for top, bottom in bands(*latents.shape[2:])]
         keep = steps > 1 and rgb.shape[0] * rgb.shape[1] <= refine.USUAL_PIXELS  # so that memory is bounded
@@ -147,13 +148,13 @@ class Codec:
             if keep and step % search.renew:
                 return torch.cat([self.coder.choose_from(*pair) for pair in zip(parts, lists)], 1)[None]
             lists = ()  # the old ones go before new ones come
-            values, lists = zip(*(self.coder.search(part, sixteenths, search.weight, keep) for part in parts))
+            values, lists = zip(*(self.coder.search(part, sixteenths, weights, keep) for part in parts))
             return torch.cat(values, 1)[None]
 
         def gradient(chosen):
             return refine.distortion_gradient(self.decoder, transform, chosen, rgb, sixteenths / SIXTEENTHS)
 
-        return self._choose_and_code(refine.refine(latents, steps, search, choose, gradient), sixteenths, search.weight)
+        return self._choose_and_code(refine.refine(latents, steps, search, layouts, choose, gradient), sixteenths, weights)
 
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None) -> Encoded:
         """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for

@@ -3,6 +3,8 @@ pixel by λ. Differentiable; for training and for the encoder's search."""
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 
@@ -17,8 +19,11 @@ def mse(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     return ((decoded - pixels) * 255).square().mean((1, 2, 3))
 
 
-def similarity(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
-    """MS-SSIM (Wang et al., 2003), f32[B]: mean over the colour channels; sides of config.MS_SSIM_SIDE or more."""
+def similarity(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False) -> torch.Tensor:
+    """MS-SSIM (Wang et al., 2003), f32[B]: mean over the colour channels; sides of config.MS_SSIM_SIDE or more.
+
+    As it is defined all windows lie inside of the picture: of a crop of 192² the coarsest scale sees a 36th, in its
+    middle. With `edges` pictures go on beyond their edges by reflection, and every pixel counts alike."""
     x, y = decoded.float(), pixels
     offsets = torch.arange(WINDOW, dtype=torch.float32) - WINDOW // 2
     line = torch.exp(-offsets.square() / (2 * SIGMA**2))
@@ -31,8 +36,9 @@ def similarity(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     for i, weight in enumerate(SCALE_WEIGHTS):
         if i:
             x, y = (F.avg_pool2d(z, 2, padding=[s % 2 for s in z.shape[2:]]) for z in (x, y))
-        mx, my = blur(x), blur(y)
-        vx, vy, cov = blur(x * x) - mx * mx, blur(y * y) - my * my, blur(x * y) - mx * my
+        wx, wy = (F.pad(z, (WINDOW // 2,) * 4, mode="reflect") if edges else z for z in (x, y))
+        mx, my = blur(wx), blur(wy)
+        vx, vy, cov = blur(wx * wx) - mx * mx, blur(wy * wy) - my * my, blur(wx * wy) - mx * my
         term = (2 * cov + 0.03**2) / (vx + vy + 0.03**2)
         if i == len(SCALE_WEIGHTS) - 1:
             term = term * (2 * mx * my + 0.01**2) / (mx * mx + my * my + 0.01**2)
@@ -40,9 +46,10 @@ def similarity(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     return result.mean(1)
 
 
-def ms_ssim(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+def ms_ssim(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False) -> torch.Tensor:
     """1000·(1 - MS-SSIM) + 0.02·MSE."""
-    return MS_SSIM_UNIT * (1 - similarity(decoded, pixels)) + MSE_SHARE * mse(decoded, pixels)
+    return MS_SSIM_UNIT * (1 - similarity(decoded, pixels, edges)) + MSE_SHARE * mse(decoded, pixels)
 
 
 KINDS = {"mse": mse, "ms-ssim": ms_ssim}
+KINDS_OF_CROPS = {"mse": mse, "ms-ssim": partial(ms_ssim, edges=True)}

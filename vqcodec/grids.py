@@ -6,6 +6,7 @@ the business of `codec.py` and `audio_codec.py`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -96,25 +97,27 @@ class GridCoder:
         return dequantize(grids, self.codebooks, self.quantizer)
 
     @torch.inference_mode()
-    def choose(self, latents: torch.Tensor, sixteenths: int, weight: float):
-        """Latents f32[D,h,w] → (index grids int64[G,h,w], segments); codewords of least distance² + weight·bits."""
-        segments, price = [], price_of_mass(weight)
+    def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float]):
+        """Latents f32[D,h,w] → (index grids int64[G,h,w], segments); codewords of least distance² + weight·bits, with a weight
+        for each slice."""
+        segments, prices = [], self._prices(weights)
 
         def supply(step: Step) -> torch.Tensor:
-            symbols = self._best_symbols(latents, step, price)
+            symbols = self._best_symbols(latents, step, prices[step.layout])
             segments.append(code_symbols(symbols, step.cdf))
             return symbols
 
         return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b"")), segments
 
     @torch.inference_mode()
-    def search(self, latents: torch.Tensor, sixteenths: int, weight: float, keep: bool) -> tuple[torch.Tensor, list[Shortlist]]:
+    def search(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float],
+               keep: bool) -> tuple[torch.Tensor, list[Shortlist]]:
         """As `choose`, but gives the codewords f32[D,h,w] in place of a stream, and, to `keep`, what latents near these may
         choose from."""
-        lists, price = [], price_of_mass(weight)
+        lists, prices = [], self._prices(weights)
 
         def supply(step: Step) -> torch.Tensor:
-            return self._best_symbols(latents, step, price, lists if keep else None)
+            return self._best_symbols(latents, step, prices[step.layout], lists if keep else None)
 
         return self.dequantize(self._walk(*latents.shape[1:], sixteenths, supply, lambda: None)[None])[0], lists
 
@@ -178,6 +181,10 @@ class GridCoder:
         grids = self.prior.code(height, width, sixteenths, counted)
         skip_to(self.prior.steps)
         return grids
+
+    def _prices(self, weights: Sequence[float]) -> dict[SliceLayout, torch.Tensor]:
+        """The table of `price_of_mass` of each slice."""
+        return {s: price_of_mass(weight) for s, weight in zip(self.layouts, weights, strict=True)}
 
     def _best_symbols(self, latents: torch.Tensor, step: Step, price: torch.Tensor,
                       lists: list[Shortlist] | None = None) -> torch.Tensor:

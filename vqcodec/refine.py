@@ -8,7 +8,7 @@ real prior and the real decoder see it. It changes what an encoder writes, never
 Around codewords v with gradient g (in bits per latent unit) the distortion is modelled as the quantiser's own
 |v - y|² of a bit worth RATE_WEIGHT, with `curvature` times its curvature, so v - g·RATE_WEIGHT/(2·curvature) are
 better latents y, and the rate-aware choice goes on from there: proximal gradient descent with momentum over
-codewords. (Campos et al., 2019, and Yang et al., 2020, descend over continuous latents instead.)
+codewords, in a metric of its own for each slice of the dims. (Campos et al., 2019, and Yang et al., 2020, descend over continuous latents instead.)
 """
 
 from __future__ import annotations
@@ -36,45 +36,51 @@ class Search:
     """What a distortion asks of the search, by trials on validation pictures (docs/training_log.md).
 
     `weight`: squared latent units that a bit is worth in the choice; `curvature`: of the distortion, in units of the
-    quantiser's; `pull`: the part of the way to the better latents that a step goes in the first dim, more in later ones
-    by `rise`, as the curvature falls with the dims; `limit`: latent units that a latent may have moved after the first step;
-    each further one gives it `leeway`, up to FARTHEST in all. Without it the search runs away on very busy pictures and
-    drawings. `renew`: steps after which the prior is asked again what codewords cost. `most`: gradients that still gain."""
+    quantiser's, both in the first slice. In a slice that begins at dim n the curvature is (1 + n/8)^`fall` times less, and a
+    bit is worth so much more. `pull`: the part of the way to the better latents that a step goes; `limit`: latent units that
+    a latent may have moved after the first step; each further one gives it `leeway`, up to FARTHEST in all. Without it the
+    search runs away on very busy pictures and drawings. `renew`: steps after which the prior is asked again what codewords
+    cost. `most`: gradients that still gain."""
 
     weight: float
     curvature: float
     pull: float
-    rise: float
     momentum: float
+    fall: float = 0.0
     limit: float = 0.5
     leeway: float = 0.1
     renew: int = 8
     most: int = 40
 
-    def pulls(self, dims: int) -> torch.Tensor:
-        """f32[1,D,1,1]"""
-        return (self.pull * (1 + torch.arange(dims) / 8) ** self.rise)[None, :, None, None]
+    def weights(self, layouts) -> tuple[float, ...]:
+        """`weight` in each slice."""
+        return tuple(self.weight * (1 + s.dim / 8) ** self.fall for s in layouts)
+
+    def curvatures(self, layouts) -> torch.Tensor:
+        """f32[1,D,1,1]: `curvature` in each dim."""
+        return torch.cat([torch.full((1, s.groups * s.d, 1, 1), self.curvature * (1 + s.dim / 8) ** -self.fall)
+                          for s in layouts], 1)
 
 
 SEARCHES = {
-    "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.45, rise=0.0, momentum=0.25),
-    "ms-ssim": Search(weight=1.2 * RATE_WEIGHT, curvature=0.5, pull=0.04, rise=0.7, momentum=0.3, most=10),
+    "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.45, momentum=0.25),
+    "ms-ssim": Search(weight=0.8 * RATE_WEIGHT, curvature=1.0, pull=0.1, momentum=0.25, fall=0.6, most=10),
 }
 FARTHEST = 1.0
 STRIP_PIXELS = 1 << 20
 REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into account
 
 
-def refine(latents: torch.Tensor, steps: int, search: Search, choose: Callable, gradient: Callable) -> torch.Tensor:
-    """Latents f32[1,D,h,w] after `steps` improvements.
+def refine(latents: torch.Tensor, steps: int, search: Search, layouts, choose: Callable, gradient: Callable) -> torch.Tensor:
+    """Latents f32[1,D,h,w], of these slices, after `steps` improvements.
     choose: latents, number of the step → chosen codewords, f32[1,D,h,w]; gradient: codewords → gradient of the distortion
     in bits, same."""
-    velocity, pulls, moved = 0.0, search.pulls(latents.shape[1]), latents
+    velocity, moved, scale = 0.0, latents, RATE_WEIGHT / (2 * search.curvatures(layouts))
     for step in range(steps):
         chosen, limit = choose(moved, step), min(FARTHEST, search.limit + search.leeway * step)
-        better = chosen - gradient(chosen) * (RATE_WEIGHT / (2 * search.curvature))
+        better = chosen - gradient(chosen) * scale
         velocity = search.momentum * velocity + (better - moved)
-        moved = latents + (moved + pulls * velocity - latents).clamp(-limit, limit)
+        moved = latents + (moved + search.pull * velocity - latents).clamp(-limit, limit)
     return moved
 
 

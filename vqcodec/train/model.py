@@ -150,7 +150,7 @@ class Model(nn.Module):
             self.energy = partial(audio_distortion.energy, rate=t.sample_rate, floor=t.floor)
             self.encoder, self.decoder, self.patch = audio_transform.Encoder(t), audio_transform.Decoder(t), t.step
         else:
-            self.distortion, self.energy = distortion.KINDS[t.distortion], None
+            self.distortion, self.energy = distortion.KINDS_OF_CROPS[t.distortion], None
             self.encoder, self.decoder, self.patch = transform.Encoder(t), transform.Decoder(t), transform.PATCH**2
         self.prior = ContextPrior(config)
         self.quantizers = vq.build(config.quantizer, assignment=assignment, update=update, decay=decay)
@@ -207,9 +207,10 @@ class Model(nn.Module):
         return refine.SEARCHES.get(getattr(self.config.transform, "distortion", None))
 
     @property
-    def rate_weight(self) -> float:
-        """Squared latent units that a bit is worth in the encoder's choice of codewords."""
-        return self.search.weight if self.search else RATE_WEIGHT
+    def rate_weights(self) -> tuple[float, ...]:
+        """Squared latent units that a bit is worth in the encoder's choice of codewords, in each slice."""
+        layouts = self.prior.layouts
+        return self.search.weights(layouts) if self.search else (RATE_WEIGHT,) * len(layouts)
 
     @torch.no_grad()
     def choose(self, latents, level):
@@ -221,8 +222,8 @@ class Model(nn.Module):
         """As `choose`, for given bits f32[G,N,K] of each slice."""
         shape = (latents.shape[0], *latents.shape[2:])
         indices, values = [], []
-        for s, book, bits in zip(self.prior.layouts, self.codebooks, wish):
-            indices.append(choose(split_groups(latents[:, s.dims], s.d), book, bits, self.rate_weight))
+        for s, book, bits, weight in zip(self.prior.layouts, self.codebooks, wish, self.rate_weights):
+            indices.append(choose(split_groups(latents[:, s.dims], s.d), book, bits, weight))
             values.append(join_groups(look_up(indices[-1], book), shape))
         return indices, torch.cat(values, 1)
 
@@ -238,7 +239,7 @@ class Model(nn.Module):
         def gradient(chosen):
             return refine.gradient_at(chosen, lambda y: self.synthesise(y, level), self.distortion, pixels, slope)
 
-        return refine.refine(own, steps, self.search, lambda y, _: self.choose_by(y, wish)[1], gradient), wish
+        return refine.refine(own, steps, self.search, self.prior.layouts, lambda y, _: self.choose_by(y, wish)[1], gradient), wish
 
     def vq_losses(self, pixels, level, beta: float, search: int = 0) -> Losses:
         """The search moves latents without gradient, and the encoder's own commit to the codewords: were the moved ones to
@@ -246,8 +247,8 @@ class Model(nn.Module):
         own = self.analyse(pixels, level)
         moved, wish = self.searched(own, pixels, level, search)
         latents = own + (moved - own).detach()
-        assigned = [q(latents[:, s.dims], bits, self.rate_weight, own[:, s.dims])
-                    for s, q, bits in zip(self.prior.layouts, self.quantizers, wish)]
+        assigned = [q(latents[:, s.dims], bits, weight, own[:, s.dims])
+                    for s, q, bits, weight in zip(self.prior.layouts, self.quantizers, wish, self.rate_weights)]
         values = torch.cat([a.values for a in assigned], 1)
         bits = self.index_bits(latents, values, [a.indices for a in assigned], level)
         auxiliary = sum(a.codebook + beta * a.commitment for a in assigned) / self.patch
@@ -279,7 +280,7 @@ class Model(nn.Module):
 
     def frozen_losses(self, pixels, level, search: int = 0, *, decoded: bool = False, amortised: bool = False) -> Losses:
         """Rate on frozen indices; if they are to be `decoded`, distortion. If `amortised` too, a term draws the encoder's
-        latents to where the search has moved them, each squared unit at what it is worth in bits for fine quantisation. (A
+        latents to where the search has moved them, each squared unit at what the search takes it to be worth in bits. (A
         latent inside a codeword's cell is drawn to its best place there, where straight-through gradients push it on until
         it crosses into the next: distortion's gradient and commitment in their true proportion.)"""
         with nullcontext() if amortised else torch.no_grad():
@@ -291,7 +292,10 @@ class Model(nn.Module):
         count = pixels[0, 0].numel()
         if not decoded:
             return Losses(bits / count, torch.zeros_like(bits))
-        saved = (own - latents).square().sum((1, 2, 3)) / (RATE_WEIGHT * count) if amortised else 0.0
+        saved = 0.0
+        if amortised:
+            worth = self.search.curvatures(self.prior.layouts) / RATE_WEIGHT
+            saved = (worth * (own - latents).square()).sum((1, 2, 3)) / count
         return self._losses(bits, values, level, pixels, saved=saved)
 
 

@@ -11,7 +11,7 @@ import pickle
 import signal
 import sys
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -30,9 +30,28 @@ from .restore import restore
 
 CALIBRATION_STEPS = 30
 RESTORE_BATCHES = 8
-FROZEN = {"prior": ("encoder", "quantizers", "decoder"), "decoder": ("encoder", "quantizers"), "joint": ("quantizers",)}
-ENCODER_SCALE = {"joint": 0.5}  # of the learning rate: the encoder's target moves with it
 SPIKE = 20  # steps whose gradient is this many times the usual norm are skipped
+
+
+@dataclass(frozen=True)
+class StageKind:
+    """What sets the stages apart (`train/model.py` tells what they are for). `frozen`: parts of the model that stand, if any
+    do; the prior is then rounded as its integer twin. `decoded`: distortion counts. `amortised`: the encoder learns from
+    the search. `encoder_scale`: of the encoder's learning rate."""
+
+    frozen: tuple[str, ...] = ()
+    decoded: bool = True
+    amortised: bool = False
+    encoder_scale: float = 1.0
+
+
+KINDS = {
+    "soft": StageKind(),
+    "vq": StageKind(),
+    "prior": StageKind(frozen=("encoder", "quantizers", "decoder"), decoded=False),
+    "decoder": StageKind(frozen=("encoder", "quantizers")),
+    "joint": StageKind(frozen=("quantizers",), amortised=True, encoder_scale=0.5),  # its target moves with it
+}
 
 
 class Trainer:
@@ -104,11 +123,10 @@ class Trainer:
         if self.config.training.codebook_update == "ema":
             for q in self.model.quantizers:
                 q.codebook.requires_grad_(False)
-        if kind in FROZEN:
-            for name in FROZEN[kind]:
-                getattr(self.model, name).requires_grad_(False)
+        for name in KINDS[kind].frozen:
+            getattr(self.model, name).requires_grad_(False)
         self.model.train()
-        self.model.prior.set_mode("calibrate" if kind in FROZEN else "float")
+        self.model.prior.set_mode("calibrate" if KINDS[kind].frozen else "float")
         self._build_optimizer()
         self.average = copy.deepcopy(self.model)
         self.average.requires_grad_(False)
@@ -118,7 +136,7 @@ class Trainer:
     def _build_optimizer(self) -> None:
         self.model.to(memory_format=torch.channels_last)
         c = self.stage_config
-        groups = parameter_groups(self.model, self.config.training.optimizer, encoder_scale=ENCODER_SCALE.get(c.kind, 1.0))
+        groups = parameter_groups(self.model, self.config.training.optimizer, encoder_scale=KINDS[c.kind].encoder_scale)
         self.optimizer = MuonAdam(groups, lr=c.learning_rate)
 
     def save(self) -> None:
@@ -155,6 +173,7 @@ class Trainer:
 
     def _train_step(self) -> dict:
         c, t = self.stage_config, self.config.training
+        kind = KINDS[c.kind]
         progress = self.step / c.steps
         size = c.crop if progress < 0.7 else c.late_crop
         count = max(1, round(c.batch * (c.crop / size) ** 2))
@@ -164,12 +183,13 @@ class Trainer:
         self._set_rate(progress)
         search = self._drawn_search(number)
         head_only = c.kind == "vq" and self.step < c.head_steps
-        if c.kind in FROZEN and self.step >= CALIBRATION_STEPS and self.model.prior.mode != "quantized":
+        if kind.frozen and self.step >= CALIBRATION_STEPS and self.model.prior.mode != "quantized":
             for model in (self.model, self.average):
                 model.prior.set_mode("quantized")
-        if c.kind in FROZEN or head_only:
-            losses = self.model.frozen_losses(pixels, level, search, decoded=c.kind in ("decoder", "joint"),
-                                              amortised=c.kind == "joint")
+        if head_only:
+            losses = self.model.frozen_losses(pixels, level, search)
+        elif kind.frozen:
+            losses = self.model.frozen_losses(pixels, level, search, decoded=kind.decoded, amortised=kind.amortised)
         elif c.kind == "vq":
             losses = self.model.vq_losses(pixels, level, t.commitment, search)
         else:
