@@ -89,14 +89,24 @@ def test_gradient_is_that_of_the_decoded_picture(codec, monkeypatch):
     assert torch.isclose(2 * (found * direction).sum().double(), slope, rtol=0.02)
 
 
-def test_gradient_in_strips_is_near_the_whole(codec, monkeypatch):
+@pytest.mark.parametrize("height, width", [(700, 40), (33, 500), (330, 410)])
+def test_gradient_in_tiles_is_near_the_whole(codec, monkeypatch, height, width):
     monkeypatch.setattr(refine, "fast_arithmetic", refine.nullcontext)
-    rgb = synthetic_picture(700, 48)
+    rgb = synthetic_picture(height, width)
     latents = codec.latents(rgb, 16).clone()
     whole = gradient(codec, latents, rgb)
-    monkeypatch.setattr(refine, "STRIP_PIXELS", 48 * 200)
-    strips = gradient(codec, latents, rgb)
-    assert torch.allclose(strips, whole, rtol=1e-4, atol=1e-4 * whole.abs().max())
+    monkeypatch.setattr(refine, "TILE", 12)
+    parts = gradient(codec, latents, rgb)
+    assert torch.allclose(parts, whole, rtol=1e-4, atol=1e-4 * whole.abs().max())
+
+
+def test_tiles_cover_everything_once_and_are_large_enough():
+    for count in range(1, 400):
+        own, near = zip(*refine.tiles(count))
+        assert [i for part in own for i in range(part.start, part.stop)] == list(range(count))
+        sizes = [part.stop - part.start for part in own]
+        assert max(sizes) <= refine.TILE and max(sizes) - min(sizes) <= 1
+        assert all(part.stop - part.start >= min(count, 12) for part in near)  # 11 and a partial one are MS-SSIM's 176
 
 
 def test_ms_ssim_gradient_needs_a_picture_of_some_size(codec):

@@ -11,6 +11,7 @@ not grow with the picture.
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -134,12 +135,14 @@ class Codec:
 
     def search(self, rgb: np.ndarray, sixteenths: int, effort: int):
         """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort (see `refine.py`)."""
-        latents, transform = self.latents(rgb, sixteenths), self.model.transform
+        transform = self.model.transform
         search = refine.SEARCHES[transform.distortion]
         layouts, weights = self.coder.layouts, search.weights(self.coder.layouts)
         steps = min(refine.STEPS[effort], search.most) if refine.applicable(transform, *rgb.shape[:2]) else 0
+        with refine.fast_arithmetic() if steps else nullcontext():
+            latents = self.latents(rgb, sixteenths)
         pieces = [slice(top, bottom) for top, bottom in bands(*latents.shape[2:])]
-        keep = steps > 1 and rgb.shape[0] * rgb.shape[1] <= refine.USUAL_PIXELS  # so that memory is bounded
+        keep = steps > 1 and rgb.shape[0] * rgb.shape[1] <= refine.REMEMBERED_PIXELS
         lists = ()
 
         def choose(moved, step):

@@ -13,7 +13,7 @@ codewords, in a metric of its own for each slice of the dims. (Campos et al., 20
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -27,8 +27,9 @@ from .errors import UsageError
 from .quantize import RATE_WEIGHT
 from .transform import PATCH, Decoder
 
-STEPS = (0, 1, 7, 10, 20, 40)  # gradients taken at each effort
+STEPS = (0, 2, 8, 12, 20, 40)  # gradients taken at each effort
 USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort 1 unless told otherwise
+REMEMBERED_PIXELS = 1 << 24  # of larger pictures no prices are remembered between steps, so that memory is bounded
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ SEARCHES = {
     "ms-ssim": Search(weight=0.8 * RATE_WEIGHT, curvature=1.0, pull=0.1, momentum=0.25, fall=0.6, most=10),
 }
 FARTHEST = 1.0
-STRIP_PIXELS = 1 << 20
-REACH = 5  # latent rows beyond a strip whose pixels its gradient takes into account
+TILE = 64  # latents on a side of the tiles that gradients are taken in
+REACH = 4  # latents beyond a tile whose pixels its gradient takes into account
 
 
 def refine(latents: torch.Tensor, steps: int, search: Search, layouts, choose: Callable, gradient: Callable) -> torch.Tensor:
@@ -117,25 +118,37 @@ def gradient_at(chosen: torch.Tensor, decode: Callable, distortion: Callable, pi
 def distortion_gradient(decoder: Decoder, config: TransformConfig, chosen: torch.Tensor, rgb: np.ndarray,
                         level: float) -> torch.Tensor:
     """Gradient f32[1,D,h,w] of λ·distortion, in bits, of the picture decoded from codewords f32[1,D,h,w] against
-    uint8[H,W,3]; in strips, so that memory is bounded."""
-    rows, columns = chosen.shape[2:]
-    count = max(MS_SSIM_SIDE // PATCH, STRIP_PIXELS // (PATCH * PATCH * columns))
+    uint8[H,W,3]; in tiles, so that memory is bounded."""
     result = torch.empty_like(chosen)
 
     def decode(piece):
         with fast_arithmetic():
             return decoder(piece, torch.tensor([level]))
 
-    for top in range(0, rows, count):
-        bottom = min(top + count, rows)
-        first, last = max(0, top - REACH), min(rows, bottom + REACH)
-        if (last - first) * PATCH < MS_SSIM_SIDE:
-            first = max(0, last - math.ceil(MS_SSIM_SIDE / PATCH) - 1)
-        piece = chosen[:, :, first:last].contiguous(memory_format=torch.channels_last)
-        pixels = torch.from_numpy(rgb[first * PATCH : last * PATCH].copy()).permute(2, 0, 1)[None].float().div_(255)
+    for (rows, near_rows), (columns, near_columns) in itertools.product(*map(tiles, chosen.shape[2:])):
+        piece = chosen[:, :, near_rows, near_columns].contiguous(memory_format=torch.channels_last)
+        pixels = rgb[pixels_of(near_rows), pixels_of(near_columns)].copy()
+        pixels = torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(255)
         gradient = gradient_at(piece, decode, KINDS[config.distortion], pixels, slope(config, level) * pixels[0, 0].numel())
-        result[:, :, top:bottom] = gradient[:, :, top - first : bottom - first]
+        result[:, :, rows, columns] = gradient[:, :, within(near_rows, rows), within(near_columns, columns)]
     return result
+
+
+def tiles(count: int) -> list[tuple[slice, slice]]:
+    """`count` latents in a row → even parts of TILE at most, each also with REACH more on both sides. No part is too
+    small for MS-SSIM, if the whole is not."""
+    edges = [count * i // -(-count // TILE) for i in range(-(-count // TILE) + 1)]
+    return [(slice(start, stop), slice(max(0, start - REACH), min(count, stop + REACH)))
+            for start, stop in itertools.pairwise(edges)]
+
+
+def within(outer: slice, inner: slice) -> slice:
+    """Where `inner` lies in what `outer` cuts out."""
+    return slice(inner.start - outer.start, inner.stop - outer.start)
+
+
+def pixels_of(latents: slice) -> slice:
+    return slice(latents.start * PATCH, latents.stop * PATCH)
 
 
 def fast_arithmetic():

@@ -198,7 +198,7 @@ class Model(nn.Module):
         nearest = []
         for s, book in zip(self.prior.layouts, self.codebooks):
             vectors = split_groups(latents[:, s.dims], s.d)
-            nearest.append(join_groups(look_up(distances(vectors, book).argmin(2), book), shape))
+            nearest.append(join_groups(look_up(choose(vectors, book), book), shape))
         return list(self.prior.codeword_bits(torch.cat(nearest, 1), level, self.codebooks))
 
     @property
