@@ -68,13 +68,14 @@ def distances(vectors: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
 
 
 def choose(vectors: torch.Tensor, codebook: torch.Tensor, bits=None, weight: float = RATE_WEIGHT) -> torch.Tensor:
-    """Indices int64[G,N] of the codewords nearest to f32[G,N,d]; with `bits` f32[G,N,K], of those of least
+    """Indices int64[G,N] of the codewords nearest to f32[G,N,d]; with `bits` f32[G,N,K] (or [G,1,K]), of those of least
     distance² + weight·bits. `bits` may be infinite for codewords that are not allowed."""
     cost = codebook.square().sum(2)[:, None, :]  # distance² less |vector|², which is the same for all codewords
     if bits is None:
         return torch.baddbmm(cost, vectors, codebook.mT, alpha=-2).argmin(2)
     # In place: these are the largest arrays of an encoder, and to fill fresh memory takes longer than to multiply.
-    return torch.add(cost, bits, alpha=weight).baddbmm_(vectors, codebook.mT, alpha=-2).argmin(2)
+    cost = torch.add(cost, bits.expand(-1, vectors.shape[1], -1), alpha=weight)
+    return cost.baddbmm_(vectors, codebook.mT, alpha=-2).argmin(2)
 
 
 def look_up(indices: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:

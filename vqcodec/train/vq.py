@@ -137,7 +137,7 @@ def fit_codebook(vectors: torch.Tensor, codewords: int, *, weight: float = RATE_
     book = lattice(1, codewords, d)[0]
     bits = book.square().sum(1) * 0.5
     for _ in range(rounds):
-        indices = choose(vectors[None], book[None], bits.expand(1, len(vectors), -1), weight)[0]
+        indices = choose(vectors[None], book[None], bits[None, None], weight)[0]
         counts = torch.bincount(indices, minlength=codewords).float()
         sums = torch.zeros_like(book).index_add_(0, indices, vectors)
         book = torch.where((counts > 0)[:, None], sums / counts.clamp_min(1)[:, None], book)
