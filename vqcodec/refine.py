@@ -29,7 +29,7 @@ from .transform import PATCH, Decoder
 
 STEPS = (0, 2, 8, 12, 20, 40)  # gradients taken at each effort
 USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort 1 unless told otherwise
-REMEMBERED_PIXELS = 1 << 24  # of larger pictures no prices are remembered between steps, so that memory is bounded
+REMEMBERED_PIXELS = 3 << 22  # of larger pictures no prices are remembered between steps, so that memory is bounded
 
 
 @dataclass(frozen=True)
