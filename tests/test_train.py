@@ -25,7 +25,7 @@ from vqcodec.train.data import Crops, split
 from vqcodec.train.model import Model
 from vqcodec.train.optim import orthogonalise
 from vqcodec.train.quantize_prior import integer_prior
-from vqcodec.train.run import Trainer, train
+from vqcodec.train.run import KINDS, Trainer, train
 from vqcodec.train.validate import rate_distortion
 
 SMALL = dict(batch=4, crop=32, late_crop=64)
@@ -87,6 +87,10 @@ def test_bad_configuration_is_refused(tmp_path, text, words):
 @pytest.mark.parametrize("kind", [RunConfig, AudioRunConfig])
 def test_defaults_are_a_configuration(kind):
     assert config.from_dict(kind, config.parse_toml(config.to_toml(config.check(kind())).encode(), "run.toml")) == kind()
+
+
+def test_every_kind_of_stage_can_be_run():
+    assert tuple(KINDS) == config.STAGES
 
 
 def test_the_search_is_of_pictures_only():

@@ -17,7 +17,6 @@ from .errors import CorruptStreamError, UsageError
 from .prior import CDF_BITS, CHUNK, Prior, Step
 from .quantize import SliceLayout, choose, dequantize, layouts, look_up
 
-
 AROUND = 3  # scalar codewords on each side, about a unit apart: a search seldom moves a latent by more than one
 
 

@@ -8,7 +8,8 @@ real prior and the real decoder see it. It changes what an encoder writes, never
 Around codewords v with gradient g (in bits per latent unit) the distortion is modelled as the quantiser's own
 |v - y|² of a bit worth RATE_WEIGHT, with `curvature` times its curvature, so v - g·RATE_WEIGHT/(2·curvature) are
 better latents y, and the rate-aware choice goes on from there: proximal gradient descent with momentum over
-codewords, in a metric of its own for each slice of the dims. (Campos et al., 2019, and Yang et al., 2020, descend over continuous latents instead.)
+codewords, in a metric of its own for each slice of the dims. (Campos et al., 2019, and Yang et al., 2020, descend over
+continuous latents instead.)
 """
 
 from __future__ import annotations
