@@ -354,6 +354,28 @@ def test_a_published_model_is_restored_for_training(restored, tiny_model_dir):
             assert (again[key].long() - tensor.long()).abs().max() <= 1, key
 
 
+def test_a_prior_is_restored_into_a_wider_one(restored, pictures, tmp_path, tiny_model_dir):
+    entry = registry.find_by_name("tiny", tiny_model_dir)
+    model = replace(tiny_config(), prior=replace(tiny_config().prior, context_channels=(20, 40)))
+    stage = StageConfig("prior", steps=40, learning_rate=1e-2, **SMALL)
+    wide = Trainer(replace(run_config(stages=(stage,)), model=model), [pictures], tmp_path / "wide")
+    wide.begin(entry)
+    pixels, level = restored.batch(-5, 64, 4)
+    with torch.no_grad():
+        latents = restored.model.eval().encoder(pixels, level)
+        values = restored.model.choose(latents, level)[1]
+        wide.model.prior.set_mode("float")
+        wanted, found = ([*m.eval().prior.codeword_bits(values, level, m.codebooks)] for m in (restored.model, wide.model))
+    assert all(torch.allclose(a, b, rtol=1e-3, atol=1e-3) for a, b in zip(wanted, found))
+    wide.model.train()
+    wide.model.prior.set_mode("calibrate")
+    heads = [wide.model.prior.soft[0].layer, wide.model.prior.heads[1].layer]
+    assert not any(head.weight[:, width:].any() for head, width in zip(heads, (16, 24)))
+    for _ in range(3):
+        wide._train_step()
+    assert all(head.weight[:, width:].any() for head, width in zip(heads, (16, 24)))  # the new part learns
+
+
 def test_soft_heads_are_fitted_to_what_is_published(restored, monkeypatch):
     monkeypatch.setattr(Model, "rate_weights", (RATE_WEIGHT, RATE_WEIGHT))  # a bit at its full worth
     pixels, level = restored.batch(-5, 64, 8)
@@ -380,10 +402,11 @@ def test_a_run_from_a_published_model_takes_its_configuration(pictures, tmp_path
 
 def test_a_published_model_of_another_shape_is_refused(pictures, tmp_path, tiny_model_dir):
     path = tmp_path / "run.toml"
-    model = replace(tiny_config(), prior=replace(tiny_config().prior, rank=(4, 5)))
-    path.write_text(config.to_toml(replace(run_config(), model=model)))
-    with pytest.raises(UsageError, match="model 'tiny' has another shape"):
-        train("image", [pictures], path, tmp_path / "run", models_dir=tiny_model_dir, from_model="tiny")
+    for other in (dict(rank=(4, 5)), dict(context_channels=(20, 20))):
+        model = replace(tiny_config(), prior=replace(tiny_config().prior, **other))
+        path.write_text(config.to_toml(replace(run_config(), model=model)))
+        with pytest.raises(UsageError, match="model 'tiny' has another shape"):
+            train("image", [pictures], path, tmp_path / next(iter(other)), models_dir=tiny_model_dir, from_model="tiny")
     with pytest.raises(UsageError, match="not from both"):
         train("image", [pictures], path, tmp_path / "run", init=tmp_path / "stage0.pt", from_model="tiny")
 

@@ -23,18 +23,22 @@ TUNED = ("lambdas", "distortion")  # what may differ from the published model
 
 
 def check_shape(config: ModelConfig | AudioModelConfig, entry: ModelEntry) -> None:
-    """What a model is tuned for may change, its shape may not."""
+    """What a model is tuned for may change, and its prior may become wider; else its shape stands."""
     theirs = model_config(entry)
     tuned = {name: getattr(theirs.transform, name) for name in TUNED if hasattr(theirs.transform, name)}
-    same = replace(config, transform=replace(config.transform, **tuned)) == theirs
-    if not same or len(config.transform.lambdas) != len(theirs.transform.lambdas):
+    widths = theirs.prior.context_channels
+    same = replace(config, transform=replace(config.transform, **tuned),
+                   prior=replace(config.prior, context_channels=widths)) == theirs
+    narrower = any(mine < width for mine, width in zip(config.prior.context_channels, widths))
+    if not same or narrower or len(config.transform.lambdas) != len(theirs.transform.lambdas):
         raise UsageError(f"model '{entry.name}' has another shape than this configuration")
 
 
 @torch.no_grad()
 def restore(model: Model, entry: ModelEntry, batches) -> None:
-    """Loads the weights of a published model of the same shape into `model`. The soft heads of slices of several dims
-    are not published: they are fitted to the categorical ones on `batches` of (samples, level).
+    """Loads the weights of a published model of the same shape into `model`; what a wider prior has more of is random, and
+    nothing hangs on it yet (Chen et al., Net2Net, 2016). The soft heads of slices of several dims are not published: they
+    are fitted to the categorical ones on `batches` of (samples, level).
 
     Raises UnsupportedError for a decoder-only model, UsageError for one of another shape."""
     entry.require_encoder()
@@ -64,9 +68,11 @@ def float_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None
         return weight * mult.view(-1, *[1] * (weight.dim() - 1))
 
     def put(layer, weight, bias=None):
-        layer.weight.copy_(weight.view_as(layer.weight))
+        """Output channels beyond those of `weight` keep what they are, the others hear nothing of further inputs."""
+        own = layer.weight[: len(weight)]
+        own.zero_()[:, : weight.shape[1]] = weight.view(*weight.shape[:2], *own.shape[2:])
         if bias is not None:
-            layer.bias.copy_(bias)
+            layer.bias[: len(bias)] = bias
 
     own = prior.steps[i].double().view(1, -1, 1, 1)
     near = [scaled(f"near{k}") / own for k in range(1, len(context.near) + 1)]
@@ -77,14 +83,14 @@ def float_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None
         past1 = scaled("past1") / torch.cat(prior.steps[:i]).double().view(1, -1, 1, 1)
         step1 = WEIGHT_RMS / rms(past1)
         put(context.past1, past1 * step1, torch.zeros(len(past1)))
-        context.past_bias.copy_(t["past1.bias"] / UNIT * step1)
+        context.past_bias[:, : len(past1)] = (t["past1.bias"] / UNIT * step1).float()
         past2 = scaled("past2") / step1
         step2 = WEIGHT_RMS / rms(past2)
         put(context.past2, past2 * step2, t["past2.bias"] / UNIT * step2)
         put(context.past3, scaled("past3") * step3 / step2)
         context.range1.step.fill_(step1)
         context.range2.step.fill_(step2)
-    context.bias.copy_(t["join.bias"] / UNIT * step3)
+    context.bias[:, :, : len(near[0])] = (t["join.bias"] / UNIT * step3).float()
     mix = scaled("mix") / step3
     step4 = WEIGHT_RMS / rms(mix)
     put(context.mix, mix * step4, t["mix.bias"] / UNIT * step4)
