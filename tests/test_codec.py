@@ -207,7 +207,7 @@ def test_a_search_in_bands_is_a_search(codec, picture, monkeypatch):
     wanted = codec.decode(whole).rgb.astype(int)
     monkeypatch.setattr(codec_module, "BAND_POSITIONS", 24)
     banded = [codec.encode(picture, 2, effort=effort).data for effort in (1, 2)]
-    monkeypatch.setattr(refine, "REMEMBERED_PIXELS", 0)  # no picture is small enough for its shortlists to be kept
+    monkeypatch.setattr(codec_module, "REMEMBERED_PIXELS", 0)  # no picture is small enough for its shortlists to be kept
     banded.append(codec.encode(picture, 2, effort=2).data)
     for data in banded:
         error = (codec.decode(data).rgb - wanted) ** 2

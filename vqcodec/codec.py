@@ -20,7 +20,7 @@ import torch
 
 from . import container, refine
 from .alpha import decode_alpha, encode_alpha
-from .config import ModelConfig
+from .config import REMEMBERED_PIXELS, ModelConfig
 from .errors import CorruptStreamError, UnsupportedError, UsageError
 from .grids import GridCoder, SegmentReader
 from .inspection import Inspection, inspect, quality_of  # noqa: F401 (part of this module's interface)
@@ -142,7 +142,7 @@ class Codec:
         with refine.fast_arithmetic() if steps else nullcontext():
             latents = self.latents(rgb, sixteenths)
         pieces = [slice(top, bottom) for top, bottom in bands(*latents.shape[2:])]
-        keep = steps > 1 and rgb.shape[0] * rgb.shape[1] <= refine.REMEMBERED_PIXELS
+        keep = steps > 1 and rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
         lists = ()
 
         def choose(moved, step):

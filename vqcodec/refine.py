@@ -30,7 +30,6 @@ from .transform import PATCH, Decoder
 
 STEPS = (0, 2, 8, 12, 20, 40)  # gradients taken at each effort
 USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort 1 unless told otherwise
-REMEMBERED_PIXELS = 3 << 22  # of larger pictures no prices are remembered between steps, so that memory is bounded
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class Search:
 
 SEARCHES = {
     "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.45, momentum=0.25),
-    "ms-ssim": Search(weight=0.8 * RATE_WEIGHT, curvature=1.0, pull=0.1, momentum=0.25, fall=0.6, most=10),
+    "ms-ssim": Search(weight=0.7 * RATE_WEIGHT, curvature=1.2, pull=0.08, momentum=0.4, fall=0.6, most=12),
 }
 FARTHEST = 1.0
 TILE = 64  # latents on a side of the tiles that gradients are taken in

@@ -1,9 +1,9 @@
 """How much memory a file takes, so that not too many big ones are worked on at once: a picture by its pixels, a recording
 by its channels and rate (its length does not matter).
 
-Measured with one thread (peak of the process above what the loaded model takes). Pictures, encoding at effort 2 and
-quality 8: 159 MiB for 0.39 megapixels, 647 for 1.5, 1303 for 3.8 (photo-3), 1140 for 12 (photo-1: beyond 4.2
-megapixels the search remembers no prices); less effort and decoding take less. Recordings with an earlier model of the
+Measured with one thread (peak of the process above what the loaded model takes). Pictures, encoding at quality 8 with
+photo-3: at effort 2 169 MiB for 0.39 megapixels, 494 for 1.5, 1242 for 3.8, at effort 1 2279 for 12; where the search
+remembers no prices, 1140 for 12 (photo-1); less effort and decoding take less. Recordings with an earlier model of the
 same shape, the more of encoding and decoding: 58 MiB for 1 channel, 85 for 2, 357 for 8,
 531 for 16, 696 for 32, 835 for 64, 1388 for 255 (at 16 to 48 kHz); 2 channels at 768 kHz: 155; where all channels are
 equal and coded once, 972 for 255 at 48 kHz, 200 for 16 at 192 kHz. A worker that did 164 recordings of 1 channel, all of
@@ -11,6 +11,8 @@ other lengths, had taken 410 MiB in all, model included.
 """
 
 from __future__ import annotations
+
+from ..config import REMEMBERED_PIXELS
 
 MIB = 1 << 20
 WORKER = 320 * MIB  # a worker with its model loaded
@@ -21,7 +23,8 @@ _SLACK = 1.1
 def needed(pixels: int) -> int:
     """Bytes that a picture adds to its worker while it is encoded or decoded: an upper estimate."""
     mega = pixels / 1e6
-    return int(_SLACK * MIB * min(800 * mega, 320 + 240 * mega, 1180 + 32 * mega))
+    most = min(800 * mega, 320 + 240 * mega, 900 + 130 * mega) if pixels <= REMEMBERED_PIXELS else 1180 + 32 * mega
+    return int(_SLACK * MIB * most)
 
 
 def needed_by_sound(channels: int, rate: int, coded: int) -> int:
