@@ -22,8 +22,8 @@ def mse(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
 def similarity(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False) -> torch.Tensor:
     """MS-SSIM (Wang et al., 2003), f32[B]: mean over the colour channels; sides of config.MS_SSIM_SIDE or more.
 
-    As it is defined all windows lie inside of the picture: of a crop of 192² the coarsest scale sees a 36th, in its
-    middle. With `edges` pictures go on beyond their edges by reflection, and every pixel counts alike."""
+    As it is defined all windows lie inside of the picture: those of the coarsest scale have their centres in the middle
+    36th of a crop of 192². With `edges` pictures go on beyond their edges by reflection, and every pixel counts alike."""
     x, y = decoded.float(), pixels
     offsets = torch.arange(WINDOW, dtype=torch.float32) - WINDOW // 2
     line = torch.exp(-offsets.square() / (2 * SIGMA**2))

@@ -183,7 +183,8 @@ class GridCoder:
 
     def _prices(self, weights: Sequence[float]) -> dict[SliceLayout, torch.Tensor]:
         """The table of `price_of_mass` of each slice."""
-        return {s: price_of_mass(weight) for s, weight in zip(self.layouts, weights, strict=True)}
+        tables = {weight: price_of_mass(weight) for weight in set(weights)}  # mostly one serves all
+        return {s: tables[weight] for s, weight in zip(self.layouts, weights, strict=True)}
 
     def _best_symbols(self, latents: torch.Tensor, step: Step, price: torch.Tensor,
                       lists: list[Shortlist] | None = None) -> torch.Tensor:

@@ -138,7 +138,8 @@ def distortion_gradient(decoder: Decoder, config: TransformConfig, chosen: torch
 def tiles(count: int) -> list[tuple[slice, slice]]:
     """`count` latents in a row → even parts of TILE at most, each also with REACH more on both sides. No part is too
     small for MS-SSIM, if the whole is not."""
-    edges = [count * i // -(-count // TILE) for i in range(-(-count // TILE) + 1)]
+    parts = -(-count // TILE)
+    edges = [count * i // parts for i in range(parts + 1)]
     return [(slice(start, stop), slice(max(0, start - REACH), min(count, stop + REACH)))
             for start, stop in itertools.pairwise(edges)]
 
