@@ -13,14 +13,13 @@ from conftest import TINY_ID, synthetic_picture
 from helpers import make_wild_model, sample_grids, tabled
 
 from vqcodec import codec as codec_module
-from vqcodec import container, modelfile, refine, registry
+from vqcodec import container, modelfile, registry
 from vqcodec.codec import Codec
 from vqcodec.config import TransformConfig
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
-from vqcodec.grids import price_of_mass, vectors_at
 from vqcodec.media import Picture
 from vqcodec.metrics import psnr
-from vqcodec.quantize import distances, look_up
+from vqcodec.rates import Rates
 from vqcodec.transform import Decoder, Encoder, halo
 
 
@@ -50,7 +49,7 @@ def deep(codec):
         torch.nn.init.normal_(net.head.weight, 0, scale)
         net.eval().requires_grad_(False)
     model = dataclasses.replace(codec.model, transform=config)
-    return Codec(codec.entry, model, codec.coder, *nets)
+    return Codec(codec.entry, model, codec.coder, *nets, None)
 
 
 # --- pictures through files --------------------------------------------------------------------------------
@@ -164,42 +163,13 @@ def test_plain_choice_is_the_nearest_codeword_in_use(codec, picture):
         assert len(nearest.unique()) > 1  # there was something to choose
 
 
-@pytest.mark.parametrize("quality", [1, 2, 3])
-def test_a_shortlist_holds_what_latents_nearby_would_choose(codec, picture, quality):
-    sixteenths = 16 * (quality - 1)
-    weights = {s: (1 + 0.5 * i) * refine.SEARCHES["mse"].weight for i, s in enumerate(codec.coder.layouts)}
-    latents = codec.latents(picture.rgb, sixteenths)[0]
-    values, lists = codec.coder.search(latents, sixteenths, weights.values(), keep=True)
-    grids, _ = codec.coder.choose(latents, sixteenths, weights.values())
-    assert torch.equal(values, codec.coder.dequantize(grids[None])[0])
-    assert (codec.coder.choose_from(latents, lists) == values).float().mean() > 0.998  # but for ties: prices are rounded
-    moved = latents + torch.rand(latents.shape, generator=torch.Generator().manual_seed(quality)) * 2 - 1
-    found = codec.coder.choose_from(moved, lists)
-    seen = []
-
-    def full(step):  # under the same contexts, with all codewords to choose from
-        entry, s = next(e for e in lists if e.layout == step.layout and torch.equal(e.positions, step.positions)), step.layout
-        mass = step.cdf.long().diff(dim=2).permute(1, 0, 2)
-        book = look_up((step.start[:, None] + torch.arange(mass.shape[2])).clamp(max=s.codewords - 1),
-                       codec.coder.codebooks[codec.coder.layouts.index(s)])
-        price = price_of_mass(weights[s])[mass]
-        own = distances(vectors_at(found, s, entry.positions), book)
-        cost = distances(vectors_at(moved, s, entry.positions), book) + price
-        seen.append(cost.gather(2, own.argmin(2, keepdim=True)).squeeze(2) - cost.amin(2))
-        return grids[s.planes].flatten(1)[:, step.positions].T - step.start
-
-    codec.coder._walk(*latents.shape[1:], sixteenths, full, lambda: None)
-    excess = torch.cat([e.flatten() for e in seen])
-    assert (excess < 0.01).float().mean() > 0.995 and excess.mean() < 1e-3
-
-
 def test_a_search_asks_the_prior_anew_after_some_steps(codec, picture, monkeypatch):
     asked = []
-    for name in ("search", "choose_from"):
-        ask = getattr(codec.coder, name)
-        monkeypatch.setattr(codec.coder, name, lambda *args, name=name, ask=ask: asked.append(name) or ask(*args))
+    choose = Rates.choose
+    monkeypatch.setattr(Rates, "choose", lambda self, latents, before, renew, gradient:
+                        asked.append(renew) or choose(self, latents, before, renew, gradient))
     codec.encode(picture, 2, effort=3)
-    assert asked == ["search"] + 7 * ["choose_from"] + ["search"] + 3 * ["choose_from"]
+    assert asked == [True, False] * 6
 
 
 def test_a_search_in_bands_is_a_search(codec, picture, monkeypatch):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -61,9 +63,11 @@ def test_the_search_does_not_run_away(kind):
     search = refine.SEARCHES[kind]
     layouts = quantize.layouts(QuantizerConfig(slices=(2, 6), dims=(1, 2), codewords=(8, 8)))
     latents = torch.randn(1, 8, 6, 6, generator=torch.Generator().manual_seed(0)) * 3
+
+    rates = SimpleNamespace(prior=SimpleNamespace(layouts=layouts), nearest=lambda y: [],
+                            choose=lambda y, *_: (torch.round(y), []))
     for steps, limit in ((1, 0.5), (2, 0.6), (10, 1.0)):
-        moved = refine.refine(latents, steps, search, layouts, lambda y, _: torch.round(y),
-                              lambda chosen: 200 * (chosen - latents))
+        moved, _ = refine.refine(latents, steps, search, rates, lambda chosen: 200 * (chosen - latents))
         away = (moved - latents).abs().max()
         assert 0 < away <= limit + 1e-5
 
@@ -73,7 +77,7 @@ def gradient(codec, chosen, rgb, transform=None):
 
 
 def test_gradient_is_that_of_the_decoded_picture(codec, monkeypatch):
-    monkeypatch.setattr(refine, "fast_arithmetic", refine.nullcontext)
+    monkeypatch.setattr(refine, "fast_arithmetic", nullcontext)
     rgb = synthetic_picture(43, 58)  # not whole patches: what lies beyond the picture must not count
     latents = codec.latents(rgb, 16).clone()
     found = gradient(codec, latents, rgb)
@@ -91,7 +95,7 @@ def test_gradient_is_that_of_the_decoded_picture(codec, monkeypatch):
 
 @pytest.mark.parametrize("height, width", [(700, 48), (33, 500), (330, 410)])
 def test_gradient_in_tiles_is_near_the_whole(codec, monkeypatch, height, width):
-    monkeypatch.setattr(refine, "fast_arithmetic", refine.nullcontext)
+    monkeypatch.setattr(refine, "fast_arithmetic", nullcontext)
     rgb = synthetic_picture(height, width)
     latents = codec.latents(rgb, 16).clone()
     whole = gradient(codec, latents, rgb)

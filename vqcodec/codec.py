@@ -21,13 +21,16 @@ import torch
 from . import container, refine
 from .alpha import decode_alpha, encode_alpha
 from .config import REMEMBERED_PIXELS, ModelConfig
+from .context import fast_arithmetic
 from .errors import CorruptStreamError, UnsupportedError, UsageError
+from .float_prior import ContextPrior
 from .grids import GridCoder, SegmentReader
 from .inspection import Inspection, inspect, quality_of  # noqa: F401 (part of this module's interface)
 from .loading import load_model
 from .media import Picture
 from .prior import CDF_BITS, Prior, Step
 from .quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
+from .rates import Rates
 from .registry import ModelEntry
 from .transform import PATCH, Decoder, Encoder, halo
 
@@ -54,16 +57,17 @@ def bands(height: int, width: int) -> list[tuple[int, int]]:
 class Codec:
     """A loaded model. Thread-safe: nothing changes after `open`."""
 
-    def __init__(self, entry: ModelEntry, model: ModelConfig, coder: GridCoder, decoder: Decoder, encoder: Encoder | None):
+    def __init__(self, entry: ModelEntry, model: ModelConfig, coder: GridCoder, decoder: Decoder, encoder: Encoder | None,
+                 context: ContextPrior | None):
         self.entry, self.model, self.coder = entry, model, coder
-        self.decoder, self.encoder = decoder, encoder
+        self.decoder, self.encoder, self.context = decoder, encoder, context
 
     @classmethod
     def open(cls, entry: ModelEntry, *, encoder: bool = True) -> Codec:
         """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of
         something else than images."""
         parts = load_model(entry, encoder, "image")
-        return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder)
+        return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder, parts.context)
 
     @property
     def qualities(self) -> int:
@@ -137,27 +141,22 @@ class Codec:
         """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort (see `refine.py`)."""
         transform = self.model.transform
         search = refine.SEARCHES[transform.distortion]
-        layouts, weights = self.coder.layouts, search.weights(self.coder.layouts)
+        weights = search.weights(self.coder.layouts)
         steps = min(refine.STEPS[effort], search.most) if refine.applicable(transform, *rgb.shape[:2]) else 0
-        with refine.fast_arithmetic() if steps else nullcontext():
+        with fast_arithmetic() if steps else nullcontext():
             latents = self.latents(rgb, sixteenths)
-        pieces = [slice(top, bottom) for top, bottom in bands(*latents.shape[2:])]
-        keep = steps > 1 and rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
-        lists = ()
+        if steps:
+            rates = Rates(self.context, self.coder.codebooks, weights, torch.tensor([sixteenths / SIXTEENTHS]),
+                          bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
+                          windows=self.coder.prior.windows(sixteenths),
+                          keep=steps > 1 and rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS)
 
-        def choose(moved, step):
-            nonlocal lists
-            parts = [moved[0, :, rows] for rows in pieces]
-            if keep and step % search.renew:
-                return torch.cat([self.coder.choose_from(*pair) for pair in zip(parts, lists)], 1)[None]
-            lists = ()  # the old ones go before new ones come
-            values, lists = zip(*(self.coder.search(part, sixteenths, weights, keep) for part in parts))
-            return torch.cat(values, 1)[None]
+            def gradient(chosen):
+                return refine.distortion_gradient(self.decoder, transform, chosen, rgb, sixteenths / SIXTEENTHS)
 
-        def gradient(chosen):
-            return refine.distortion_gradient(self.decoder, transform, chosen, rgb, sixteenths / SIXTEENTHS)
-
-        return self._choose_and_code(refine.refine(latents, steps, search, layouts, choose, gradient), sixteenths, weights)
+            latents, _ = refine.refine(latents, steps, search, rates, gradient)
+            del rates  # before the choice: its prices take much memory
+        return self._choose_and_code(latents, sixteenths, weights)
 
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None) -> Encoded:
         """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for

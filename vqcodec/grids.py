@@ -7,7 +7,6 @@ the business of `codec.py` and `audio_codec.py`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -16,8 +15,6 @@ from .config import QuantizerConfig
 from .errors import CorruptStreamError, UsageError
 from .prior import CDF_BITS, CHUNK, Prior, Step
 from .quantize import SliceLayout, choose, dequantize, layouts, look_up
-
-AROUND = 3  # scalar codewords on each side, about a unit apart: a search seldom moves a latent by more than one
 
 
 def code_symbols(symbols: torch.Tensor, cdf: torch.Tensor) -> bytes:
@@ -54,32 +51,6 @@ class SegmentReader:
             raise CorruptStreamError(message)
 
 
-@dataclass(frozen=True)
-class Shortlist:
-    """The codewords that latents near those of one walk of the prior may take at one step, and their prices in it: a search
-    asks these instead of the prior.
-
-    positions int64[N]; per part of them prices f16[G,n,C], and codewords: f32[G,n,C] of slices of single dims, else
-    f32[G,C,d] for all positions."""
-
-    layout: SliceLayout
-    positions: torch.Tensor
-    prices: list[torch.Tensor]
-    words: list[torch.Tensor]
-
-    def choose(self, vectors: torch.Tensor) -> torch.Tensor:
-        """f32[G,N,d]: the codewords of least distance² + price for f32[G,N,d]."""
-        chosen = []
-        parts = vectors.split([prices.shape[1] for prices in self.prices], 1)
-        for part, prices, words in zip(parts, self.prices, self.words):
-            if self.layout.d > 1:
-                chosen.append(look_up(choose(part, words, prices, weight=1.0), words))
-            else:
-                cost = (part - words).square() + prices
-                chosen.append(words.gather(2, cost.argmin(2, keepdim=True)))
-        return torch.cat(chosen, 1)
-
-
 class GridCoder:
     """Bands of index grids under a model's prior and codebooks. Nothing changes after it is made."""
 
@@ -107,28 +78,6 @@ class GridCoder:
             return symbols
 
         return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b"")), segments
-
-    @torch.inference_mode()
-    def search(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float],
-               keep: bool) -> tuple[torch.Tensor, list[Shortlist]]:
-        """As `choose`, but gives the codewords f32[D,h,w] in place of a stream, and, to `keep`, what latents near these may
-        choose from."""
-        lists, prices = [], self._prices(weights)
-
-        def supply(step: Step) -> torch.Tensor:
-            return self._best_symbols(latents, step, prices[step.layout], lists if keep else None)
-
-        return self.dequantize(self._walk(*latents.shape[1:], sixteenths, supply, lambda: None)[None])[0], lists
-
-    @torch.inference_mode()
-    def choose_from(self, latents: torch.Tensor, lists: list[Shortlist]) -> torch.Tensor:
-        """Latents f32[D,h,w] → the codewords chosen for them, same."""
-        values = torch.empty_like(latents).flatten(1)
-        for entry in lists:
-            s = entry.layout
-            chosen = entry.choose(vectors_at(latents, s, entry.positions))
-            values[s.dims, entry.positions] = chosen.permute(0, 2, 1).reshape(-1, len(entry.positions))
-        return values.view_as(latents)
 
     @torch.inference_mode()
     def code(self, grids: torch.Tensor, sixteenths: int) -> list[bytes]:
@@ -186,39 +135,24 @@ class GridCoder:
         tables = {weight: price_of_mass(weight) for weight in set(weights)}  # mostly one serves all
         return {s: tables[weight] for s, weight in zip(self.layouts, weights, strict=True)}
 
-    def _best_symbols(self, latents: torch.Tensor, step: Step, price: torch.Tensor,
-                      lists: list[Shortlist] | None = None) -> torch.Tensor:
-        """int64[N,G]: symbols of least distance² + price for latents f32[D,h,w] of the band; `lists` gets their shortlist."""
+    def _best_symbols(self, latents: torch.Tensor, step: Step, price: torch.Tensor) -> torch.Tensor:
+        """int64[N,G]: symbols of least distance² + price for latents f32[D,h,w] of the band."""
         s = step.layout
         g, symbols = s.groups, step.cdf.shape[2] - 1
         vectors = vectors_at(latents, s, step.positions)
         window = (step.start[:, None] + torch.arange(symbols)).clamp(max=s.codewords - 1)
         book = look_up(window, self.codebooks[self.layouts.index(s)])
-        chosen, kept, count = [], [], max(1, CHUNK // (g * symbols))
+        chosen, count = [], max(1, CHUNK // (g * symbols))
         for part, cdf in zip(vectors.split(count, 1), step.cdf.split(count)):
             mass = cdf.diff(dim=2)
             prices = price.index_select(0, mass.view(-1)).view(mass.shape).permute(1, 0, 2)
             chosen.append(choose(part, book, prices, weight=1.0))
-            if lists is not None:
-                kept.append(neighbours(chosen[-1], prices, book))
-        if lists is not None:
-            lists.append(Shortlist(s, step.positions, *map(list, zip(*kept))))
         return torch.cat(chosen, 1).T.contiguous()
 
 
 def vectors_at(latents: torch.Tensor, layout: SliceLayout, positions: torch.Tensor) -> torch.Tensor:
     """f32[G,N,d]: the vectors of a slice of latents f32[D,h,w] at int64[N] positions."""
     return latents[layout.dims].reshape(layout.groups, layout.d, -1)[:, :, positions].permute(0, 2, 1)
-
-
-def neighbours(chosen: torch.Tensor, prices: torch.Tensor, book: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(prices f16, codewords) of a Shortlist: of ascending scalar codewords those AROUND the chosen, else all."""
-    if book.shape[2] > 1:
-        return prices.half(), book
-    count = min(2 * AROUND + 1, book.shape[1])
-    near = (chosen - AROUND).clamp(0, book.shape[1] - count)[:, :, None] + torch.arange(count)
-    words = book.squeeze(2)[:, None].expand(-1, near.shape[1], -1).gather(2, near)
-    return prices.gather(2, near).half(), words
 
 
 def price_of_mass(weight: float) -> torch.Tensor:

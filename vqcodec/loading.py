@@ -10,6 +10,7 @@ from . import audio_transform, transform, weights
 from . import config as configuration
 from .config import AudioModelConfig, ModelConfig
 from .errors import InputError, UnsupportedError
+from .float_prior import ContextPrior, fill
 from .grids import GridCoder
 from .prior import Prior
 from .registry import ModelEntry
@@ -23,6 +24,7 @@ class LoadedModel:
     coder: GridCoder
     decoder: torch.nn.Module
     encoder: torch.nn.Module | None
+    context: ContextPrior | None  # of pictures, where there is an encoder: what its search asks
 
 
 def load_model(entry: ModelEntry, encoder: bool, modality: str) -> LoadedModel:
@@ -33,13 +35,21 @@ def load_model(entry: ModelEntry, encoder: bool, modality: str) -> LoadedModel:
     config = model_config(entry)
     if encoder:
         entry.require_encoder()
-    prior = Prior(read_tensors(entry, "prior"), config.quantizer)
+    tensors = read_tensors(entry, "prior")
+    prior = Prior(tensors, config.quantizer)
     stored = read_tensors(entry, "codebook")
     codebooks = [stored[f"s{i}"].float() for i in range(len(config.quantizer.slices))]
     networks = NETWORKS[modality]
     return LoadedModel(config, GridCoder(prior, codebooks, config.quantizer),
                        _network(entry, "decoder", networks.Decoder(config.transform)),
-                       _network(entry, "encoder", networks.Encoder(config.transform)) if encoder else None)
+                       _network(entry, "encoder", networks.Encoder(config.transform)) if encoder else None,
+                       _context(config, prior, tensors) if encoder and modality == "image" else None)
+
+
+def _context(config: ModelConfig, prior: Prior, tensors: dict[str, torch.Tensor]) -> ContextPrior:
+    context = ContextPrior(config, [s.phases for s in prior.slices])
+    fill(context, tensors)
+    return context.eval().requires_grad_(False)
 
 
 def model_config(entry: ModelEntry) -> ModelConfig | AudioModelConfig:

@@ -7,7 +7,7 @@ Exactness. Every matrix product has integer inputs and is bounded: |inputs| ≤ 
 each output Σ|w|·max|input| < 2^24, so float32 kernels give the exact integer in any order of summation
 (and bfloat16 or TF32 products too, as 8-bit integers are exact in them). Requantisation is
 (acc·mult + bias + 2^23) >> 24 in int64: |acc| < 2^24, |mult| < 2^31, |bias| < 2^58. No float reaches a CDF.
-`bitstream_spec.md` states each step normatively; the float twin for training is `train/context.py`.
+`bitstream_spec.md` states each step normatively; the float twin is `context.py`.
 """
 
 from __future__ import annotations
@@ -245,6 +245,10 @@ class Prior:
     @property
     def steps(self) -> int:
         return sum(s.phases for s in self.slices)
+
+    def windows(self, quality: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """`SlicePrior.alphabet` of all slices."""
+        return [s.alphabet(quality) for s in self.slices]
 
     def code(self, height: int, width: int, quality: int, supply: Supplier) -> torch.Tensor:
         """Walks all steps of a grid of `height`×`width` positions at `quality` (sixteenths of a level).

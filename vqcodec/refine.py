@@ -2,33 +2,34 @@
 real prior and the real decoder see it. It changes what an encoder writes, never how a stream is read.
 
     latents → rate-aware choice → codewords → decoder → distortion
-       ↑                                                    │
-       └────────── codewords - step · gradient ─────────────┘
+       ↑                                  └─→ prior → bits of the others
+       └───── codewords - step · gradient ──────┴────────────┘
 
-Around codewords v with gradient g (in bits per latent unit) the distortion is modelled as the quantiser's own
-|v - y|² of a bit worth RATE_WEIGHT, with `curvature` times its curvature, so v - g·RATE_WEIGHT/(2·curvature) are
-better latents y, and the rate-aware choice goes on from there: proximal gradient descent with momentum over
-codewords, in a metric of its own for each slice of the dims. (Campos et al., 2019, and Yang et al., 2020, descend over
-continuous latents instead.)
+Around codewords v with gradient g (in bits per latent unit, of the distortion and of what v makes other codewords cost) the
+cost is modelled as the quantiser's own |v - y|² of a bit worth RATE_WEIGHT, with `curvature` times its curvature, so
+v - g·RATE_WEIGHT/(2·curvature) are better latents y, and the rate-aware choice goes on from there: proximal gradient descent
+with momentum over codewords, in a metric of its own for each slice of the dims. (Campos et al., 2019, and Yang et al., 2020,
+descend over continuous latents instead.)
 """
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from .config import MS_SSIM_SIDE, TransformConfig
+from .context import fast_arithmetic
 from .distortion import KINDS
 from .errors import UsageError
 from .quantize import RATE_WEIGHT
+from .rates import Rates
 from .transform import PATCH, Decoder
 
-STEPS = (0, 2, 8, 12, 20, 40)  # gradients taken at each effort
+STEPS = (0, 2, 7, 12, 20, 40)  # gradients taken at each effort
 USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort 1 unless told otherwise
 
 
@@ -38,19 +39,19 @@ class Search:
 
     `weight`: squared latent units that a bit is worth in the choice; `curvature`: of the distortion, in units of the
     quantiser's, both in the first slice. In a slice that begins at dim n the curvature is (1 + n/8)^`fall` times less, and a
-    bit is worth so much more. `pull`: the part of the way to the better latents that a step goes; `limit`: latent units that
-    a latent may have moved after the first step; each further one gives it `leeway`, up to FARTHEST in all. Without it the
-    search runs away on very busy pictures and drawings. `renew`: steps after which the prior is asked again what codewords
-    cost. `most`: gradients that still gain."""
+    bit is worth so much more. `pull`: the part of the way to the better latents that the first step goes; it falls
+    evenly, towards `last_pull` after the last. `limit`: latent units that a latent may have moved after the first step; each
+    further one gives it `leeway`, up to FARTHEST in all. Without it the search runs away on very busy pictures and drawings.
+    `most`: gradients that still gain."""
 
     weight: float
     curvature: float
     pull: float
+    last_pull: float
     momentum: float
     fall: float = 0.0
     limit: float = 0.5
     leeway: float = 0.1
-    renew: int = 8
     most: int = 40
 
     def weights(self, layouts) -> tuple[float, ...]:
@@ -64,26 +65,31 @@ class Search:
 
 
 SEARCHES = {
-    "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.45, momentum=0.25),
-    "ms-ssim": Search(weight=0.7 * RATE_WEIGHT, curvature=1.2, pull=0.08, momentum=0.4, fall=0.6, most=12),
+    "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.7, last_pull=0.15, momentum=0.4),
+    "ms-ssim": Search(weight=0.7 * RATE_WEIGHT, curvature=1.2, pull=0.24, last_pull=0.06, momentum=0.4, fall=0.6, most=20),
 }
 FARTHEST = 1.0
+RENEW = 2  # steps after which the prior is asked again, though not for the last step alone
 TILE = 64  # latents on a side of the tiles that gradients are taken in
 REACH = 4  # latents beyond a tile whose pixels its gradient takes into account
 
 
-def refine(latents: torch.Tensor, steps: int, search: Search, layouts, choose: Callable, gradient: Callable) -> torch.Tensor:
-    """Latents f32[1,D,h,w], of these slices, after `steps` improvements.
-    choose: latents, number of the step → chosen codewords, f32[1,D,h,w]; gradient: codewords → gradient of the distortion
-    in bits, same, and the caller's own no more. (In place where it can be: of a picture of 100 megapixels each of these takes
-    300 MB.)"""
-    velocity, moved, scale = None, latents, RATE_WEIGHT / (2 * search.curvatures(layouts))
+def refine(latents: torch.Tensor, steps: int, search: Search, rates: Rates, gradient: Callable) -> tuple[torch.Tensor, torch.Tensor]:
+    """Latents f32[B,D,h,w] after `steps` improvements, at least one, and the codewords, same, from which the last was made.
+    gradient: codewords → gradient of the distortion in bits, same, and the caller's own no more. (In place where it can be: of
+    a picture of 100 megapixels each of these takes 300 MB.)"""
+    indices = rates.nearest(latents)
+    moved, velocity, felt = latents, None, torch.zeros_like(latents)
+    scale = RATE_WEIGHT / (2 * search.curvatures(rates.prior.layouts))
     for step in range(steps):
-        chosen, limit = choose(moved, step), min(FARTHEST, search.limit + search.leeway * step)
-        away = gradient(chosen).mul_(-scale).add_(chosen).sub_(moved)  # the better latents, from here
+        renew = step % RENEW == 0 and (step == 0 or step + 1 < steps)
+        chosen, indices = rates.choose(moved, indices, renew, felt)
+        away = gradient(chosen).add_(felt).mul_(-scale).add_(chosen).sub_(moved)  # the better latents, from here
         velocity = away if velocity is None else velocity.mul_(search.momentum).add_(away)
-        moved = torch.add(moved, velocity, alpha=search.pull).sub_(latents).clamp_(-limit, limit).add_(latents)
-    return moved
+        limit = min(FARTHEST, search.limit + search.leeway * step)
+        pull = search.pull + (search.last_pull - search.pull) * step / steps
+        moved = torch.add(moved, velocity, alpha=pull).sub_(latents).clamp_(-limit, limit).add_(latents)
+    return moved, chosen
 
 
 def checked_effort(effort: int | None, height: int, width: int) -> int:
@@ -151,10 +157,3 @@ def within(outer: slice, inner: slice) -> slice:
 
 def pixels_of(latents: slice) -> slice:
     return slice(latents.start * PATCH, latents.stop * PATCH)
-
-
-def fast_arithmetic():
-    """bfloat16 where the processor multiplies it: the direction of a step need not be exact."""
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.autocast("cpu", dtype=torch.bfloat16)
-    return nullcontext()

@@ -19,111 +19,13 @@ from torch import nn
 
 from .. import audio_distortion, audio_transform, distortion, refine, transform
 from ..config import AudioModelConfig, AudioTransformConfig, ModelConfig
-from ..prior import MEAN_UNIT, phase_count
-from ..quantize import RATE_WEIGHT, choose, distances, join_groups, layouts, look_up, split_groups
+from ..context import bfloat16, logistic_bits
+from ..float_prior import ContextPrior
+from ..quantize import RATE_WEIGHT, choose, distances, join_groups, look_up, split_groups
+from ..rates import Rates
 from . import vq
-from .context import (
-    ActivationRange,
-    CategoricalHead,
-    LogisticHead,
-    SliceContext,
-    feature_steps,
-    features,
-    logistic_bits,
-    wide_count,
-)
 
 SOFT_ASSIGNMENT = 0.25  # temperature, in squared latent units, of the encoder's view of the rate
-
-
-def bfloat16():
-    """Mixed precision for the networks; distances and probabilities stay in float32."""
-    return torch.autocast("cpu", dtype=torch.bfloat16)
-
-
-class ContextPrior(nn.Module):
-    """Contexts and heads of all slices; `soft` heads are per-dim logistics, `heads` the categorical ones of
-    slices with d > 1 (slices with d = 1 keep their logistic, integrated over each codeword's cell)."""
-
-    def __init__(self, config: ModelConfig | AudioModelConfig):
-        super().__init__()
-        levels, rank = len(config.transform.lambdas), config.transform.grid_rank
-        self.layouts = layouts(config.quantizer)
-        self.contexts, self.soft, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        self.steps = []
-        past = 0
-        for i, s in enumerate(self.layouts):
-            dims, width = s.groups * s.d, config.prior.context_channels[i]
-            own = dims + wide_count(s.dim, dims)
-            self.contexts.append(SliceContext(past, own, width, phase_count(i, rank), levels, rank))
-            self.soft.append(LogisticHead(width, dims, 4.0 if i == 0 else 1.0))
-            self.heads.append(nn.Identity() if s.d == 1 else
-                              CategoricalHead(width, s.groups, s.codewords, config.prior.rank[i]))
-            self.steps.append(feature_steps(s.dim, dims))
-            past += own
-
-    def set_mode(self, mode: str) -> None:
-        """'float', 'calibrate' (observe ranges, from nothing) or 'quantized'."""
-        self.mode = mode
-        for context in self.contexts:
-            context.set_mode(mode)
-        if mode == "calibrate":
-            for part in self.modules():
-                if isinstance(part, (ActivationRange, CategoricalHead)):
-                    part.step.zero_()
-
-    mode = "float"
-
-    def hidden(self, latents, level):
-        """The hidden state of every slice, f32[B,C,h,w], all phases in one pass."""
-        own = [features(latents[:, s.dims], s.dim) for s in self.layouts]
-        for i, context in enumerate(self.contexts):
-            past = torch.cat(own[:i], 1) if i else None
-            past_steps = torch.cat(self.steps[:i]) if i else None
-            with bfloat16() if self.training and self.mode == "float" else nullcontext():
-                h = context(past, own[i], level, past_steps, self.steps[i])
-            yield h.float()
-
-    def density_bits(self, latents, level):
-        """Bits f32[B,D,h,w] of noisy latents under the soft heads."""
-        bits = []
-        for s, head, h in zip(self.layouts, self.soft, self.hidden(latents, level)):
-            mean, log_scale = head(h, self.mode == "quantized")
-            bits.append(logistic_bits(latents[:, s.dims], mean, log_scale))
-        return torch.cat(bits, 1)
-
-    def codeword_bits(self, latents, level, codebooks):
-        """For each slice, bits f32[G,N,K] of every codeword, given dequantised latents f32[B,D,h,w]."""
-        for i, (s, h) in enumerate(zip(self.layouts, self.hidden(latents, level))):
-            if s.d > 1:
-                yield self.categorical_bits(i, h)
-            else:
-                mean, log_scale = self.logistic(i, h)
-                low, high = self.cells(codebooks[i])
-                yield logistic_bits(0.0, mean, log_scale, low[:, None], high[:, None])
-
-    def categorical_bits(self, i: int, h):
-        """f32[G,N,K]"""
-        logits = self.heads[i](h, self.mode == "quantized", self.mode == "calibrate")
-        return torch.log_softmax(logits, 2) * -1.4426950408889634
-
-    def logistic(self, i: int, h):
-        """(mean, log scale), each f32[G,N,1]"""
-        return (split_groups(t, 1) for t in self.soft[i](h, self.mode == "quantized"))
-
-    def cells(self, codebook):
-        """(lower, upper) edges f32[G,K] of the cells of ascending scalar codewords f32[G,K,1]."""
-        edges = boundaries(codebook)
-        if self.mode == "quantized":
-            edges = (edges * MEAN_UNIT).round() / MEAN_UNIT
-        far = edges.new_full((len(edges), 1), 1e4)
-        return torch.cat([-far, edges], 1), torch.cat([edges, far], 1)
-
-
-def boundaries(codebook: torch.Tensor) -> torch.Tensor:
-    """f32[G,K-1]: midpoints between neighbouring codewords of ascending scalar codebooks f32[G,K,1]."""
-    line = codebook.detach().squeeze(2)
-    return (line[:, 1:] + line[:, :-1]) / 2
 
 
 @dataclass(frozen=True)
@@ -230,16 +132,17 @@ class Model(nn.Module):
     @torch.no_grad()
     def searched(self, own, pixels, level, steps: int):
         """(latents f32[B,D,h,w] after `steps` of the encoder's search from its `own`, bits f32[G,N,K] of each slice): what
-        codewords are to be chosen by. Unlike in the encoder the bits stay those of the nearest codewords."""
-        wish = self.choice_bits(own, level)
+        codewords are to be chosen by."""
         if not steps:
-            return own.detach(), wish
+            return own.detach(), self.choice_bits(own, level)
         slope = torch.tensor(self.config.transform.lambdas)[level.long()] * pixels[0, 0].numel()
 
         def gradient(chosen):
             return refine.gradient_at(chosen, lambda y: self.synthesise(y, level), self.distortion, pixels, slope)
 
-        return refine.refine(own, steps, self.search, self.prior.layouts, lambda y, _: self.choose_by(y, wish)[1], gradient), wish
+        rates = Rates(self.prior, self.codebooks, self.rate_weights, level)
+        moved, last = refine.refine(own.detach(), steps, self.search, rates, gradient)
+        return moved, list(self.prior.codeword_bits(last, level, self.codebooks))
 
     def vq_losses(self, pixels, level, beta: float, search: int = 0) -> Losses:
         """The search moves latents without gradient, and the encoder's own commit to the codewords: were the moved ones to

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 
 from ..config import ModelConfig
+from ..context import feature_steps, weight_steps, wide_count
+from ..float_prior import UNIT, ContextPrior, boundaries
 from ..prior import (
     ACCUMULATOR_LIMIT,
     ACTIVATION_LIMIT,
@@ -14,15 +16,10 @@ from ..prior import (
     LOG_SCALE_STEP,
     LOGIT_UNIT,
     MEAN_UNIT,
-    SHIFT,
     WEIGHT_LIMIT,
     check_bounds,
     tables,
 )
-from .context import feature_steps, weight_steps, wide_count
-from .model import ContextPrior, boundaries
-
-UNIT = 1 << SHIFT
 
 
 def integer_weight(weight: torch.Tensor, largest_input: int) -> tuple[torch.Tensor, torch.Tensor]:

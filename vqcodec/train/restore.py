@@ -9,15 +9,12 @@ import torch
 from .. import weights
 from ..config import AudioModelConfig, ModelConfig
 from ..errors import UsageError
+from ..float_prior import fill
 from ..loading import model_config, read_tensors
-from ..prior import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT, of_slice
 from ..quantize import split_groups
 from ..registry import ModelEntry
-from .model import ContextPrior, Model
-from .quantize_prior import UNIT
+from .model import Model
 
-WEIGHT_RMS = 0.03  # of restored hidden layers: relu leaves their scale open, and this is where Muon's steps suit it
-COEFFICIENT_STEP = 0.03  # likewise of the coefficients of categorical heads
 RIDGE = 1e-3
 TUNED = ("lambdas", "distortion")  # what may differ from the published model
 
@@ -49,69 +46,8 @@ def restore(model: Model, entry: ModelEntry, batches) -> None:
     for i, quantizer in enumerate(model.quantizers):
         quantizer.codebook.copy_(books[f"s{i}"])
         quantizer.total.copy_(quantizer.codebook)
-    float_prior(model.prior, read_tensors(entry, "prior"))
+    fill(model.prior, read_tensors(entry, "prior"))
     fit_soft_heads(model, batches)
-
-
-def float_prior(prior: ContextPrior, tensors: dict[str, torch.Tensor]) -> None:
-    """Fills the float context network with what the tensors of prior.safetensors mean."""
-    for i in range(len(prior.layouts)):
-        float_slice(prior, i, {name: value.double() for name, value in of_slice(tensors, i).items()})
-
-
-def float_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None:
-    s, context = prior.layouts[i], prior.contexts[i]
-
-    def scaled(name):
-        """Weights in steps of the layer's output."""
-        weight, mult = t[f"{name}.weight"], t[f"{name}.mult"] / UNIT
-        return weight * mult.view(-1, *[1] * (weight.dim() - 1))
-
-    def put(layer, weight, bias=None):
-        """Output channels beyond those of `weight` keep what they are, the others hear nothing of further inputs."""
-        own = layer.weight[: len(weight)]
-        own.zero_()[:, : weight.shape[1]] = weight.view(*weight.shape[:2], *own.shape[2:])
-        if bias is not None:
-            layer.bias[: len(bias)] = bias
-
-    own = prior.steps[i].double().view(1, -1, 1, 1)
-    near = [scaled(f"near{k}") / own for k in range(1, len(context.near) + 1)]
-    step3 = WEIGHT_RMS / rms(near[0])
-    for layer, weight in zip(context.near, near):
-        put(layer, weight * step3)
-    if i:
-        past1 = scaled("past1") / torch.cat(prior.steps[:i]).double().view(1, -1, 1, 1)
-        step1 = WEIGHT_RMS / rms(past1)
-        put(context.past1, past1 * step1, torch.zeros(len(past1)))
-        context.past_bias[:, : len(past1)] = (t["past1.bias"] / UNIT * step1).float()
-        past2 = scaled("past2") / step1
-        step2 = WEIGHT_RMS / rms(past2)
-        put(context.past2, past2 * step2, t["past2.bias"] / UNIT * step2)
-        put(context.past3, scaled("past3") * step3 / step2)
-        context.range1.step.fill_(step1)
-        context.range2.step.fill_(step2)
-    context.bias[:, :, : len(near[0])] = (t["join.bias"] / UNIT * step3).float()
-    mix = scaled("mix") / step3
-    step4 = WEIGHT_RMS / rms(mix)
-    put(context.mix, mix * step4, t["mix.bias"] / UNIT * step4)
-    context.range3.step.fill_(step3)
-    context.range4.step.fill_(step4)
-    gain, offset = scaled("head") / step4, t["head.bias"] / UNIT
-    if s.d == 1:
-        mean = torch.arange(len(gain)) < s.groups
-        scale = torch.where(mean, prior.soft[i].unit * MEAN_UNIT, 1 / LOG_SCALE_STEP).double()
-        put(prior.soft[i].layer, gain / scale[:, None], offset / scale + torch.where(mean, 0.0, LOG_SCALE_MIN))
-    else:
-        head = prior.heads[i]
-        put(head.layer, gain * COEFFICIENT_STEP, offset * COEFFICIENT_STEP)
-        step = t["logit.mult"] / UNIT / LOGIT_UNIT / COEFFICIENT_STEP
-        head.vectors.copy_(t["vectors"] * step[:, None, None])
-        head.offset.copy_(t["logit.offset"] / UNIT / LOGIT_UNIT)
-        head.step.fill_(COEFFICIENT_STEP)
-
-
-def rms(weight: torch.Tensor) -> float:
-    return weight.square().mean().sqrt().item()
 
 
 def fit_soft_heads(model: Model, batches) -> None:

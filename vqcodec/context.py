@@ -14,12 +14,14 @@ et al., 2018), gradients passing straight through.
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..config import WIDE_DIMS
-from ..prior import (
+from .config import WIDE_DIMS
+from .prior import (
     COEFFICIENT_LIMIT,
     FEATURE_STEPS,
     LOG_SCALE_MIN,
@@ -29,7 +31,7 @@ from ..prior import (
     WEIGHT_LIMIT,
     phase_map,
 )
-from ..transform import lerp_rows
+from .transform import lerp_rows
 
 
 def features(values: torch.Tensor, first_dim: int) -> torch.Tensor:
@@ -223,3 +225,15 @@ def logistic_bits(latents, mean, log_scale, low=-0.5, high=0.5):
     sign = torch.where(upper + lower > 0, -1.0, 1.0)  # work in the tail where the sigmoid keeps its precision
     mass = (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs()
     return -torch.log2(mass.clamp_min(1e-7))
+
+
+def bfloat16():
+    """Mixed precision for the networks; distances and probabilities stay in float32."""
+    return torch.autocast("cpu", dtype=torch.bfloat16)
+
+
+def fast_arithmetic():
+    """bfloat16 where the processor multiplies it: the direction of a step need not be exact."""
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        return torch.autocast("cpu", dtype=torch.bfloat16)
+    return nullcontext()

@@ -1,0 +1,138 @@
+"""codewords → prices of all that could stand in their place, and the gradient of what they make the others cost.
+
+What the encoder's search (`refine.py`) asks of the prior, in one pass of the float network over all steps instead of one walk
+of the integer one: it need not be exact, since the stream is made afterwards by the integer prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from .context import fast_arithmetic, logistic_bits
+from .float_prior import BITS, ContextPrior
+from .quantize import SliceLayout, choose, join_groups, look_up, split_groups
+
+AROUND = 3  # scalar codewords on each side, about a unit apart: a search seldom moves a latent by more than one
+CHUNK = 1 << 20  # prices computed at a time
+
+
+Indices = list[torch.Tensor]  # of each slice int16[G, B·h·w], positions in batch, row, column order
+
+
+@dataclass(frozen=True)
+class Shortlist:
+    """What the latents of a slice may become, and at what price f16[G,n,C] (parts of the positions), squared latent units.
+
+    Of slices of single dims C codewords f32[G,N,C] from `first` int16[G,N] on, else all f32[G,C,d]."""
+
+    layout: SliceLayout
+    first: torch.Tensor | None
+    words: torch.Tensor
+    prices: list[torch.Tensor]
+
+    def choose(self, vectors: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(indices int16[G,N], codewords f32[G,N,d]) of least distance² + price for f32[G,N,d]."""
+        if self.first is None:
+            parts = vectors.split([prices.shape[1] for prices in self.prices], 1)
+            indices = torch.cat([choose(part, self.words, prices, weight=1.0) for part, prices in zip(parts, self.prices)], 1)
+            return indices.short(), look_up(indices, self.words)
+        cost = (self.words - vectors).square_().add_(torch.cat(self.prices, 1))
+        offset = cost.argmin(2)
+        return self.first + offset.short(), self.words.gather(2, offset[:, :, None])
+
+
+class Rates:
+    """The prior as the search sees it, at one quality.
+
+    weights: squared latent units that a bit is worth, for each slice; level f32[B]; bands: rows that are coded apart, all if
+    not given; windows: (first codeword, number of codewords), int64[G] each, of each slice, that the quality may use, all if
+    not given; keep: remember prices from one renewal to the next."""
+
+    def __init__(self, prior: ContextPrior, codebooks: Sequence[torch.Tensor], weights: Sequence[float], level: torch.Tensor, *,
+                 bands: Sequence[slice] = (slice(None),), windows=None, keep: bool = True):
+        self.prior, self.codebooks, self.weights, self.level = prior, codebooks, weights, level
+        self.bands, self.keep = bands, keep
+        whole = [(torch.zeros(s.groups, dtype=torch.int64), torch.full((s.groups,), s.codewords)) for s in prior.layouts]
+        self.windows = windows or whole
+        self.cells = [prior.cells(book) if s.d == 1 else None for s, book in zip(prior.layouts, codebooks)]
+        self.lists = [[] for _ in bands]
+
+    @torch.no_grad()
+    def nearest(self, latents: torch.Tensor) -> list[Indices]:
+        """For each band the codewords nearest to latents f32[B,D,h,w], prices aside."""
+        return [[choose(split_groups(latents[:, s.dims, rows], s.d), book).short()
+                 for s, book in zip(self.prior.layouts, self.codebooks)] for rows in self.bands]
+
+    def values(self, indices: Indices, shape: tuple[int, int, int]) -> torch.Tensor:
+        """f32[B,D,h,w]: the codewords of one band of `shape` (B, h, w)."""
+        return torch.cat([join_groups(look_up(i.long(), book), shape) for i, book in zip(indices, self.codebooks)], 1)
+
+    @torch.no_grad()
+    def choose(self, latents: torch.Tensor, before: list[Indices], renew: bool, gradient: torch.Tensor):
+        """(codewords f32[B,D,h,w] of least distance² + price for latents, same; their indices, for each band). To `renew`
+        prices they become those beside the codewords chosen `before`, and `gradient`, of the same shape, that of all bits by
+        what the prior sees."""
+        values, indices = torch.empty_like(latents), []
+        for rows, old, lists in zip(self.bands, before, self.lists):
+            band = latents[:, :, rows]
+            if renew or not self.keep:
+                lists[:] = []  # the old ones go before new ones come
+                lists[:] = self._look(old, gradient[:, :, rows])
+            chosen = [entry.choose(split_groups(band[:, entry.layout.dims], entry.layout.d)) for entry in lists]
+            for entry, (_, words) in zip(lists, chosen):
+                values[:, entry.layout.dims, rows] = join_groups(words, (len(band), *band.shape[2:]))
+            indices.append([numbers for numbers, _ in chosen])
+            if not self.keep:
+                lists[:] = []
+        return values, indices
+
+    def _look(self, indices: Indices, gradient: torch.Tensor) -> list[Shortlist]:
+        """The shortlists beside codewords; fills `gradient` f32[B,D,h,w], by what the prior sees only: what a codeword
+        itself costs is in the prices."""
+        values = self.values(indices, (len(gradient), *gradient.shape[2:])).requires_grad_()
+        lists, outputs, slopes = [], [], []
+        with torch.enable_grad(), fast_arithmetic():
+            for i, h in enumerate(self.prior.hidden(values, self.level)):
+                one = self._scalar if self.prior.layouts[i].d == 1 else self._vector
+                output, slope, entry = one(i, h, indices[i].long())
+                outputs += output
+                slopes += slope
+                lists.append(entry)
+            gradient.copy_(torch.autograd.grad(outputs, values, slopes)[0])
+        return lists
+
+    def _scalar(self, i: int, h: torch.Tensor, indices: torch.Tensor):
+        """(outputs of the network, gradients of the bits of the chosen by them, shortlist) of a slice of single dims."""
+        s, (low, high), words = self.prior.layouts[i], self.cells[i], self.codebooks[i].squeeze(2)
+        outputs = tuple(self.prior.logistic(i, h))
+        own = [output.detach().requires_grad_() for output in outputs]
+        here = (edges.gather(1, indices)[:, :, None] for edges in (low, high))
+        slopes = torch.autograd.grad(logistic_bits(0.0, *own, *here).sum(), own)
+        with torch.no_grad():
+            start, size = (bound[:, None] for bound in self.windows[i])
+            count = min(2 * AROUND + 1, s.codewords)
+            first = torch.maximum(torch.minimum(indices - AROUND, start + size - count), start).clamp_(max=s.codewords - count)
+            near = first[:, :, None] + torch.arange(count)
+            low, high, words = (table.gather(1, near.flatten(1)).view(near.shape) for table in (low, high, words))
+            prices = logistic_bits(0.0, *own, low, high).mul_(self.weights[i])
+            prices.masked_fill_(near >= (start + size)[:, :, None], torch.inf)
+        return outputs, slopes, Shortlist(s, first.short(), words, [prices.half()])
+
+    def _vector(self, i: int, h: torch.Tensor, indices: torch.Tensor):
+        """As `_scalar`, of a slice of several dims per group."""
+        s, head, (_, size) = self.prior.layouts[i], self.prior.heads[i], self.windows[i]
+        width = int(size.max())
+        output = head.coefficients(h, self.prior.mode == "quantized")
+        vectors, offset = head.vectors.detach()[:, :width], head.offset.detach()[:, None, :width]
+        prices, means = [], []
+        with torch.no_grad():
+            unused = (torch.arange(width) >= size[:, None])[:, None]
+            for part in output.detach().split(max(1, CHUNK // (s.groups * width)), 1):
+                share = torch.softmax(torch.baddbmm(offset, part, vectors.mT).masked_fill_(unused, -torch.inf), 2)
+                means.append(share @ vectors)
+                prices.append(share.log_().mul_(-BITS * self.weights[i]).half())
+            slope = torch.cat(means, 1).sub_(look_up(indices, head.vectors)).mul_(BITS)
+        return (output,), (slope,), Shortlist(s, None, self.codebooks[i][:, :width], prices)
