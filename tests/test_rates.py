@@ -11,7 +11,10 @@ from conftest import synthetic_picture
 from vqcodec import rates as rates_module
 from vqcodec import refine, registry
 from vqcodec.codec import Codec
+from vqcodec.float_prior import ContextPrior, fill
 from vqcodec.grids import price_of_mass
+from vqcodec.loading import read_tensors
+from vqcodec.prior import phase_map
 from vqcodec.quantize import look_up, split_groups
 from vqcodec.rates import Rates
 
@@ -140,3 +143,15 @@ def test_bands_are_apart(codec, latents):
     values, _, gradient = choose(rates_of(codec, bands=rows), latents)
     assert torch.equal(values, torch.cat([part for part, _, _ in parts], 2))
     assert torch.equal(gradient, torch.cat([part for _, _, part in parts], 2))
+
+
+def test_models_of_fewer_phases_are_understood(codec, latents):
+    """Published models may have other phases than models get today."""
+    context = ContextPrior(codec.model, [2, 2])
+    fill(context, {name: value[:2] if name == "s0.join.bias" else value
+                   for name, value in read_tensors(codec.entry, "prior").items() if not name.startswith("s0.near2")})
+    assert [len(part.near) for part in context.contexts] == [1, 1]
+    with torch.no_grad():
+        found, whole = (list(prior.hidden(latents, torch.tensor([1.0]))) for prior in (context.eval(), codec.context))
+    first = phase_map(*latents.shape[2:], 3) == 0
+    assert torch.allclose(found[0][:, :, first], whole[0][:, :, first])

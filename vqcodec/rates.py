@@ -18,7 +18,6 @@ from .quantize import SliceLayout, choose, join_groups, look_up, split_groups
 AROUND = 3  # scalar codewords on each side, about a unit apart: a search seldom moves a latent by more than one
 CHUNK = 1 << 20  # prices computed at a time
 
-
 Indices = list[torch.Tensor]  # of each slice int16[G, B·h·w], positions in batch, row, column order
 
 
@@ -118,7 +117,7 @@ class Rates:
             near = first[:, :, None] + torch.arange(count)
             low, high, words = (table.gather(1, near.flatten(1)).view(near.shape) for table in (low, high, words))
             prices = logistic_bits(0.0, *own, low, high).mul_(self.weights[i])
-            prices.masked_fill_(near >= (start + size)[:, :, None], torch.inf)
+            prices.masked_fill_((near < start[:, :, None]) | (near >= (start + size)[:, :, None]), torch.inf)
         return outputs, slopes, Shortlist(s, first.short(), words, [prices.half()])
 
     def _vector(self, i: int, h: torch.Tensor, indices: torch.Tensor):
