@@ -105,9 +105,14 @@ def test_gradient_is_that_of_the_others_bits(codec, latents):
             assert torch.isclose(2 * (gradient * direction).double().sum(), difference, rtol=0.05)
 
 
-@pytest.mark.parametrize("sixteenths", [0, 7, 16, 32])
-def test_nothing_outside_of_the_windows_is_chosen(codec, latents, sixteenths):
-    rates = rates_of(codec, sixteenths)
+def narrow(codec):
+    """Windows of three codewords at the end of scalar codebooks; of the others the first three."""
+    return [(torch.full((s.groups,), s.codewords - 3 if s.d == 1 else 0), torch.full((s.groups,), 3)) for s in codec.coder.layouts]
+
+
+@pytest.mark.parametrize("windows", [0, 7, 16, 32, narrow])
+def test_nothing_outside_of_the_windows_is_chosen(codec, latents, windows):
+    rates = rates_of(codec, windows) if isinstance(windows, int) else rates_of(codec, windows=windows(codec))
     far = latents + torch.randn(latents.shape, generator=torch.Generator().manual_seed(1)) * 30
     _, [chosen], _ = choose(rates, far)
     for indices, (start, size) in zip(chosen, rates.windows):
