@@ -38,7 +38,7 @@ class Shortlist:
             parts = vectors.split([prices.shape[1] for prices in self.prices], 1)
             indices = torch.cat([choose(part, self.words, prices, weight=1.0) for part, prices in zip(parts, self.prices)], 1)
             return indices.short(), look_up(indices, self.words)
-        cost = (self.words - vectors).square_().add_(torch.cat(self.prices, 1))
+        cost = (self.words - vectors).square_().add_(torch.cat([prices.float() for prices in self.prices], 1))
         offset = cost.argmin(2)
         return self.first + offset.short(), self.words.gather(2, offset[:, :, None])
 

@@ -14,9 +14,10 @@ from .. import registration, registry, weights
 from ..audio_codec import AudioCodec
 from ..codec import Codec
 from ..config import AudioModelConfig, ModelConfig
+from ..context import bfloat16
 from ..media import Picture
 from ..sound import Sound
-from .model import Model, bfloat16
+from .model import Model
 from .quantize_prior import integer_prior
 from .sounds import load as load_sound
 from .validate import load
@@ -30,7 +31,8 @@ def count_use(model: Model, batches, search: int) -> list[torch.Tensor]:
     use = [torch.zeros(levels, s.groups, s.codewords, dtype=torch.int64) for s in model.prior.layouts]
     for pixels, level in batches:
         with bfloat16():
-            latents, wish = model.searched(model.encoder(pixels, level), pixels, level, search)
+            own = model.encoder(pixels, level)
+        latents, wish = model.searched(own.float(), pixels, level, search)
         row = level.long().repeat_interleave(latents[0, 0].numel())
         for i, (s, chosen) in enumerate(zip(model.prior.layouts, model.choose_by(latents, wish)[0])):
             flat = (row[None] * s.groups + torch.arange(s.groups)[:, None]) * s.codewords + chosen
