@@ -83,9 +83,11 @@ def refine(latents: torch.Tensor, steps: int, search: Search, rates: Rates, grad
     scale = RATE_WEIGHT / (2 * search.curvatures(rates.prior.layouts))
     for step in range(steps):
         renew = step % RENEW == 0 and (step == 0 or step + 1 < steps)
+        chosen = None  # the old ones go before new ones come
         chosen, indices = rates.choose(moved, indices, renew, felt)
         away = gradient(chosen).add_(felt).mul_(-scale).add_(chosen).sub_(moved)  # the better latents, from here
         velocity = away if velocity is None else velocity.mul_(search.momentum).add_(away)
+        del away
         limit = min(FARTHEST, search.limit + search.leeway * step)
         pull = search.pull + (search.last_pull - search.pull) * step / steps
         moved = torch.add(moved, velocity, alpha=pull).sub_(latents).clamp_(-limit, limit).add_(latents)
