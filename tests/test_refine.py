@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,7 +43,7 @@ def test_more_effort_makes_files_cheaper(model, quality, longest):
     with Image.open(Path(__file__).parents[1] / "examples" / "coffee.png") as image:
         picture = Picture(np.asarray(image.convert("RGB").crop((180, 100, 388, 292))))
     costs = [cost(codec, picture, quality, effort) for effort in range(5)]
-    assert all(more < 1.004 * less for less, more in zip(costs, costs[1:]))  # a few of the last steps may be in vain
+    assert all(more < 1.004 * less for less, more in itertools.pairwise(costs))  # a few of the last steps may be in vain
     assert costs[:3] == sorted(costs[:3], reverse=True) and min(costs[3:]) < costs[2]
     assert costs[2] < 0.98 * costs[0] and costs[4] < longest * costs[0]
 
