@@ -142,7 +142,7 @@ class Codec:
         transform = self.model.transform
         search = refine.SEARCHES[transform.distortion]
         weights = search.weights(self.coder.layouts)
-        steps = min(refine.STEPS[effort], search.most) if refine.applicable(transform, *rgb.shape[:2]) else 0
+        steps = search.steps[effort] if refine.applicable(transform, *rgb.shape[:2]) else 0
         with fast_arithmetic() if steps else nullcontext():
             latents = self.latents(rgb, sixteenths)
         if steps:

@@ -143,7 +143,7 @@ class Vqcodec(BenchCodec):
         from .. import __version__, refine
 
         files = ",".join(self._codec.entry.sha256.values())
-        search = f"{refine.STEPS[self.spec.effort]} of {refine.SEARCHES[self._codec.model.transform.distortion]}"
+        search = refine.SEARCHES[self._codec.model.transform.distortion]
         return (f"vqcodec {__version__}, torch {torch.__version__}, effort {self.spec.effort}, search {search}, "
                 f"model {files}")
 
