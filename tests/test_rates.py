@@ -15,7 +15,7 @@ from vqcodec.float_prior import ContextPrior, fill
 from vqcodec.grids import price_of_mass
 from vqcodec.loading import read_tensors
 from vqcodec.prior import phase_map
-from vqcodec.quantize import look_up, split_groups
+from vqcodec.quantize import codewords_of, distances, look_up, split_groups
 from vqcodec.rates import Rates
 
 SIXTEENTHS = 16
@@ -51,6 +51,10 @@ def choose(rates, latents):
     return *rates.choose(latents, rates.nearest(latents), True, gradient), gradient
 
 
+def codewords(rates, indices, latents):
+    return codewords_of([i.long() for i in indices], rates.codebooks, (1, *latents.shape[2:]))
+
+
 def test_prices_are_those_of_the_integer_prior(codec, latents):
     rates = rates_of(codec)
     [before] = rates.nearest(latents)
@@ -82,10 +86,29 @@ def test_prices_are_those_of_the_integer_prior(codec, latents):
     assert len(errors) > 5000 and errors.mean() < 0.05 and errors.quantile(0.95) < 0.3  # bits
 
 
+@pytest.mark.parametrize("quality", [1, 2, 3])
+def test_a_shortlist_holds_what_latents_nearby_would_choose(codec, latents, quality):
+    rates = rates_of(codec, 16 * (quality - 1), windows=None)
+    gradient = torch.empty_like(latents)
+    _, before = rates.choose(latents, rates.nearest(latents), True, gradient)
+    rates.choose(latents, before, True, gradient)
+    moved = latents + torch.rand(latents.shape, generator=torch.Generator().manual_seed(quality)) * 2 - 1
+    found, _ = rates.choose(moved, before, False, gradient)
+    excess = []
+    with torch.no_grad():
+        bits = codec.context.codeword_bits(codewords(rates, before[0], latents), rates.level, rates.codebooks)
+        for s, book, weight, own in zip(codec.coder.layouts, rates.codebooks, rates.weights, bits):  # with all to choose from
+            cost = distances(split_groups(moved[:, s.dims], s.d), book) + weight * own
+            taken = distances(split_groups(found[:, s.dims], s.d), book).argmin(2, keepdim=True)
+            excess.append((cost.gather(2, taken).squeeze(2) - cost.amin(2)).flatten())
+    excess = torch.cat(excess)
+    assert (excess < 0.01).float().mean() > 0.995 and excess.mean() < 1e-3
+
+
 def test_gradient_is_that_of_the_others_bits(codec, latents):
     rates = rates_of(codec, windows=None)
     [indices] = rates.nearest(latents)
-    gradient, values = torch.empty_like(latents), rates.values(indices, (1, *latents.shape[2:]))
+    gradient, values = torch.empty_like(latents), codewords(rates, indices, latents)
     rates.choose(latents, [indices], True, gradient)
 
     def bits(values):
@@ -122,7 +145,7 @@ def test_nothing_outside_of_the_windows_is_chosen(codec, latents, windows):
 def test_indices_name_the_codewords(codec, latents):
     rates = rates_of(codec)
     values, [indices], _ = choose(rates, latents)
-    assert torch.equal(rates.values(indices, (1, *latents.shape[2:])), values)
+    assert torch.equal(codewords(rates, indices, latents), values)
     for s, book, chosen in zip(codec.coder.layouts, rates.codebooks, indices):
         assert torch.equal(look_up(chosen.long(), book), split_groups(values[:, s.dims], s.d))
 

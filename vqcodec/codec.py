@@ -149,7 +149,7 @@ class Codec:
             rates = Rates(self.context, self.coder.codebooks, weights, torch.tensor([sixteenths / SIXTEENTHS]),
                           bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
                           windows=self.coder.prior.windows(sixteenths),
-                          keep=steps > 1 and rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS)
+                          keep=rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS)
 
             def gradient(chosen):
                 return refine.distortion_gradient(self.decoder, transform, chosen, rgb, sixteenths / SIXTEENTHS)

@@ -1,4 +1,4 @@
-"""Float context network of the prior, for training; `vqcodec/prior.py` runs its integer twin.
+"""Float context network of the prior; `prior.py` runs its integer twin.
 
 Slices are coded in order; a slice is coded in phases (sets of grid positions). What one phase may look at:
 all earlier slices everywhere, and its own slice at the positions of earlier phases.
@@ -234,6 +234,4 @@ def bfloat16():
 
 def fast_arithmetic():
     """bfloat16 where the processor multiplies it: the direction of a step need not be exact."""
-    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
-        return torch.autocast("cpu", dtype=torch.bfloat16)
-    return nullcontext()
+    return bfloat16() if torch.ops.mkldnn._is_mkldnn_bf16_supported() else nullcontext()

@@ -28,8 +28,8 @@ from .prior import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT, SHIFT, 
 from .quantize import layouts, split_groups
 
 UNIT = 1 << SHIFT
-WEIGHT_RMS = 0.03  # of restored hidden layers: relu leaves their scale open, and this is where Muon's steps suit it
 BITS = 1 / math.log(2)  # per nat
+WEIGHT_RMS = 0.03  # of restored hidden layers: relu leaves their scale open, and this is where Muon's steps suit it
 COEFFICIENT_STEP = 0.03  # likewise of the coefficients of categorical heads
 
 

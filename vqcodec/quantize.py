@@ -83,21 +83,25 @@ def look_up(indices: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     return torch.gather(codebook, 1, indices[:, :, None].expand(-1, -1, codebook.shape[2]))
 
 
+def codewords_of(indices, codebooks, shape: tuple[int, int, int]) -> torch.Tensor:
+    """f32[B,D,h,w] for shape (B, h, w): the codewords that indices int64[G, B·h·w] of each slice name."""
+    return torch.cat([join_groups(look_up(i, codebook), shape) for i, codebook in zip(indices, codebooks, strict=True)], 1)
+
+
+def nearest(latents: torch.Tensor, codebooks, slices: tuple[SliceLayout, ...]) -> list[torch.Tensor]:
+    """For each slice indices int64[G, B·h·w] of the codewords nearest to latents f32[B,D,h,w]."""
+    return [choose(split_groups(latents[:, s.dims], s.d), codebook) for s, codebook in zip(slices, codebooks, strict=True)]
+
+
 def dequantize(grids: torch.Tensor, codebooks, config: QuantizerConfig) -> torch.Tensor:
     """Index grids int64[B,G,h,w] → latents f32[B,D,h,w]."""
     b, _, h, w = grids.shape
-    parts = []
-    for layout, codebook in zip(layouts(config), codebooks):
-        indices = grids[:, layout.planes].permute(1, 0, 2, 3).reshape(layout.groups, b * h * w)
-        parts.append(join_groups(look_up(indices, codebook), (b, h, w)))
-    return torch.cat(parts, 1)
+    indices = [grids[:, s.planes].permute(1, 0, 2, 3).reshape(s.groups, b * h * w) for s in layouts(config)]
+    return codewords_of(indices, codebooks, (b, h, w))
 
 
 def quantize(latents: torch.Tensor, codebooks, config: QuantizerConfig) -> torch.Tensor:
     """Latents f32[B,D,h,w] → index grids int64[B,G,h,w] of the nearest codewords."""
     b, _, h, w = latents.shape
-    grids = []
-    for layout, codebook in zip(layouts(config), codebooks):
-        indices = choose(split_groups(latents[:, layout.dims], layout.d), codebook)
-        grids.append(indices.reshape(layout.groups, b, h, w).permute(1, 0, 2, 3))
-    return torch.cat(grids, 1)
+    return torch.cat([indices.reshape(-1, b, h, w).permute(1, 0, 2, 3)
+                      for indices in nearest(latents, codebooks, layouts(config))], 1)

@@ -13,7 +13,7 @@ import torch
 
 from .context import fast_arithmetic, logistic_bits
 from .float_prior import BITS, ContextPrior
-from .quantize import SliceLayout, choose, join_groups, look_up, split_groups
+from .quantize import SliceLayout, choose, codewords_of, join_groups, look_up, nearest, split_groups
 
 AROUND = 3  # scalar codewords on each side, about a unit apart: a search seldom moves a latent by more than one
 CHUNK = 1 << 20  # prices computed at a time
@@ -62,12 +62,8 @@ class Rates:
     @torch.no_grad()
     def nearest(self, latents: torch.Tensor) -> list[Indices]:
         """For each band the codewords nearest to latents f32[B,D,h,w], prices aside."""
-        return [[choose(split_groups(latents[:, s.dims, rows], s.d), book).short()
-                 for s, book in zip(self.prior.layouts, self.codebooks)] for rows in self.bands]
-
-    def values(self, indices: Indices, shape: tuple[int, int, int]) -> torch.Tensor:
-        """f32[B,D,h,w]: the codewords of one band of `shape` (B, h, w)."""
-        return torch.cat([join_groups(look_up(i.long(), book), shape) for i, book in zip(indices, self.codebooks)], 1)
+        return [[indices.short() for indices in nearest(latents[:, :, rows], self.codebooks, self.prior.layouts)]
+                for rows in self.bands]
 
     @torch.no_grad()
     def choose(self, latents: torch.Tensor, before: list[Indices], renew: bool, gradient: torch.Tensor):
@@ -91,12 +87,13 @@ class Rates:
     def _look(self, indices: Indices, gradient: torch.Tensor) -> list[Shortlist]:
         """The shortlists beside codewords; fills `gradient` f32[B,D,h,w], by what the prior sees only: what a codeword
         itself costs is in the prices."""
-        values = self.values(indices, (len(gradient), *gradient.shape[2:])).requires_grad_()
+        whole = [numbers.long() for numbers in indices]
+        values = codewords_of(whole, self.codebooks, (len(gradient), *gradient.shape[2:])).requires_grad_()
         lists, outputs, slopes = [], [], []
         with torch.enable_grad(), fast_arithmetic():
             for i, h in enumerate(self.prior.hidden(values, self.level)):
                 one = self._scalar if self.prior.layouts[i].d == 1 else self._vector
-                output, slope, entry = one(i, h, indices[i].long())
+                output, slope, entry = one(i, h, whole[i])
                 outputs += output
                 slopes += slope
                 lists.append(entry)

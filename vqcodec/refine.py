@@ -29,7 +29,6 @@ from .quantize import RATE_WEIGHT
 from .rates import Rates
 from .transform import PATCH, Decoder
 
-EFFORTS = 6
 USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort 1 unless told otherwise
 
 
@@ -69,6 +68,7 @@ SEARCHES = {
     "ms-ssim": Search(weight=0.7 * RATE_WEIGHT, curvature=1.2, pull=0.24, last_pull=0.06, momentum=0.4, fall=0.6,
                       steps=(0, 2, 7, 12, 20, 20)),
 }
+EFFORTS = len(SEARCHES["mse"].steps)
 FARTHEST = 1.0
 RENEW = 2  # steps after which the prior is asked again, though not for the last step alone
 TILE = 64  # latents on a side of the tiles that gradients are taken in

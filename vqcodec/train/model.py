@@ -21,7 +21,7 @@ from .. import audio_distortion, audio_transform, distortion, refine, transform
 from ..config import AudioModelConfig, AudioTransformConfig, ModelConfig
 from ..context import bfloat16, logistic_bits
 from ..float_prior import ContextPrior
-from ..quantize import RATE_WEIGHT, choose, distances, join_groups, look_up, split_groups
+from ..quantize import RATE_WEIGHT, choose, codewords_of, distances, look_up, nearest, split_groups
 from ..rates import Rates
 from . import vq
 
@@ -96,12 +96,9 @@ class Model(nn.Module):
     @torch.no_grad()
     def choice_bits(self, latents, level):
         """Bits f32[G,N,K] per slice for a rate-aware choice: the prior run on the nearest codewords."""
-        shape = (latents.shape[0], *latents.shape[2:])
-        nearest = []
-        for s, book in zip(self.prior.layouts, self.codebooks):
-            vectors = split_groups(latents[:, s.dims], s.d)
-            nearest.append(join_groups(look_up(choose(vectors, book), book), shape))
-        return list(self.prior.codeword_bits(torch.cat(nearest, 1), level, self.codebooks))
+        indices = nearest(latents, self.codebooks, self.prior.layouts)
+        values = codewords_of(indices, self.codebooks, (len(latents), *latents.shape[2:]))
+        return list(self.prior.codeword_bits(values, level, self.codebooks))
 
     @property
     def search(self) -> refine.Search | None:
@@ -122,12 +119,9 @@ class Model(nn.Module):
     @torch.no_grad()
     def choose_by(self, latents, wish):
         """As `choose`, for given bits f32[G,N,K] of each slice."""
-        shape = (latents.shape[0], *latents.shape[2:])
-        indices, values = [], []
-        for s, book, bits, weight in zip(self.prior.layouts, self.codebooks, wish, self.rate_weights):
-            indices.append(choose(split_groups(latents[:, s.dims], s.d), book, bits, weight))
-            values.append(join_groups(look_up(indices[-1], book), shape))
-        return indices, torch.cat(values, 1)
+        indices = [choose(split_groups(latents[:, s.dims], s.d), book, bits, weight)
+                   for s, book, bits, weight in zip(self.prior.layouts, self.codebooks, wish, self.rate_weights)]
+        return indices, codewords_of(indices, self.codebooks, (len(latents), *latents.shape[2:]))
 
     @torch.no_grad()
     def searched(self, own, pixels, level, steps: int):
