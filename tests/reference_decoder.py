@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import re
 import sys
 import zlib
 from dataclasses import dataclass
@@ -234,9 +235,9 @@ def read_model(folder) -> Model:
     lines = "".join(f"{hashlib.sha256((folder / name).read_bytes()).hexdigest()}  {name}\n" for name in files)
     config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
     q = config["quantizer"]
-    slices = [Slice(dims // d, d, k, 2 if i else 3)
-              for i, (dims, d, k) in enumerate(zip(q["slices"], q["dims"], q["codewords"]))]
     codebook, decoder, prior = (load_file(folder / name) for name in (files[0], files[2], files[3]))
+    slices = [Slice(dims // d, d, k, 1 + sum(re.fullmatch(rf"s{i}\.near\d+\.weight", name) is not None for name in prior))
+              for i, (dims, d, k) in enumerate(zip(q["slices"], q["dims"], q["codewords"]))]
     return Model(config, slices, {name: tensor.astype(np.int64) for name, tensor in prior.items()},
                  {name: tensor.astype(np.float64) for name, tensor in codebook.items()},
                  read_weights(decoder),
@@ -262,7 +263,16 @@ def bands(h: int, w: int) -> list[tuple[int, int]]:
 def phase_of(y: int, x: int, phases: int) -> int:
     if phases == 2:
         return (y + x) % 2
-    return 2 if (y + x) % 2 else y % 2
+    n = m = (phases - 1) // 2
+    while y % 2**m or x % 2**m:
+        m -= 1
+    if m == n:
+        return 0
+    return 2 * (n - m) - (y // 2**m % 2 and x // 2**m % 2)
+
+
+def spacing_of(phase: int, phases: int) -> int:
+    return 2 ** ((phases - 1 - phase) // 2)
 
 
 def decode_grids(data: bytes, model: Model) -> tuple[Header, np.ndarray]:
@@ -319,13 +329,14 @@ def at(table: np.ndarray, q: int) -> np.ndarray:
     return table[low] if part == 0 else (table[low] * (16 - part) + table[low + 1] * part + 8) >> 4
 
 
-def corr(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def corr(x: np.ndarray, weight: np.ndarray, delta: int = 1) -> np.ndarray:
     """int64[h,w,O] of x int64[h,w,C] and weights int64[O,C,k,k], [O,C,1,k] or [O,C]."""
     if weight.ndim == 2:
         weight = weight[:, :, None, None]
     (h, w, _), (m, k) = x.shape, weight.shape[2:]
-    padded = np.pad(x, ((m // 2, m // 2), (k // 2, k // 2), (0, 0)))
-    return sum(padded[i : i + h, j : j + w] @ weight[:, :, i, j].T for i in range(m) for j in range(k))
+    above, left = delta * (m // 2), delta * (k // 2)
+    padded = np.pad(x, ((above, above), (left, left), (0, 0)))
+    return sum(padded[i * delta : i * delta + h, j * delta : j * delta + w] @ weight[:, :, i, j].T for i in range(m) for j in range(k))
 
 
 def feature_count(t: dict) -> int:
@@ -348,7 +359,8 @@ def network(state, own: np.ndarray, phase: int, t: dict, q: int, shape) -> np.nd
     """Outputs int64[h,w,O], at all positions, of which only those of the phase are of use."""
     total = state + np.broadcast_to(at(t["join.bias"][phase], q), (*shape, t["join.bias"].shape[2]))
     if phase:
-        total = total + corr(own, t[f"near{phase}.weight"]) * t[f"near{phase}.mult"]
+        spacing = spacing_of(phase, len(t["join.bias"]))
+        total = total + corr(own, t[f"near{phase}.weight"], spacing) * t[f"near{phase}.mult"]
     v = act(corr(act(total), t["mix.weight"]) * t["mix.mult"] + t["mix.bias"])
     return round24(corr(v, t["head.weight"]) * t["head.mult"] + t["head.bias"])
 

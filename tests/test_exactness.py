@@ -19,13 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from vqcodec import loading, rangecoder, registration, registry, sound_container
 from vqcodec import prior as prior_module
-from vqcodec import rangecoder, registration, registry, sound_container
 from vqcodec.audio_codec import AudioCodec
 from vqcodec.codec import Codec, bands
 from vqcodec.errors import InputError
 from vqcodec.media import Picture
-from vqcodec.prior import ACTIVATION_LIMIT, FEATURE_LIMIT, WEIGHT_LIMIT, check_bounds, correlate, tables
+from vqcodec.prior import ACTIVATION_LIMIT, FEATURE_LIMIT, WEIGHT_LIMIT, Prior, check_bounds, correlate, tables
 from vqcodec.sound import Sound
 
 # What chooses kernels in torch, oneDNN and MKL, and the coder, away from this machine's defaults.
@@ -271,7 +271,7 @@ def test_context_decides_the_distributions(wild):
         return grids[step.layout.planes].flatten(1)[:, step.positions].T - step.start
 
     wild.coder.prior.code(12, 12, 16, supply)
-    assert min(rows[1:3] + rows[4:]) > 0.9  # but for the first phases, which see no neighbours of their own slice
+    assert min(rows[1:7] + rows[8:]) > 0.9  # but for the first phases, which see no neighbours of their own slice
 
 
 @settings(max_examples=20, deadline=None)
@@ -307,3 +307,16 @@ def test_exported_tables_are_what_decoders_read(models):
     for prior in (codec.coder.prior, other):
         prior.code(2, 2, 0, lambda step: firsts.append(step.cdf) or torch.zeros(step.cdf.shape[:2], dtype=torch.int64))
     assert not torch.equal(firsts[0], firsts[len(firsts) // 2])
+
+
+def test_phases_that_no_lattices_have_are_refused(models):
+    entry = registry.find_by_name("tiny", models / "models")
+    tensors = loading.read_tensors(entry, "prior")
+    config = loading.model_config(entry).quantizer
+    for k in range(6, 0, -1):
+        del tensors[f"s0.near{k}.weight"], tensors[f"s0.near{k}.mult"]
+        if k in (2, 3, 5):
+            assert Prior(tensors, config).slices[0].phases == k
+        else:
+            with pytest.raises(InputError, match="phases, which must be 2 or odd"):
+                Prior(tensors, config)

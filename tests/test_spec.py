@@ -22,6 +22,7 @@ from vqcodec.alpha import decode_alpha
 from vqcodec.codec import Codec
 from vqcodec.errors import CorruptStreamError
 from vqcodec.media import Picture
+from vqcodec.prior import near_spacing, phase_map
 
 SPEC = Path(__file__).parents[1] / "bitstream_spec.md"
 LIVELY_ID = 60004
@@ -74,7 +75,8 @@ def lively(tiny_model_dir, tmp_path_factory):
     (wild / "encoder.safetensors").unlink()
     tensors = load_file(wild / "prior.safetensors")
     del tensors["s1.wide"]
-    tensors["s1.near1.weight"] = tensors["s1.near1.weight"][:, :16].contiguous()
+    for k in (1, 2):
+        tensors[f"s1.near{k}.weight"] = tensors[f"s1.near{k}.weight"][:, :16].contiguous()
     tensors["s1.logit.offset"] //= 128
     for name, group in (("s0.size", 4), ("s1.size", 3)):
         tensors[name][:, group] = 1
@@ -138,6 +140,22 @@ def test_every_part_of_the_synthesis_network_matters(lively):
         assert np.abs(after - before).max() > 1, name
 
 
+@pytest.mark.parametrize("phases", [2, 3, 5, 7, 9])
+def test_phases(phases):
+    """Every position has one phase, and what it may see is spaced as its kernel is."""
+    height, width = 21, 18
+    found = phase_map(height, width, phases)
+    assert found.tolist() == [[reference.phase_of(y, x, phases) for x in range(width)] for y in range(height)]
+    for phase in range(1, phases):
+        spacing = near_spacing(phase, phases)
+        assert spacing == reference.spacing_of(phase, phases)
+        known = {(y, x) for y, x in (found < phase).nonzero().tolist()}
+        sides = [(1, 1), (1, -1)] if phase % 2 and phases > 2 else [(1, 0), (0, 1)]
+        for y, x in (found == phase).nonzero().tolist():
+            seen = [(y - dy * spacing, x - dx * spacing) for dy, dx in sides if spacing <= x < width - spacing]
+            assert all(place in known for place in seen if place[0] >= 0)
+
+
 def test_bands(lively, monkeypatch):
     assert reference.BAND_POSITIONS == codec_module.BAND_POSITIONS
     for h, w in [(1, 1), (1, 8192), (2, 8192), (3, 8192), (5, 5461), (700, 63), (8192, 1), (16385, 1), (300, 129)]:
@@ -146,7 +164,7 @@ def test_bands(lively, monkeypatch):
         monkeypatch.setattr(module, "BAND_POSITIONS", 30)
     data = lively.sample(16 * 9, 16 * 7, 5)
     stream = tabled(lively.codec, data)
-    assert len(stream.segments) == 3 * 5  # 4 + 4 + 1 rows, the last without some phases
+    assert len(stream.segments) == 3 * 10  # 4 + 4 + 1 rows, the last without some phases
     assert b"" in stream.segments
     lively.check(data)
     lively.check(container.pack(stream))
@@ -211,10 +229,10 @@ def test_both_decoders_refuse_the_same_alpha(tiny, payload):
 def test_both_decoders_refuse_the_same_segments(tiny):
     """Canonical segments, empty steps and the number of segments (sections 5.4, 5.5)."""
     stream = tabled(tiny.codec, tiny.sample(1, 1, 0))
-    assert [bool(s) for s in stream.segments] == [True, False, False, True, False]
+    assert [bool(s) for s in stream.segments] == [True, *[False] * 6, True, False, False]
     fields = {name: getattr(stream, name) for name in stream.__dataclass_fields__}
     good = list(stream.segments)
-    variants = [good[:1] + [b"\0"] + good[2:], [good[0] + b"\0"] + good[1:], good[:4], [*good, b""]]
+    variants = [good[:1] + [b"\0"] + good[2:], [good[0] + b"\0"] + good[1:], good[:-1], [*good, b""]]
     for segments, join in [*((v, False) for v in (good, *variants)), *((v, True) for v in (good, *variants[:2]))]:
         changed = container.Stream(**fields | {"segments": tuple(segments)})
         data = container.pack(joined(changed) if join else changed)

@@ -402,7 +402,7 @@ def test_a_run_from_a_published_model_takes_its_configuration(pictures, tmp_path
 
 def test_a_published_model_of_another_shape_is_refused(pictures, tmp_path, tiny_model_dir):
     path = tmp_path / "run.toml"
-    for other in (dict(rank=(4, 5)), dict(context_channels=(20, 20))):
+    for other in (dict(rank=(4, 5)), dict(context_channels=(20, 20)), dict(context_channels=(12, 24))):
         model = replace(tiny_config(), prior=replace(tiny_config().prior, **other))
         path.write_text(config.to_toml(replace(run_config(), model=model)))
         with pytest.raises(UsageError, match="model 'tiny' has another shape"):

@@ -79,17 +79,17 @@ class AudioTransformConfig:
 class QuantizerConfig:
     """Product codebooks: slices of latent dims, each cut into groups of `dims` with K codewords."""
 
-    slices: tuple[int, ...] = (8, 24, 56, 104)  # latent dims per slice, in coding order
-    dims: tuple[int, ...] = (1, 1, 2, 4)  # dims per group, for each slice
-    codewords: tuple[int, ...] = (256, 128, 128, 128)  # K per group, for each slice
+    slices: tuple[int, ...] = (4, 4, 8, 16, 56, 104)  # latent dims per slice, in coding order
+    dims: tuple[int, ...] = (1, 1, 1, 1, 1, 2)  # dims per group, for each slice
+    codewords: tuple[int, ...] = (256, 256, 128, 128, 96, 128)  # K per group, for each slice
 
 
 @dataclass(frozen=True)
 class PriorConfig:
     """Shape of the context network that predicts the index grids (see `prior.py`)."""
 
-    context_channels: tuple[int, ...] = (96, 128, 160, 192)  # hidden width for each slice
-    rank: tuple[int, ...] = (6, 6, 8, 12)  # coefficients per group, for each slice
+    context_channels: tuple[int, ...] = (96, 96, 128, 128, 160, 192)  # hidden width for each slice
+    rank: tuple[int, ...] = (6, 6, 6, 6, 6, 8)  # coefficients per group, for each slice
 
 
 @dataclass(frozen=True)

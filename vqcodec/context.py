@@ -29,6 +29,7 @@ from .prior import (
     MEAN_UNIT,
     SCALES,
     WEIGHT_LIMIT,
+    near_spacing,
     phase_map,
 )
 from .transform import lerp_rows
@@ -89,9 +90,10 @@ NEAR = {1: (1, 9), 2: (5, 5)}  # kernels, by the rank of the grid
 PAST = {1: (1, 5), 2: (3, 3)}
 
 
-def conv(inputs: int, outputs: int, kernel: tuple[int, int], bias: bool = True) -> nn.Conv2d:
+def conv(inputs: int, outputs: int, kernel: tuple[int, int], bias: bool = True, spacing: int = 1) -> nn.Conv2d:
     """A convolution that keeps the grid's size."""
-    return nn.Conv2d(inputs, outputs, kernel, padding=(kernel[0] // 2, kernel[1] // 2), bias=bias)
+    padding = (kernel[0] // 2 * spacing, kernel[1] // 2 * spacing)
+    return nn.Conv2d(inputs, outputs, kernel, padding=padding, dilation=spacing, bias=bias)
 
 
 class SliceContext(nn.Module):
@@ -108,7 +110,8 @@ class SliceContext(nn.Module):
             self.past3 = nn.Conv2d(channels, channels, 1, bias=False)
             self.past_bias = nn.Parameter(torch.zeros(levels, channels))
             self.range1, self.range2 = ActivationRange(), ActivationRange()
-        self.near = nn.ModuleList(conv(own_features, channels, NEAR[grid_rank], bias=False) for _ in range(phases - 1))
+        self.near = nn.ModuleList(conv(own_features, channels, NEAR[grid_rank], bias=False, spacing=near_spacing(k, phases))
+                                  for k in range(1, phases))
         self.bias = nn.Parameter(torch.randn(phases, levels, channels) * 0.1)
         self.mix = nn.Conv2d(channels, channels, 1)
         self.range3, self.range4 = ActivationRange(), ActivationRange()
@@ -123,7 +126,7 @@ class SliceContext(nn.Module):
 
     def conv(self, layer: nn.Conv2d, x):
         weight = round_weight(layer.weight) if self.quantized else layer.weight
-        return F.conv2d(x, weight, layer.bias, padding=layer.padding)
+        return F.conv2d(x, weight, layer.bias, padding=layer.padding, dilation=layer.dilation)
 
     def feature_conv(self, layer: nn.Conv2d, x, steps):
         """A convolution over context features: their steps are folded into the weights before rounding."""
@@ -131,7 +134,7 @@ class SliceContext(nn.Module):
             return self.conv(layer, x)
         steps = steps.view(1, -1, 1, 1)
         whole = round_through((x / steps).clamp(-127, 127))
-        return F.conv2d(whole, round_weight(layer.weight * steps), layer.bias, padding=layer.padding)
+        return F.conv2d(whole, round_weight(layer.weight * steps), layer.bias, padding=layer.padding, dilation=layer.dilation)
 
     def forward(self, past, own, level, past_steps=None, own_steps=None):
         """past: features of earlier slices (None for the first), own: features of the slice itself."""

@@ -48,7 +48,7 @@ class ContextPrior(nn.Module):
         for i, s in enumerate(self.layouts):
             dims, width = s.groups * s.d, config.prior.context_channels[i]
             own = dims + wide_count(s.dim, dims)
-            self.contexts.append(SliceContext(past, own, width, phases[i] if phases else phase_count(i, rank), levels, rank))
+            self.contexts.append(SliceContext(past, own, width, phases[i] if phases else phase_count(s.dim, rank), levels, rank))
             self.soft.append(LogisticHead(width, dims, 4.0 if i == 0 else 1.0))
             self.heads.append(nn.Identity() if s.d == 1 else
                               CategoricalHead(width, s.groups, s.codewords, config.prior.rank[i]))
@@ -146,7 +146,9 @@ def _fill_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None
     step3 = WEIGHT_RMS / rms(near[0])
     for layer, weight in zip(context.near, near):
         put(layer, weight * step3)
-    if i:
+    if i and "past1.weight" not in t:
+        context.past3.weight.zero_()
+    elif i:
         past1 = scaled("past1") / torch.cat(prior.steps[:i]).double().view(1, -1, 1, 1)
         step1 = WEIGHT_RMS / rms(past1)
         put(context.past1, past1 * step1, torch.zeros(len(past1)))
@@ -178,4 +180,5 @@ def _fill_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None
 
 
 def rms(weight: torch.Tensor) -> float:
-    return weight.square().mean().sqrt().item()
+    """Of weights that are all zero, what they shall have."""
+    return weight.square().mean().sqrt().item() or WEIGHT_RMS

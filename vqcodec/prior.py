@@ -41,20 +41,33 @@ CDF_BITS = 16
 CHUNK = 1 << 18  # CDF values computed at a time: temporaries stay in the cache
 
 
-def phase_count(slice_index: int, grid_rank: int) -> int:
-    """Of models in training. Three phases for the first slice of a plane (nothing else predicts it), else two."""
-    return 3 if slice_index == 0 and grid_rank == 2 else 2
+def phase_count(first_dim: int, grid_rank: int) -> int:
+    """Of models in training. In a plane the first dims, which hardly anything else predicts, have the most."""
+    if grid_rank == 1 or first_dim >= 32:
+        return 2
+    return 7 if first_dim < 8 else 3
 
 
 def phase_map(height: int, width: int, phases: int) -> torch.Tensor:
     """int64[h,w]: the phase in which each grid position is coded.
 
-    Two phases: a checkerboard. Three: (even, even), then (odd, odd), then the rest."""
+    Two phases: a checkerboard. 1 + 2n: multiples of 2^n in both coordinates; then n times a lattice of half the spacing,
+    first where neither coordinate was in the one before, then the rest."""
     y, x = torch.arange(height)[:, None], torch.arange(width)[None, :]
-    odd = (y + x) % 2
     if phases == 2:
-        return odd
-    return torch.where(odd == 1, 2, (y % 2).expand(height, width))
+        return (y + x) % 2
+    phase = torch.zeros(height, width, dtype=torch.int64)
+    for k in range(1, phases, 2):
+        spacing = near_spacing(k, phases)
+        new_y, new_x = (y // spacing) % 2, (x // spacing) % 2
+        here = (y % spacing == 0) & (x % spacing == 0) & (new_y | new_x).bool()
+        phase = torch.where(here, torch.where((new_y & new_x).bool(), k, k + 1), phase)
+    return phase
+
+
+def near_spacing(phase: int, phases: int) -> int:
+    """Of the lattice that a phase after the first completes: how far apart the positions are that its kernel sees."""
+    return 1 << (phases - 1 - phase) // 2
 
 
 def requantise(total: torch.Tensor) -> torch.Tensor:
@@ -99,7 +112,9 @@ class SlicePrior:
 
     def __init__(self, tensors: dict[str, torch.Tensor], index: int, layout: SliceLayout):
         self.t = of_slice(tensors, index)
-        self.layout, self.phases = layout, 1 + sum(f"near{k}.weight" in self.t for k in (1, 2))
+        self.layout, self.phases = layout, 1 + sum(name.startswith("near") for name in self.t) // 2
+        if self.phases != 2 and (self.phases < 3 or self.phases % 2 == 0):
+            raise InputError(f"prior: slice {index} has {self.phases} phases, which must be 2 or odd")
         self.sigmoid, self.exp, self.inverse = (tensors[f"table.{n}"] for n in ("sigmoid", "exp", "inverse"))
         self.logistic = layout.d == 1
         self.near = [kernel(self.t[f"near{k}.weight"]) for k in range(1, self.phases)]
@@ -135,7 +150,7 @@ class SlicePrior:
         if past is not None:
             total = total + past[positions]
         if phase:
-            total = total + correlate(own, self.near[phase - 1], positions) * t[f"near{phase}.mult"]
+            total = total + correlate(own, self.near[phase - 1], positions, near_spacing(phase, self.phases)) * t[f"near{phase}.mult"]
         a = activate(total)
         a = activate(exact(a @ self.mix[0, 0]) * t["mix.mult"] + t["mix.bias"])
         out = requantise(exact(a @ self.head[0, 0]) * t["head.mult"] + t["head.bias"])
@@ -210,11 +225,13 @@ def activate(total: torch.Tensor) -> torch.Tensor:
     return requantise(total).clamp_(0, ACTIVATION_LIMIT).float()
 
 
-def correlate(x: torch.Tensor, weight: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
-    """int64[N,O]: f32 integers [h,w,I] correlated with f32[kh,kw,I,O], zeros outside, at `positions` or all."""
+def correlate(x: torch.Tensor, weight: torch.Tensor, positions: torch.Tensor | None = None, spacing: int = 1) -> torch.Tensor:
+    """int64[N,O]: f32 integers [h,w,I] correlated with f32[kh,kw,I,O], zeros outside, at `positions` or all; weights stand
+    for positions `spacing` apart."""
     h, w, channels = x.shape
     kh, kw = weight.shape[:2]
-    padded = F.pad(x, (0, 0, kw // 2, kw // 2, kh // 2, kh // 2))
+    ys, xs = (k // 2 * spacing for k in (kh, kw))
+    padded = F.pad(x, (0, 0, xs, xs, ys, ys))
     if positions is None:
         total = torch.zeros(h * w, weight.shape[3])
         for dy in range(kh):
@@ -226,7 +243,7 @@ def correlate(x: torch.Tensor, weight: torch.Tensor, positions: torch.Tensor | N
     total = torch.zeros(len(positions), weight.shape[3])
     for dy in range(kh):
         for dx in range(kw):
-            total.addmm_(flat[base + dy * stride + dx], weight[dy, dx])
+            total.addmm_(flat[base + (dy * stride + dx) * spacing], weight[dy, dx])
     return exact(total)
 
 

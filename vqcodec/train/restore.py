@@ -11,42 +11,47 @@ from ..config import AudioModelConfig, ModelConfig
 from ..errors import UsageError
 from ..float_prior import fill
 from ..loading import model_config, read_tensors
-from ..quantize import split_groups
+from ..quantize import layouts, split_groups
 from ..registry import ModelEntry
 from .model import Model
+from .regroup import parts_of, regroup
 
 RIDGE = 1e-3
 TUNED = ("lambdas", "distortion")  # what may differ from the published model
 
 
 def check_shape(config: ModelConfig | AudioModelConfig, entry: ModelEntry) -> None:
-    """What a model is tuned for may change, and its prior may become wider; else its shape stands."""
+    """What a model is tuned for may change, its prior may become wider, and slices may be parts of its slices; else its
+    shape stands."""
     theirs = model_config(entry)
     tuned = {name: getattr(theirs.transform, name) for name in TUNED if hasattr(theirs.transform, name)}
-    widths = theirs.prior.context_channels
-    same = replace(config, transform=replace(config.transform, **tuned),
-                   prior=replace(config.prior, context_channels=widths)) == theirs
-    narrower = any(mine < width for mine, width in zip(config.prior.context_channels, widths))
-    if not same or narrower or len(config.transform.lambdas) != len(theirs.transform.lambdas):
+    parts = parts_of(layouts(config.quantizer), layouts(theirs.quantizer))
+    same = parts is not None and replace(config.transform, **tuned) == theirs.transform
+    same = same and config.prior.rank == tuple(theirs.prior.rank[i] for i in parts)
+    wide = same and all(mine >= theirs.prior.context_channels[i] for mine, i in zip(config.prior.context_channels, parts))
+    if not wide or len(config.transform.lambdas) != len(theirs.transform.lambdas):
         raise UsageError(f"model '{entry.name}' has another shape than this configuration")
 
 
 @torch.no_grad()
 def restore(model: Model, entry: ModelEntry, batches) -> None:
-    """Loads the weights of a published model of the same shape into `model`; what a wider prior has more of is random, and
-    nothing hangs on it yet (Chen et al., Net2Net, 2016). The soft heads of slices of several dims are not published: they
-    are fitted to the categorical ones on `batches` of (samples, level).
+    """Loads the weights of a published model of the same shape into `model`, slices as `regroup` has them; what a wider prior
+    has more of is random, and nothing hangs on it yet (Chen et al., Net2Net, 2016). The soft heads of slices of several dims are
+    not published: they are fitted to the categorical ones on `batches` of (samples, level).
 
     Raises UnsupportedError for a decoder-only model, UsageError for one of another shape."""
     entry.require_encoder()
     check_shape(model.config, entry)
     for name, net in (("encoder", model.encoder), ("decoder", model.decoder)):
         net.load_state_dict(weights.unpack(read_tensors(entry, name)))
-    books = read_tensors(entry, "codebook")
-    for i, quantizer in enumerate(model.quantizers):
-        quantizer.codebook.copy_(books[f"s{i}"])
+    theirs = layouts(model_config(entry).quantizer)
+    stored = read_tensors(entry, "codebook")
+    books = [book for i in range(len(theirs)) for book in stored[f"s{i}"]]
+    for s, quantizer in zip(model.prior.layouts, model.quantizers):
+        quantizer.codebook.copy_(torch.stack(books[s.planes]))
         quantizer.total.copy_(quantizer.codebook)
-    fill(model.prior, read_tensors(entry, "prior"))
+    phases = [context.phases for context in model.prior.contexts]
+    fill(model.prior, regroup(read_tensors(entry, "prior"), model.prior.layouts, theirs, phases))
     fit_soft_heads(model, batches)
 
 
