@@ -372,7 +372,7 @@ def test_inspect_json(run, coded):
     assert facts["bytes"] == facts["header_bytes"] + facts["payload_bytes"] + facts["alpha_bytes"]
     assert facts["segment_bytes"] is None
     detailed = json.loads(run("inspect in.vq --json --segments").stdout)
-    assert len(detailed["segment_bytes"]) == 5 and sum(detailed["segment_bytes"]) == facts["payload_bytes"]
+    assert len(detailed["segment_bytes"]) == 10 and sum(detailed["segment_bytes"]) == facts["payload_bytes"]
     assert facts["blocks"] == [5, 6] and facts["alpha"] is True
 
 

@@ -126,7 +126,7 @@ def test_inspection_says_what_went_in(codec):
     assert (found.width, found.height, found.quality, found.grey) == (70, 30, 2.25, True)
     assert (found.model_id, found.model_hash) == (TINY_ID, codec.entry.hash.hex())
     assert found.segment_bytes is None
-    assert len(codec.segment_bytes(data)) == codec.coder.prior.steps == 5
+    assert len(codec.segment_bytes(data)) == codec.coder.prior.steps == 10
     assert sum(codec.segment_bytes(data)) == found.payload_bytes
     assert found.header_bytes + found.payload_bytes + found.alpha_bytes == len(data)
     old = codec_module.inspect(container.pack(tabled(codec, data)))
@@ -355,7 +355,7 @@ def test_round_trip_in_bands(codec, picture, monkeypatch):
     bits = codec.bits_per_block(banded.data)
     assert bits.shape == (8, 11) and (bits > 0).all()
     assert codec.encode_tokens(banded_grids, 168, 120, 2) == banded
-    with pytest.raises(CorruptStreamError, match="expected 20 segments, found 5"):
+    with pytest.raises(CorruptStreamError, match="expected 40 segments, found 10"):
         codec.decode(container.pack(table))
     with pytest.raises(CorruptStreamError):
         codec.decode(whole.data)
