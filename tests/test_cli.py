@@ -355,7 +355,7 @@ def test_interruption(run, coded, tmp_path, monkeypatch):
 # Inspecting and verifying.
 
 def test_inspect(run, coded):
-    for options, rows in (("", 4), (" --segments", 8)):
+    for options, rows in (("", 4), (" --segments", 13)):
         lines = run("inspect in.vq" + options).stdout.splitlines()
         assert lines[0].split() == ["picture", "90x70,", "colour", "with", "alpha"]
         assert "tiny" in lines[2] and "6x5" in lines[3]
