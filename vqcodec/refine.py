@@ -138,7 +138,7 @@ def distortion_gradient(decoder: Decoder, config: TransformConfig, chosen: torch
     for (rows, near_rows), (columns, near_columns) in itertools.product(*map(tiles, chosen.shape[2:])):
         piece = chosen[:, :, near_rows, near_columns].contiguous(memory_format=torch.channels_last)
         pixels = rgb[pixels_of(near_rows), pixels_of(near_columns)].copy()
-        pixels = torch.from_numpy(pixels).permute(2, 0, 1)[None].float().div_(255)
+        pixels = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2).float().div_(255)
         gradient = gradient_at(piece, decode, KINDS[config.distortion], pixels, slope(config, level) * pixels[0, 0].numel())
         result[:, :, rows, columns] = gradient[:, :, within(near_rows, rows), within(near_columns, columns)]
     return result

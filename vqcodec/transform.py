@@ -20,6 +20,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.autograd.function import once_differentiable
 
 from .config import TransformConfig
 
@@ -29,7 +30,24 @@ PATCH = 16
 def soften(x):
     """x / √(1 + mean of squares over channels): linear for small features, bounded for large ones, so that
     no input, however odd, makes a stack of blocks blow up."""
-    return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1)
+    return Soften.apply(x)
+
+
+class Soften(torch.autograd.Function):
+    """Its gradient is written out: as autograd makes it, it takes a fifth of the time of the whole network's."""
+
+    @staticmethod
+    def forward(ctx, x):
+        scale = torch.rsqrt(x.square().mean(1, keepdim=True) + 1)
+        ctx.save_for_backward(x, scale)
+        return x * scale
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient):
+        x, scale = ctx.saved_tensors
+        along = (gradient * x).mean(1, keepdim=True).mul_(scale**3)
+        return (gradient * scale).addcmul_(x, along, value=-1)
 
 
 class Block(nn.Module):
