@@ -32,7 +32,7 @@ from .prior import CDF_BITS, Prior, Step
 from .quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
 from .rates import Rates
 from .registry import ModelEntry
-from .transform import PATCH, Decoder, Encoder, halo
+from .transform import PATCH, Decoder, Encoder, halo, samples
 
 BAND_POSITIONS = 1 << 14  # grid positions per band; part of the format, see bitstream_spec.md
 STRIP_PIXELS = 1 << 21  # pixels per strip in the transforms; not part of the format
@@ -87,9 +87,7 @@ class Codec:
             first, last = max(0, top - reach), min(rows, bottom + reach)
             piece = rgb[first * PATCH : min(last * PATCH, height)]
             padding = ((0, (last - first) * PATCH - len(piece)), (0, columns * PATCH - width), (0, 0))
-            piece = torch.from_numpy(np.pad(piece, padding, mode="edge"))
-            pixels = piece.permute(2, 0, 1)[None].float().div_(255)
-            y = self.encoder(pixels.contiguous(memory_format=torch.channels_last), level)
+            y = self.encoder(samples(np.pad(piece, padding, mode="edge")), level)
             parts.append(y[:, :, top - first : bottom - first])
         return torch.cat(parts, 2)
 

@@ -13,6 +13,8 @@ MS_SSIM_UNIT = 1000.0  # brings 1 - MS-SSIM to the size of the MSE, so that the 
 MSE_SHARE = 0.02  # MS-SSIM hardly sees a small shift of a whole region's colour; the MSE does
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW, SIGMA = 11, 1.5
+LINE = torch.exp(-(torch.arange(float(WINDOW)) - WINDOW // 2).square() / (2 * SIGMA**2))
+LINE /= LINE.sum()  # weights of the Gaussian window
 C1, C2 = 0.01**2, 0.03**2
 
 
@@ -47,8 +49,10 @@ class ScaleSimilarity(torch.autograd.Function):
         mx, my = blur(x), blur(y)
         variances = blur(x * x).add_(blur(y * y)).addcmul_(mx, mx, value=-1).addcmul_(my, my, value=-1).add_(C2)
         alike = blur(x * y).addcmul_(mx, my, value=-1).mul_(2).add_(C2).div_(variances)
-        squares = (mx * mx).addcmul_(my, my).add_(C1) if last else None
-        luminance = (mx * my).mul_(2).add_(C1).div_(squares) if last else None
+        squares = luminance = None
+        if last:
+            squares = (mx * mx).addcmul_(my, my).add_(C1)
+            luminance = (mx * my).mul_(2).add_(C1).div_(squares)
         ctx.save_for_backward(x, y, mx, my, variances, alike, squares, luminance)
         return (alike * luminance if last else alike).mean((2, 3))
 
@@ -58,21 +62,18 @@ class ScaleSimilarity(torch.autograd.Function):
         """With a, b/2 and c the gradients by the means of x, x² and x·y of each window: blurᵀ(a) + x·blurᵀ(b) + y·blurᵀ(c)."""
         x, y, mx, my, variances, alike, squares, luminance = ctx.saved_tensors
         share = (2 * gradient / (alike.shape[2] * alike.shape[3]))[:, :, None, None]
-        c = share / variances
+        a, c = 0.0, share / variances
         if luminance is not None:
+            a = (my - luminance * mx).mul_(alike).div_(squares).mul_(share)
             c.mul_(luminance)
         b = -alike * c
-        a = (b * mx).neg_().addcmul_(my, c, value=-1)
-        if luminance is not None:
-            a.add_((my - luminance * mx).mul_(alike).div_(squares).mul_(share))
+        a = a - (b * mx).addcmul_(my, c)
         return blur_back(a).addcmul_(x, blur_back(b)).addcmul_(y, blur_back(c)), None, None
 
 
 def blur(x: torch.Tensor, margin: int = 0) -> torch.Tensor:
     """Means [B,C,H-10,W-10] of the Gaussian windows that lie inside of [B,C,H,W], with `margin` zeros around it."""
-    offsets = torch.arange(WINDOW, dtype=x.dtype, device=x.device) - WINDOW // 2
-    line = torch.exp(-offsets.square() / (2 * SIGMA**2))
-    line = (line / line.sum()).expand(x.shape[1], 1, 1, WINDOW)
+    line = LINE.to(x).expand(x.shape[1], 1, 1, WINDOW)
     rows = F.conv2d(x, line, groups=len(line), padding=(0, margin))
     return F.conv2d(rows, line.mT, groups=len(line), padding=(margin, 0))
 

@@ -27,7 +27,7 @@ from .distortion import KINDS
 from .errors import UsageError
 from .quantize import RATE_WEIGHT
 from .rates import Rates
-from .transform import PATCH, Decoder
+from .transform import PATCH, Decoder, samples
 
 USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort 1 unless told otherwise
 
@@ -137,8 +137,7 @@ def distortion_gradient(decoder: Decoder, config: TransformConfig, chosen: torch
 
     for (rows, near_rows), (columns, near_columns) in itertools.product(*map(tiles, chosen.shape[2:])):
         piece = chosen[:, :, near_rows, near_columns].contiguous(memory_format=torch.channels_last)
-        pixels = rgb[pixels_of(near_rows), pixels_of(near_columns)].copy()
-        pixels = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2).float().div_(255)
+        pixels = samples(rgb[pixels_of(near_rows), pixels_of(near_columns)].copy())
         gradient = gradient_at(piece, decode, KINDS[config.distortion], pixels, slope(config, level) * pixels[0, 0].numel())
         result[:, :, rows, columns] = gradient[:, :, within(near_rows, rows), within(near_columns, columns)]
     return result

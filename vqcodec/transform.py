@@ -17,6 +17,7 @@ throughput of depthwise ones. The linear path beside the network makes step 0 of
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -25,6 +26,12 @@ from torch.autograd.function import once_differentiable
 from .config import TransformConfig
 
 PATCH = 16
+
+
+def samples(rgb: np.ndarray) -> torch.Tensor:
+    """uint8[H,W,3] → f32[1,3,H,W] in 0..1, channels last. (With the batch's dim added after the permutation its stride would
+    be 3, and convolutions would not know the layout.)"""
+    return torch.from_numpy(rgb)[None].permute(0, 3, 1, 2).float().div_(255)
 
 
 def soften(x):

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from ..distortion import similarity
+from ..transform import samples
 from .sounds import load as load_sound
 
 
@@ -19,7 +20,7 @@ def load(path, side: int = 768) -> torch.Tensor:
     image.thumbnail((side, side), Image.LANCZOS)
     width, height = (s - s % 16 for s in image.size)
     pixels = np.asarray(image.crop((0, 0, width, height)))
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None].float() / 255
+    return samples(pixels.copy())
 
 
 def code(model, x: torch.Tensor, level: torch.Tensor, soft: bool, search: int = 0) -> tuple[torch.Tensor, float]:
