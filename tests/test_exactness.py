@@ -19,13 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
+from vqcodec import cdf as cdf_module
 from vqcodec import loading, rangecoder, registration, registry, sound_container
 from vqcodec import prior as prior_module
 from vqcodec.audio_codec import AudioCodec
 from vqcodec.codec import Codec, bands
 from vqcodec.errors import InputError
 from vqcodec.media import Picture
-from vqcodec.prior import ACTIVATION_LIMIT, FEATURE_LIMIT, WEIGHT_LIMIT, Prior, check_bounds, correlate, tables
+from vqcodec.prior import ACTIVATION_LIMIT, FEATURE_LIMIT, WEIGHT_LIMIT, Prior, check_bounds, correlate
 from vqcodec.sound import Sound
 
 # What chooses kernels in torch, oneDNN and MKL, and the coder, away from this machine's defaults.
@@ -211,16 +212,16 @@ def test_models_beyond_the_bound_are_refused(name, largest):
     total = (LIMIT - 1) // largest
     weight[1, :total // 127] = 127
     weight[1, -1] = total % 127
-    check_bounds({**tables(), name: weight})
+    check_bounds({**cdf_module.tables(), name: weight})
     weight[1, -2] = -1
     with pytest.raises(InputError, match="overflow"):
-        check_bounds({**tables(), name: weight})
+        check_bounds({**cdf_module.tables(), name: weight})
 
 
 def test_multipliers_beyond_the_bound_are_refused():
-    check_bounds({**tables(), "s0.mix.mult": torch.tensor([2**31 - 1])})
+    check_bounds({**cdf_module.tables(), "s0.mix.mult": torch.tensor([2**31 - 1])})
     with pytest.raises(InputError, match="mult"):
-        check_bounds({**tables(), "s0.mix.mult": torch.tensor([0, -2**31])})
+        check_bounds({**cdf_module.tables(), "s0.mix.mult": torch.tensor([0, -2**31])})
 
 
 SOUND = {"s0.bounds": torch.tensor([[-64, 0, 64]]), "s0.companded": torch.zeros(1, 4, 1, dtype=torch.int8),
@@ -239,9 +240,9 @@ SOUND = {"s0.bounds": torch.tensor([[-64, 0, 64]]), "s0.companded": torch.zeros(
     ({"table.sigmoid": torch.zeros(4096, dtype=torch.int32)}, "sigmoid table"),
 ])
 def test_unsound_models_are_refused(change, words):
-    check_bounds({**tables(), **SOUND})
+    check_bounds({**cdf_module.tables(), **SOUND})
     with pytest.raises(InputError, match=words):
-        check_bounds({**tables(), **SOUND, **change})
+        check_bounds({**cdf_module.tables(), **SOUND, **change})
 
 
 @pytest.mark.parametrize("model", ["tiny", "wild"])
@@ -255,7 +256,8 @@ def test_real_sums_stay_below_the_bound(models, model, monkeypatch):
             assert seen[-1] < LIMIT and torch.equal(product, product.round())
         return product.to(torch.int64)
 
-    monkeypatch.setattr(prior_module, "exact", watched)
+    for module in (prior_module, cdf_module):
+        monkeypatch.setattr(module, "exact", watched)
     codec = Codec.open(registry.find_by_name(model, models / "models"))
     codec.decode_grids(codec.encode(Picture(synthetic_picture(90, 90)), 2).data)
     assert len(seen) > 20 and max(seen) > 10**5
@@ -294,10 +296,32 @@ def test_every_distribution_can_be_coded(wild, seed, sixteenths):
     wild.coder.prior.code(5, 6, sixteenths, supply)
 
 
+@pytest.mark.parametrize("sixteenths", [0, 7, 32])
+def test_entries_and_parts_are_those_of_the_whole_tables(wild, sixteenths, monkeypatch):
+    """Encoders and decoders take them in different ways."""
+    monkeypatch.setattr(cdf_module, "CHUNK", 5000)
+    kinds, parts = set(), []
+
+    def supply(step):
+        kinds.add(type(step.distributions))
+        generator.manual_seed(step.number)
+        number = torch.randint(step.cdf.shape[2], (*step.cdf.shape[:2], 9), generator=generator)
+        assert torch.equal(step.entries(number), step.cdf.gather(2, number))
+        if isinstance(step.distributions, cdf_module.Logistics):  # a shortlist may reach beyond an alphabet
+            assert (step.entries(-1 - number) == 0).all() and (step.entries(number + step.cdf.shape[2]) == 65536).all()
+        parts.append([part.clone() for _, part in step.parts()])
+        assert torch.equal(torch.cat(parts[-1]), step.cdf)
+        return (torch.rand(step.cdf.shape[:2], generator=generator) * step.size).long()
+
+    generator = torch.Generator()
+    wild.coder.prior.code(12, 14, sixteenths, supply)
+    assert len(kinds) == 2 and max(map(len, parts)) > 1
+
+
 def test_exported_tables_are_what_decoders_read(models):
     """A decoder computes no table: libraries may round exponentials in their own ways."""
     stored = load_file(models / "models" / "tiny" / "prior.safetensors")
-    for name, table in prior_module.tables().items():
+    for name, table in cdf_module.tables().items():
         assert torch.equal(stored[name], table)
     changed = {name: value.clone() for name, value in stored.items()}
     changed["table.sigmoid"][2048:2300] += 40

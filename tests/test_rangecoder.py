@@ -320,7 +320,7 @@ GOOD = np.array([[0, 30000, 65536, 65536]], np.int32)
 @pytest.mark.parametrize("symbols, match", [
     ([3], r"must lie in 0\.\.2"),
     ([-1], r"must lie in 0\.\.2"),
-    ([2], "symbol 2 at position 0 is padding"),
+    ([2], "symbol at position 0 cannot be coded"),
     ([0, 0], r"shape \(1,\)"),
     ([0.0], "must be integers"),
 ])

@@ -21,11 +21,11 @@ import torch
 
 from . import container, sound_container
 from .audio_transform import Decoder, Encoder, halo, white_noise
+from .cdf import CDF_BITS, Step
 from .config import AudioModelConfig
 from .errors import CorruptStreamError, UnsupportedError, UsageError
 from .grids import GridCoder, SegmentReader
 from .loading import load_model
-from .prior import CDF_BITS, Step
 from .quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
 from .quantize import RATE_WEIGHT
 from .registry import ModelEntry

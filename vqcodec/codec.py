@@ -20,6 +20,7 @@ import torch
 
 from . import container, refine
 from .alpha import decode_alpha, encode_alpha
+from .cdf import CDF_BITS, Step
 from .config import REMEMBERED_PIXELS, ModelConfig
 from .context import fast_arithmetic
 from .errors import CorruptStreamError, UnsupportedError, UsageError
@@ -28,7 +29,7 @@ from .grids import GridCoder, SegmentReader
 from .inspection import Inspection, inspect, quality_of  # noqa: F401 (part of this module's interface)
 from .loading import load_model
 from .media import Picture
-from .prior import CDF_BITS, Prior, Step
+from .prior import Prior
 from .quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
 from .rates import Rates
 from .registry import ModelEntry

@@ -20,18 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .cdf import COEFFICIENT_LIMIT, LOG_SCALE_MIN, LOG_SCALE_STEP, MEAN_UNIT, SCALES
 from .config import WIDE_DIMS
-from .prior import (
-    COEFFICIENT_LIMIT,
-    FEATURE_STEPS,
-    LOG_SCALE_MIN,
-    LOG_SCALE_STEP,
-    MEAN_UNIT,
-    SCALES,
-    WEIGHT_LIMIT,
-    near_spacing,
-    phase_map,
-)
+from .prior import FEATURE_STEPS, WEIGHT_LIMIT, near_spacing, phase_map
 from .transform import lerp_rows
 
 

@@ -12,6 +12,7 @@ from contextlib import nullcontext
 import torch
 from torch import nn
 
+from .cdf import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT, SHIFT
 from .config import AudioModelConfig, ModelConfig
 from .context import (
     ActivationRange,
@@ -24,8 +25,8 @@ from .context import (
     logistic_bits,
     wide_count,
 )
-from .prior import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT, SHIFT, of_slice, phase_count
-from .quantize import layouts, split_groups
+from .prior import of_slice, phase_count
+from .quantize import boundaries, layouts, split_groups
 
 UNIT = 1 << SHIFT
 BITS = 1 / math.log(2)  # per nat
@@ -111,12 +112,6 @@ class ContextPrior(nn.Module):
             edges = (edges * MEAN_UNIT).round() / MEAN_UNIT
         far = edges.new_full((len(edges), 1), 1e4)
         return torch.cat([-far, edges], 1), torch.cat([edges, far], 1)
-
-
-def boundaries(codebook: torch.Tensor) -> torch.Tensor:
-    """f32[G,K-1]: midpoints between neighbouring codewords of ascending scalar codebooks f32[G,K,1]."""
-    line = codebook.detach().squeeze(2)
-    return (line[:, 1:] + line[:, :-1]) / 2
 
 
 @torch.no_grad()

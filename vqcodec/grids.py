@@ -11,15 +11,11 @@ from collections.abc import Sequence
 import torch
 
 from . import rangecoder
+from .cdf import CDF_BITS, Step
 from .config import QuantizerConfig
 from .errors import CorruptStreamError, UsageError
-from .prior import CDF_BITS, CHUNK, Prior, Step
-from .quantize import SliceLayout, choose, dequantize, layouts, look_up
-
-
-def code_symbols(symbols: torch.Tensor, cdf: torch.Tensor) -> bytes:
-    """Symbols int64[N,G] under CDFs int32[N,G,A+1], row by row."""
-    return rangecoder.encode(symbols.reshape(-1).numpy(), cdf.reshape(-1, cdf.shape[2]).numpy())
+from .prior import Prior
+from .quantize import SliceLayout, choose, dequantize, layouts, neighbours
 
 
 class SegmentReader:
@@ -73,8 +69,9 @@ class GridCoder:
         segments, prices = [], self._prices(weights)
 
         def supply(step: Step) -> torch.Tensor:
-            symbols = self._best_symbols(latents, step, prices[step.layout])
-            segments.append(code_symbols(symbols, step.cdf))
+            best = self._best_scalars if step.layout.d == 1 else self._best_vectors
+            symbols, found = best(latents, step, prices[step.layout])
+            segments.append(code_symbols(found))
             return symbols
 
         return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b"")), segments
@@ -86,11 +83,9 @@ class GridCoder:
 
         def supply(step: Step) -> torch.Tensor:
             symbols = part[step.layout.planes][:, step.positions].T - step.start
-            inside = (symbols >= 0) & (symbols < step.cdf.shape[2] - 1)
-            mass = step.cdf.long().diff(dim=2).gather(2, symbols.clamp(0, step.cdf.shape[2] - 2)[:, :, None])
-            if not (inside & (mass[:, :, 0] > 0)).all():
+            if not ((symbols >= 0) & (symbols < step.size)).all():
                 raise UsageError("index grids hold a codeword that this quality does not use")
-            segments.append(code_symbols(symbols, step.cdf))
+            segments.append(code_symbols(step.entries(torch.stack([symbols, symbols + 1], 2))))
             return symbols
 
         self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""))
@@ -135,19 +130,41 @@ class GridCoder:
         tables = {weight: price_of_mass(weight) for weight in set(weights)}  # mostly one serves all
         return {s: tables[weight] for s, weight in zip(self.layouts, weights, strict=True)}
 
-    def _best_symbols(self, latents: torch.Tensor, step: Step, price: torch.Tensor) -> torch.Tensor:
-        """int64[N,G]: symbols of least distance² + price for latents f32[D,h,w] of the band."""
+    def _best_scalars(self, latents: torch.Tensor, step: Step, price: torch.Tensor):
+        """(symbols int64[N,G] of least distance² + price for latents f32[D,h,w] of the band, their bounds int32[N,G,2])."""
         s = step.layout
-        g, symbols = s.groups, step.cdf.shape[2] - 1
+        book = self.codebooks[self.layouts.index(s)]
         vectors = vectors_at(latents, s, step.positions)
-        window = (step.start[:, None] + torch.arange(symbols)).clamp(max=s.codewords - 1)
-        book = look_up(window, self.codebooks[self.layouts.index(s)])
-        chosen, count = [], max(1, CHUNK // (g * symbols))
-        for part, cdf in zip(vectors.split(count, 1), step.cdf.split(count)):
+        first, count = neighbours(choose(vectors, book).T, step.start, step.size, s.codewords)
+        number = first[:, :, None] + torch.arange(count + 1)
+        words = book.squeeze(2).expand(len(first), -1, -1).gather(2, number[:, :, :-1])
+        entries = step.entries(number.sub_(step.start[:, None]))
+        prices = price.index_select(0, entries.diff(dim=2).view(-1)).view(words.shape)
+        best = prices.add_(words.sub_(vectors.permute(1, 0, 2)).square_()).argmin(2)
+        return first - step.start + best, bounds(entries, best)
+
+    def _best_vectors(self, latents: torch.Tensor, step: Step, price: torch.Tensor):
+        """As `_best_scalars`, for groups of several dims."""
+        s = step.layout
+        vectors = vectors_at(latents, s, step.positions)
+        book = self.codebooks[self.layouts.index(s)][:, : int(step.size.max())]  # these alphabets start at 0
+        symbols, found = [], []
+        for rows, cdf in step.parts():
             mass = cdf.diff(dim=2)
             prices = price.index_select(0, mass.view(-1)).view(mass.shape).permute(1, 0, 2)
-            chosen.append(choose(part, book, prices, weight=1.0))
-        return torch.cat(chosen, 1).T.contiguous()
+            symbols.append(choose(vectors[:, rows], book, prices, weight=1.0).T)
+            found.append(bounds(cdf, symbols[-1]))
+        return torch.cat(symbols), torch.cat(found)
+
+
+def bounds(entries: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    """int32[N,G,2]: of entries int32[N,G,J] of CDFs those below and above the symbols int64[N,G]."""
+    return entries.gather(2, torch.stack([which, which + 1], 2))
+
+
+def code_symbols(bounds: torch.Tensor) -> bytes:
+    """A segment, of the `bounds` int32[N,G,2] of its symbols."""
+    return rangecoder.encode_bounds(*bounds.flatten(0, 1).T.numpy())
 
 
 def vectors_at(latents: torch.Tensor, layout: SliceLayout, positions: torch.Tensor) -> torch.Tensor:

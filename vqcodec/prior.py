@@ -1,7 +1,7 @@
-"""index grids → integer CDFs: the context network that runs in the codec. Integer arithmetic only.
+"""index grids → what their integer CDFs are made of (`cdf.py`): the context network that runs in the codec. Integers only.
 
-`Prior.code` is the ONE loop for both directions: it walks slices and phases, computes the CDFs of the next
-symbols from the symbols known so far, and asks a supplier for them (the encoder chooses, the decoder reads).
+`Prior.code` is the ONE loop for both directions: it walks slices and phases, computes what the next symbols' CDFs
+are made of from the symbols known so far, and asks a supplier for them (the encoder chooses, the decoder reads).
 
 Exactness. Every matrix product has integer inputs and is bounded: |inputs| ≤ 255, |weights| ≤ 127, and for
 each output Σ|w|·max|input| < 2^24, so float32 kernels give the exact integer in any order of summation
@@ -13,12 +13,11 @@ each output Σ|w|·max|input| < 2^24, so float32 kernels give the exact integer 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .cdf import CDF_BITS, MEAN_LIMIT, Categoricals, Logistics, Step, exact, requantise
 from .config import QuantizerConfig
 from .errors import InputError
 from .quantize import SliceLayout, layouts
@@ -27,18 +26,7 @@ WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 255
 FEATURE_LIMIT = 127
 FEATURE_STEPS = (1 / 16, 1 / 8)  # of asinh(value), and of value/8 for the wide dims
-MEAN_UNIT = 64  # logistic means and codeword boundaries are in 1/64
-SCALES = 64  # logistic scales exp(LOG_SCALE_MIN + i·LOG_SCALE_STEP)
-LOG_SCALE_MIN, LOG_SCALE_STEP = -3.5, 8.5 / 63
-SIGMOID_UNIT = 128  # arguments of the sigmoid table are in 1/128, clamped to ±2047
-INVERSE_SHIFT = 8
-COEFFICIENT_LIMIT = 1023
-MEAN_LIMIT = 1 << 14
-LOGIT_UNIT = 256  # logits are in 1/256 nat
-SHIFT = 24
 ACCUMULATOR_LIMIT = 1 << 24
-CDF_BITS = 16
-CHUNK = 1 << 18  # CDF values computed at a time: temporaries stay in the cache
 
 
 def phase_count(first_dim: int, grid_rank: int) -> int:
@@ -70,32 +58,12 @@ def near_spacing(phase: int, phases: int) -> int:
     return 1 << (phases - 1 - phase) // 2
 
 
-def requantise(total: torch.Tensor) -> torch.Tensor:
-    """int64 in units of 2^-24 → nearest integer, halves up."""
-    return (total + (1 << (SHIFT - 1))) >> SHIFT
-
-
 def at_quality(table: torch.Tensor, quality: int) -> torch.Tensor:
     """Rows of an int64 table [L,...] interpolated at `quality` sixteenths: exact integers."""
     low, part = divmod(quality, 16)
     if part == 0:
         return table[low]
     return (table[low] * (16 - part) + table[low + 1] * part + 8) >> 4
-
-
-@dataclass(frozen=True)
-class Step:
-    """One coding step: the symbols of one slice at the positions of one phase.
-
-    positions int64[N] (row-major), cdf int32[N,G,A+1] (rows rise from 0 to 65536; symbols past a group's
-    alphabet have no mass), start int64[G]: symbol j of group g is codeword start[g] + j.
-    """
-
-    number: int
-    layout: SliceLayout
-    positions: torch.Tensor
-    cdf: torch.Tensor
-    start: torch.Tensor
 
 
 Supplier = Callable[[Step], torch.Tensor]
@@ -115,8 +83,8 @@ class SlicePrior:
         self.layout, self.phases = layout, 1 + sum(name.startswith("near") for name in self.t) // 2
         if self.phases != 2 and (self.phases < 3 or self.phases % 2 == 0):
             raise InputError(f"prior: slice {index} has {self.phases} phases, which must be 2 or odd")
-        self.sigmoid, self.exp, self.inverse = (tensors[f"table.{n}"] for n in ("sigmoid", "exp", "inverse"))
-        self.logistic = layout.d == 1
+        sigmoid, exp, inverse = (tensors[f"table.{n}"] for n in ("sigmoid", "exp", "inverse"))
+        self.distributions = Logistics(self.t, sigmoid, inverse) if layout.d == 1 else Categoricals(self.t, exp)
         self.near = [kernel(self.t[f"near{k}.weight"]) for k in range(1, self.phases)]
         self.past1 = kernel(self.t["past1.weight"]) if "past1.weight" in self.t else None
         if self.past1 is not None:
@@ -142,9 +110,9 @@ class SlicePrior:
         a = activate(correlate(a.view(h, w, -1), self.past2) * t["past2.mult"] + t["past2.bias"])
         return exact(a @ self.past3[0, 0]) * t["past3.mult"]
 
-    def cdfs(self, past: torch.Tensor | None, own: torch.Tensor, positions: torch.Tensor, phase: int,
-             quality: int) -> torch.Tensor:
-        """CDFs int32[N,G,A+1] at int64[N] positions; past: `past_state`, own: f32[h,w,F] of known symbols."""
+    def outputs(self, past: torch.Tensor | None, own: torch.Tensor, positions: torch.Tensor, phase: int,
+                quality: int) -> torch.Tensor:
+        """int64[N,C] at int64[N] positions; past: `past_state`, own: f32[h,w,F] of known symbols."""
         t = self.t
         total = at_quality(t["join.bias"][phase], quality).expand(len(positions), -1)
         if past is not None:
@@ -153,16 +121,7 @@ class SlicePrior:
             total = total + correlate(own, self.near[phase - 1], positions, near_spacing(phase, self.phases)) * t[f"near{phase}.mult"]
         a = activate(total)
         a = activate(exact(a @ self.mix[0, 0]) * t["mix.mult"] + t["mix.bias"])
-        out = requantise(exact(a @ self.head[0, 0]) * t["head.mult"] + t["head.bias"])
-        start, size = self.alphabet(quality)
-        width = int(size.max())
-        cdfs = torch.empty(len(out), self.layout.groups, width + 1, dtype=torch.int32)
-        cdfs[:, :, 0], cdfs[:, :, -1] = 0, 1 << CDF_BITS
-        fill = self.logistic_cdfs if self.logistic else self.categorical_cdfs
-        count = max(1, CHUNK // (self.layout.groups * width))
-        for part, cdf in zip(out.split(count), cdfs.split(count)):
-            fill(part, start, size, cdf[:, :, 1:-1])
-        return cdfs
+        return requantise(exact(a @ self.head[0, 0]) * t["head.mult"] + t["head.bias"])
 
     def alphabet(self, quality: int) -> tuple[torch.Tensor, torch.Tensor]:
         """(first codeword, number of codewords), int64[G] each, of the symbols in use at this quality."""
@@ -172,52 +131,12 @@ class SlicePrior:
         first = start.amin(0).long()
         return first, end.amax(0).long() - first
 
-    def logistic_cdfs(self, out: torch.Tensor, start: torch.Tensor, size: torch.Tensor, cdf: torch.Tensor) -> None:
-        """Fills `cdf` int32[N,G,A-1], values between the 0 and the 65536. `check_bounds` keeps all within 32 bits."""
-        g = self.layout.groups
-        mean, scale = out[:, :g].clamp(-MEAN_LIMIT, MEAN_LIMIT).int(), out[:, g:].clamp(0, SCALES - 1)
-        number = torch.arange(cdf.shape[2])
-        which = (start[:, None] + number).clamp(max=self.layout.codewords - 2)
-        bounds = torch.gather(self.t["bounds"].int(), 1, which)  # [G, A-1]
-        z = (bounds - mean[:, :, None]).mul_(self.inverse[scale][:, :, None])
-        z = (z >> INVERSE_SHIFT).clamp_(-2048, 2047).add_(2048)
-        mass = self.sigmoid.index_select(0, z.view(-1)).view(z.shape)  # 0..65536
-        torch.sub(mass, (mass * size.int()[:, None]) >> CDF_BITS, out=cdf)
-        self.finish(cdf, size)
-
-    def categorical_cdfs(self, out: torch.Tensor, _start, size: torch.Tensor, cdf: torch.Tensor) -> None:
-        """As `logistic_cdfs`, for groups of several dims."""
-        g, k, r = self.t["vectors"].shape
-        width = cdf.shape[2] + 1
-        f = out.clamp(-COEFFICIENT_LIMIT, COEFFICIENT_LIMIT).view(-1, g, r).permute(1, 0, 2).double()
-        products = exact(f @ self.t["vectors"][:, :width].mT.double())  # [G,N,A], |.| < 2^53 by far
-        logits = requantise(products.mul_(self.t["logit.mult"][:, None, None])
-                            .add_(self.t["logit.offset"][:, None, :width]))
-        unused = torch.arange(width) >= size[:, None, None]
-        logits.masked_fill_(unused, -(1 << 40))
-        drop = (logits.amax(2, keepdim=True) - logits).clamp_(max=4095)
-        mass = self.exp[drop].masked_fill_(unused, 0).cumsum(2)  # int64
-        # Exact integers: reciprocal once per symbol, then multiply and shift; never above 65536 - size.
-        reciprocal = ((65536 - size)[:, None, None] << 24) // mass[:, :, -1:]
-        cdf.copy_(((mass[:, :, :-1] * reciprocal) >> 24).permute(1, 0, 2))
-        self.finish(cdf, size)
-
-    @staticmethod
-    def finish(cdf: torch.Tensor, size: torch.Tensor) -> None:
-        """Adds 1 per symbol to `cdf` int32[N,G,A-1]; there is nothing behind a group's alphabet, int64[G]."""
-        number = torch.arange(1, cdf.shape[2] + 1, dtype=torch.int32)
-        cdf.add_(number).masked_fill_(number >= size[:, None], 1 << CDF_BITS)
-
 
 def kernel(weight: torch.Tensor) -> torch.Tensor:
     """int8[O,I,kh,kw] or [O,I] → f32[kh,kw,I,O]."""
     if weight.dim() == 2:
         weight = weight[:, :, None, None]
     return weight.permute(2, 3, 1, 0).float().contiguous()
-
-
-def exact(product: torch.Tensor) -> torch.Tensor:
-    return product.to(torch.int64)
 
 
 def activate(total: torch.Tensor) -> torch.Tensor:
@@ -280,12 +199,12 @@ class Prior:
             own = torch.zeros(height * width, model.feature_channels)
             indices = torch.zeros(height * width, layout.groups, dtype=torch.int64)
             phases = phase_map(height, width, model.phases).reshape(-1)
-            start, _ = model.alphabet(quality)
+            start, size = model.alphabet(quality)
             for phase in range(model.phases):
                 positions = (phases == phase).nonzero().squeeze(1)
                 if len(positions):
-                    cdf = model.cdfs(past, own.view(height, width, -1), positions, phase, quality)
-                    symbols = supply(Step(number, layout, positions, cdf, start))
+                    out = model.outputs(past, own.view(height, width, -1), positions, phase, quality)
+                    symbols = supply(Step(number, layout, positions, out, start, size, model.distributions))
                     indices[positions] = symbols + start
                     own[positions] = model.features(indices[positions])
                 number += 1
@@ -326,16 +245,3 @@ def check_bounds(tensors: dict[str, torch.Tensor]) -> None:
     sigmoid, exponential = tensors["table.sigmoid"], tensors["table.exp"]
     require(bool((sigmoid.diff() >= 0).all()) and sigmoid[0] == 0 and sigmoid[-1] == 1 << CDF_BITS, "bad sigmoid table")
     require(exponential[0] == 1 << 15 and bool((exponential.diff() <= 0).all()) and exponential[-1] >= 0, "bad exp table")
-
-
-def tables() -> dict[str, torch.Tensor]:
-    """The shared look-up tables; stored with every model so that no decoder computes them."""
-    z = (np.arange(4096) - 2048) / SIGMOID_UNIT
-    sigmoid = np.rint(65536 / (1 + np.exp(-z)))
-    sigmoid[0], sigmoid[-1] = 0, 65536
-    exponential = np.maximum(np.rint(32768 * np.exp(-np.arange(4096) / LOGIT_UNIT)), 0)
-    scales = np.exp(LOG_SCALE_MIN + np.arange(SCALES) * LOG_SCALE_STEP)
-    inverse = np.rint(SIGMOID_UNIT / MEAN_UNIT * (1 << INVERSE_SHIFT) / scales)
-    named = dict(sigmoid=sigmoid, exp=exponential, inverse=inverse)
-    kinds = dict(sigmoid=torch.int32, exp=torch.int64, inverse=torch.int32)
-    return {f"table.{n}": torch.from_numpy(v).to(kinds[n]) for n, v in named.items()}

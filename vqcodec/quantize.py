@@ -18,6 +18,7 @@ from .config import QuantizerConfig
 
 # Slope of distortion against rate for fine uniform quantisation at unit step: 2·ln 2 / 12 per bit.
 RATE_WEIGHT = 0.1155
+AROUND = 3  # scalar codewords beside one, on each side, about a unit apart: farther ones are hardly ever worth their distance
 
 
 @dataclass(frozen=True)
@@ -67,15 +68,29 @@ def distances(vectors: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:
     return cross + vectors.square().sum(2, keepdim=True)
 
 
+def boundaries(codebook: torch.Tensor) -> torch.Tensor:
+    """f32[G,K-1]: midpoints between neighbouring codewords of ascending scalar codebooks f32[G,K,1]."""
+    line = codebook.detach().squeeze(2)
+    return (line[:, 1:] + line[:, :-1]) / 2
+
+
 def choose(vectors: torch.Tensor, codebook: torch.Tensor, bits=None, weight: float = RATE_WEIGHT) -> torch.Tensor:
     """Indices int64[G,N] of the codewords nearest to f32[G,N,d]; with `bits` f32[G,N,K] (or [G,1,K]), of those of least
     distance² + weight·bits. `bits` may be infinite for codewords that are not allowed."""
     cost = codebook.square().sum(2)[:, None, :]  # distance² less |vector|², which is the same for all codewords
+    if bits is None and codebook.shape[2] == 1:
+        return torch.searchsorted(boundaries(codebook), vectors.squeeze(2).contiguous())
     if bits is None:
         return torch.baddbmm(cost, vectors, codebook.mT, alpha=-2).argmin(2)
     # In place: these are the largest arrays of an encoder, and to fill fresh memory takes longer than to multiply.
     cost = torch.add(cost, bits.expand(-1, vectors.shape[1], -1), alpha=weight)
     return cost.baddbmm_(vectors, codebook.mT, alpha=-2).argmin(2)
+
+
+def neighbours(indices: torch.Tensor, start: torch.Tensor, size: torch.Tensor, codewords: int) -> tuple[torch.Tensor, int]:
+    """(first int64, count): scalar codewords beside those of `indices`, of `size` from `start` on where there are so many."""
+    count = min(2 * AROUND + 1, codewords)
+    return torch.maximum(torch.minimum(indices - AROUND, start + size - count), start).clamp_(max=codewords - count), count
 
 
 def look_up(indices: torch.Tensor, codebook: torch.Tensor) -> torch.Tensor:

@@ -26,7 +26,6 @@ MAX_ALPHABET = 32767  # torchac returns symbols as int16
 MAX_SHIFT = 18  # bits by which a symbol of frequency 1 may shift the interval
 
 _HALF = 1 << 31
-_MASK = (1 << 32) - 1
 
 
 def encode(symbols: np.ndarray, cdf: np.ndarray, backend: str = "auto") -> bytes:
@@ -41,15 +40,20 @@ def encode(symbols: np.ndarray, cdf: np.ndarray, backend: str = "auto") -> bytes
     if symbols.shape != (len(cdf),) or (symbols.size and symbols.dtype.kind not in "iu"):
         raise ValueError(f"symbols must be integers of shape ({len(cdf)},), "
                          f"not {symbols.dtype} of shape {symbols.shape}")
-    extension = _choose(backend)
-    if not len(cdf):
-        return b""
-    if symbols.min() < 0 or symbols.max() >= cdf.shape[1] - 1:
+    if symbols.size and (symbols.min() < 0 or symbols.max() >= cdf.shape[1] - 1):
         raise ValueError(f"symbols must lie in 0..{cdf.shape[1] - 2}")
-    low, high = _bounds(symbols, cdf)
-    if (low == high).any():
-        i = (low == high).argmax()
-        raise ValueError(f"symbol {symbols[i]} at position {i} is padding: its frequency is zero")
+    return encode_bounds(*_bounds(symbols.astype(np.int64), cdf), backend)
+
+
+def encode_bounds(low: np.ndarray, high: np.ndarray, backend: str = "auto") -> bytes:
+    """As `encode`, where of each symbol's row only the entries below and above the symbol, int[N] each, are known."""
+    extension = _choose(backend)
+    if not len(low):
+        return b""
+    bad = (low < 0) | (low >= high) | (high > TOTAL)
+    if bad.any():
+        i = bad.argmax()
+        raise ValueError(f"the symbol at position {i} cannot be coded: its bounds are {low[i]} and {high[i]}")
     return _encode_plain(low, high) if extension is None else _encode_torchac(extension, low, high)
 
 
@@ -116,53 +120,57 @@ def _checked(cdf: np.ndarray) -> np.ndarray:
     return cdf
 
 
-# The plain coder. Instead of `high` and `value` it keeps span = high - low + 1 and offset = value - low:
-# every renormalisation step, of whichever of the three kinds, doubles both of them.
+# The plain coder. Instead of `high` and `value` it keeps span = high - low + 1 and offset = value - low: every
+# renormalisation step, of whichever of the three kinds, doubles both of them. It doubles low too, less 0, 2^31 or 2^32: so
+# after the last step, where low < 2^31 <= high, low is what plain doubling gives, less its bits from 2^31 on. Those bits,
+# added up with their carries, are the output: a pending bit is a 1, which a carry makes a 0 and the 0 before it a 1.
 
-def _renormalise(low: int, span: int) -> tuple[int, int, int, int]:
-    """One renormalisation: (steps that settle a bit, steps that leave it pending, low, span) after it.
-
-    The spec's loop step by step gives the same. Settling steps all come first, since after a pending one
-    low < 2^31 <= high for good; so the leading bits of low and high tell both counts.
-    """
+def _steps(low: int, span: int) -> int:
+    """How often low and high = low + span - 1 are renormalised: once for each leading bit on which they agree, then, behind
+    the first on which they do not, for each that is 1 in low and 0 in high."""
     high = low + span - 1
-    settled = 32 - (low ^ high).bit_length()  # leading bits on which low and high agree
-    low = low << settled & _MASK
-    high = (high << settled | (1 << settled) - 1) & _MASK
-    # Behind the top bit (0 in low, 1 in high), as long as low has a one and high a zero.
-    pending = 31 - (((low ^ _MASK) | high) & (_HALF - 1)).bit_length()
-    return settled, pending, low << pending & (_HALF - 1), span << (settled + pending)
+    rest = (1 << (low ^ high).bit_length() >> 1) - 1
+    return 31 - ((high | ~low) & rest).bit_length()
 
 
 def _encode_plain(lows: np.ndarray, highs: np.ndarray) -> bytes:
     """Cumulative bounds int[N], int[N] of the symbols -> bytes."""
-    low, span, pending = 0, 1 << 32, 0
-    out, bits, n_bits = bytearray(), 0, 0  # `bits`: the last n_bits, not yet in `out`
+    low, span = 0, 1 << 32
+    out, bits, n_bits = bytearray(), 0, 1  # `bits`: the last n_bits, not yet in `out`, and perhaps a carry
     for c_low, c_high in zip(lows.tolist(), highs.tolist()):
         bottom = span * c_low >> PRECISION
         span = (span * c_high >> PRECISION) - bottom
         low += bottom
         if span > _HALF:  # then low < 2^31 <= high, and no quarter holds both: nothing to do
             continue
-        before = low
-        settled, more, low, span = _renormalise(low, span)
-        if settled:
-            # The first settled bit b, then `pending` times its inverse, then the other settled bits:
-            # adding 2^pending - 1 in front of those others turns b into just that, for b = 0 and 1.
-            bits = (bits << (settled + pending)) + (before >> (32 - settled)) \
-                + (((1 << pending) - 1) << (settled - 1))
-            n_bits += settled + pending
-            pending = 0
-            if n_bits >= 64:
-                out += (bits >> (n_bits & 7)).to_bytes(n_bits >> 3, "big")
-                n_bits &= 7
-                bits &= (1 << n_bits) - 1
-        pending += more
-    pending += 1
-    bits = (bits << (1 + pending)) + (low >= _HALF >> 1) + (1 << pending) - 1
-    n_bits += 1 + pending
-    out += (bits << (-n_bits & 7)).to_bytes((n_bits + 7) // 8, "big")
+        # `_steps`, written out: calls are dear here.
+        high = low + span - 1
+        steps = 31 - ((high | ~low) & ((1 << (low ^ high).bit_length() >> 1) - 1)).bit_length()
+        low <<= steps
+        span <<= steps
+        bits = (bits << steps) + (low >> 31)
+        low &= _HALF - 1
+        n_bits += steps
+        if n_bits >= 256:
+            _move(bits >> (n_bits & 7), n_bits >> 3, out)
+            n_bits &= 7
+            bits &= (1 << n_bits) - 1
+    bits = 2 * bits + (1 if low < _HALF >> 1 else 2)
+    n_bits += 1
+    _move(bits << (-n_bits & 7), (n_bits + 7) // 8, out)
     return bytes(out)
+
+
+def _move(value: int, count: int, out: bytearray) -> None:
+    """Appends a number of `count` bytes; its carry goes to those before."""
+    if value >> 8 * count:
+        value -= 1 << 8 * count
+        i = len(out) - 1
+        while out[i] == 255:
+            out[i] = 0
+            i -= 1
+        out[i] += 1
+    out += value.to_bytes(count, "big")
 
 
 def _decode_plain(data: bytes, cdf: np.ndarray) -> tuple[np.ndarray, int, bool]:
@@ -183,8 +191,9 @@ def _decode_plain(data: bytes, cdf: np.ndarray) -> tuple[np.ndarray, int, bool]:
         offset -= bottom
         if span > _HALF:
             continue
-        settled, pending, low, span = _renormalise(low, span)
-        shift = settled + pending
+        shift = _steps(low, span)
+        low = low << shift & (_HALF - 1)
+        span <<= shift
         shifts += shift
         if n_bits < shift:  # a frequency of 1 shifts by 18: 32 bits always suffice
             bits = bits << 32 | int.from_bytes(data[position:position + 4].ljust(4, b"\0"), "big")

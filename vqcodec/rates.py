@@ -13,9 +13,8 @@ import torch
 
 from .context import fast_arithmetic, logistic_bits
 from .float_prior import BITS, ContextPrior
-from .quantize import SliceLayout, choose, codewords_of, join_groups, look_up, nearest, split_groups
+from .quantize import SliceLayout, choose, codewords_of, join_groups, look_up, nearest, neighbours, split_groups
 
-AROUND = 3  # scalar codewords on each side, about a unit apart: a search seldom moves a latent by more than one
 CHUNK = 1 << 20  # prices computed at a time
 
 Indices = list[torch.Tensor]  # of each slice int16[G, B·h·w], positions in batch, row, column order
@@ -109,8 +108,7 @@ class Rates:
         slopes = torch.autograd.grad(logistic_bits(0.0, *own, *here).sum(), own)
         with torch.no_grad():
             start, size = (bound[:, None] for bound in self.windows[i])
-            count = min(2 * AROUND + 1, s.codewords)
-            first = torch.maximum(torch.minimum(indices - AROUND, start + size - count), start).clamp_(max=s.codewords - count)
+            first, count = neighbours(indices, start, size, s.codewords)
             near = first[:, :, None] + torch.arange(count)
             low, high, words = (table.gather(1, near.flatten(1)).view(near.shape) for table in (low, high, words))
             prices = logistic_bits(0.0, *own, low, high).mul_(self.weights[i])
