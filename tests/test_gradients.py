@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vqcodec.distortion import ScaleSimilarity
+from vqcodec.distortion import ScaleSimilarity, blur
 from vqcodec.transform import soften
 
 
@@ -16,7 +16,7 @@ def numbers(*shape: int) -> torch.Tensor:
 @pytest.mark.parametrize("last", [False, True])
 def test_of_similarity(last):
     x, y = numbers(2, 2, 3, 14, 17)
-    assert torch.autograd.gradcheck(lambda x: ScaleSimilarity.apply(x, y, last), x.requires_grad_())
+    assert torch.autograd.gradcheck(lambda x: ScaleSimilarity.apply(x, y, blur(y), blur(y * y) - blur(y) ** 2, last), x.requires_grad_())
 
 
 @pytest.mark.parametrize("shape", [(2, 5, 3, 4), (2, 5, 7, 1)])

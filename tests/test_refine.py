@@ -75,7 +75,7 @@ def test_the_search_does_not_run_away(kind):
 
 
 def gradient(codec, chosen, rgb, transform=None):
-    return refine.distortion_gradient(codec.decoder, transform or codec.model.transform, chosen, rgb, 1.0)
+    return refine.DistortionGradient(codec.decoder, transform or codec.model.transform, rgb, 1.0)(chosen)
 
 
 def test_gradient_is_that_of_the_decoded_picture(codec, monkeypatch):

@@ -145,16 +145,13 @@ class Codec:
         with fast_arithmetic() if steps else nullcontext():
             latents = self.latents(rgb, sixteenths)
         if steps:
-            rates = Rates(self.context, self.coder.codebooks, weights, torch.tensor([sixteenths / SIXTEENTHS]),
+            level, keep = sixteenths / SIXTEENTHS, rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
+            rates = Rates(self.context, self.coder.codebooks, weights, torch.tensor([level]),
                           bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
-                          windows=self.coder.prior.windows(sixteenths),
-                          keep=rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS)
-
-            def gradient(chosen):
-                return refine.distortion_gradient(self.decoder, transform, chosen, rgb, sixteenths / SIXTEENTHS)
-
+                          windows=self.coder.prior.windows(sixteenths), keep=keep)
+            gradient = refine.DistortionGradient(self.decoder, transform, rgb, level, keep=keep)
             latents, _ = refine.refine(latents, steps, search, rates, gradient)
-            del rates  # before the choice: its prices take much memory
+            del rates, gradient  # before the choice: what they remember takes much memory
         return self._choose_and_code(latents, sixteenths, weights)
 
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None) -> Encoded:

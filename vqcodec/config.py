@@ -17,7 +17,7 @@ else:  # pragma: no cover
 
 
 MS_SSIM_SIDE = 176  # least side whose coarsest of five scales still holds a window
-REMEMBERED_PIXELS = 3 << 22  # of larger pictures the search remembers no prices between its steps, so that memory is bounded
+REMEMBERED_PIXELS = 3 << 22  # of larger pictures the search remembers nothing between its steps, so that memory is bounded
 ADDED_LATER = {"added_later": True}  # marks keys that older models lack: their defaults must never change
 WIDE_DIMS = 32  # the prior sees the first dims, of large range, linearly too
 

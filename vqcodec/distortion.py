@@ -3,6 +3,8 @@ pixel by λ. Differentiable; for training and for the encoder's search."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -23,31 +25,57 @@ def mse(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     return ((decoded - pixels) * 255).square().mean((1, 2, 3))
 
 
-def similarity(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False) -> torch.Tensor:
+@dataclass(frozen=True)
+class Scale:
+    """What MS-SSIM needs of the original at one scale: pixels f32[B,C,H,W], means and variances of the windows [B,C,H-10,W-10]."""
+
+    pixels: torch.Tensor
+    means: torch.Tensor
+    variances: torch.Tensor
+
+
+def scales(pixels: torch.Tensor, edges: bool = False) -> list[Scale]:
+    """Of f32[B,3,H,W]; `edges` as in `similarity`."""
+    result = []
+    with torch.no_grad():
+        for y in pyramid(pixels, edges):
+            means = blur(y)
+            result.append(Scale(y, means, blur(y * y).addcmul_(means, means, value=-1)))
+    return result
+
+
+def pyramid(pixels: torch.Tensor, edges: bool) -> Iterator[torch.Tensor]:
+    """Pictures f32[B,3,H,W] at each scale."""
+    x = pixels.float().contiguous(memory_format=torch.channels_last)
+    for i in range(len(SCALE_WEIGHTS)):
+        if i:
+            x = F.avg_pool2d(x, 2, padding=[s % 2 for s in x.shape[2:]])
+        yield F.pad(x, (WINDOW // 2,) * 4, mode="reflect") if edges else x
+
+
+def similarity(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False, original: list[Scale] | None = None):
     """MS-SSIM (Wang et al., 2003), f32[B]: mean over the colour channels; sides of config.MS_SSIM_SIDE or more. Its gradient
-    is by `decoded` alone.
+    is by `decoded` alone. original: `scales` of the pixels, where they are known.
 
     As it is defined all windows lie inside of the picture: those of the coarsest scale have their centres in the middle
     36th of a crop of 192². With `edges` pictures go on beyond their edges by reflection, and every pixel counts alike."""
-    x, y = (z.float().contiguous(memory_format=torch.channels_last) for z in (decoded, pixels.detach()))
     result = 1.0
-    for i, weight in enumerate(SCALE_WEIGHTS):
-        if i:
-            x, y = (F.avg_pool2d(z, 2, padding=[s % 2 for s in z.shape[2:]]) for z in (x, y))
-        wx, wy = (F.pad(z, (WINDOW // 2,) * 4, mode="reflect") if edges else z for z in (x, y))
-        result = result * F.relu(ScaleSimilarity.apply(wx, wy, i == len(SCALE_WEIGHTS) - 1)) ** weight
+    original = original or scales(pixels, edges)
+    for i, (x, y, weight) in enumerate(zip(pyramid(decoded, edges), original, SCALE_WEIGHTS, strict=True)):
+        alike = ScaleSimilarity.apply(x, y.pixels, y.means, y.variances, i == len(SCALE_WEIGHTS) - 1)
+        result = result * F.relu(alike) ** weight
     return result.mean(1)
 
 
 class ScaleSimilarity(torch.autograd.Function):
     """Similarity [B,C] of x and y [B,C,H,W] at one scale: mean over all windows of contrast · structure, in the `last` scale
-    times luminance. The gradient by x is written out: a search spends a third of its time here, and twice that on what
-    autograd makes of the same."""
+    times luminance; my and vy: means and variances of y. The gradient by x is written out: a search spends a third of its time
+    here, and twice that on what autograd makes of the same."""
 
     @staticmethod
-    def forward(ctx, x, y, last: bool):
-        mx, my = blur(x), blur(y)
-        variances = blur(x * x).add_(blur(y * y)).addcmul_(mx, mx, value=-1).addcmul_(my, my, value=-1).add_(C2)
+    def forward(ctx, x, y, my, vy, last: bool):
+        mx = blur(x)
+        variances = blur(x * x).addcmul_(mx, mx, value=-1).add_(vy).add_(C2)
         alike = blur(x * y).addcmul_(mx, my, value=-1).mul_(2).add_(C2).div_(variances)
         squares = luminance = None
         if last:
@@ -68,7 +96,7 @@ class ScaleSimilarity(torch.autograd.Function):
             c.mul_(luminance)
         b = -alike * c
         a = a - (b * mx).addcmul_(my, c)
-        return blur_back(a).addcmul_(x, blur_back(b)).addcmul_(y, blur_back(c)), None, None
+        return blur_back(a).addcmul_(x, blur_back(b)).addcmul_(y, blur_back(c)), None, None, None, None
 
 
 def blur(x: torch.Tensor, margin: int = 0) -> torch.Tensor:
@@ -83,10 +111,16 @@ def blur_back(x: torch.Tensor) -> torch.Tensor:
     return blur(x, WINDOW - 1)
 
 
-def ms_ssim(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False) -> torch.Tensor:
+def ms_ssim(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False, original: list[Scale] | None = None):
     """1000·(1 - MS-SSIM) + 0.02·MSE."""
-    return MS_SSIM_UNIT * (1 - similarity(decoded, pixels, edges)) + MSE_SHARE * mse(decoded, pixels)
+    return MS_SSIM_UNIT * (1 - similarity(decoded, pixels, edges, original)) + MSE_SHARE * mse(decoded, pixels)
 
 
 KINDS = {"mse": mse, "ms-ssim": ms_ssim}
 KINDS_OF_CROPS = {"mse": mse, "ms-ssim": partial(ms_ssim, edges=True)}
+
+
+def against(kind: str, pixels: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """A distortion from pixels f32[B,3,H,W]: of decoded ones, same, f32[B]. What it needs of the pixels is made once."""
+    known = {"original": scales(pixels)} if kind == "ms-ssim" else {}
+    return partial(KINDS[kind], pixels=pixels, **known)

@@ -120,12 +120,12 @@ class Rates:
         s, head, (_, size) = self.prior.layouts[i], self.prior.heads[i], self.windows[i]
         width = int(size.max())
         output = head.coefficients(h, self.prior.mode == "quantized")
-        vectors, offset = head.vectors.detach()[:, :width], head.offset.detach()[:, None, :width]
+        unused = (torch.arange(width) >= size[:, None])[:, None]
+        vectors, offset = head.vectors.detach()[:, :width], head.offset.detach()[:, None, :width].masked_fill(unused, -torch.inf)
         prices, means = [], []
         with torch.no_grad():
-            unused = (torch.arange(width) >= size[:, None])[:, None]
             for part in output.detach().split(max(1, CHUNK // (s.groups * width)), 1):
-                share = torch.softmax(torch.baddbmm(offset, part, vectors.mT).masked_fill_(unused, -torch.inf), 2)
+                share = torch.softmax(torch.baddbmm(offset, part, vectors.mT), 2)
                 means.append(share @ vectors)
                 prices.append(share.log_().mul_(-BITS * self.weights[i]).half())
             slope = torch.cat(means, 1).sub_(look_up(indices, head.vectors)).mul_(BITS)

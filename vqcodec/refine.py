@@ -23,7 +23,7 @@ import torch
 
 from .config import MS_SSIM_SIDE, TransformConfig
 from .context import fast_arithmetic
-from .distortion import KINDS
+from .distortion import against
 from .errors import UsageError
 from .quantize import RATE_WEIGHT
 from .rates import Rates
@@ -116,31 +116,44 @@ def slope(config: TransformConfig, level: float) -> float:
     return first * (second / first) ** (level - low)
 
 
-def gradient_at(chosen: torch.Tensor, decode: Callable, distortion: Callable, pixels: torch.Tensor, slope) -> torch.Tensor:
-    """Gradient f32[B,D,h,w] of `slope`·distortion of pictures decoded from codewords, same, against f32[B,3,H,W]."""
+def gradient_at(chosen: torch.Tensor, decode: Callable, distortion: Callable, slope) -> torch.Tensor:
+    """Gradient f32[B,D,h,w] of `slope`·distortion of pictures decoded from codewords, same."""
     chosen = chosen.detach().requires_grad_()
-    height, width = pixels.shape[2:]
     with torch.enable_grad():
-        loss = distortion(decode(chosen)[:, :, :height, :width], pixels) * slope
+        loss = distortion(decode(chosen)) * slope
         return torch.autograd.grad(loss.sum(), chosen)[0]
 
 
-def distortion_gradient(decoder: Decoder, config: TransformConfig, chosen: torch.Tensor, rgb: np.ndarray,
-                        level: float) -> torch.Tensor:
-    """Gradient f32[1,D,h,w] of λ·distortion, in bits, of the picture decoded from codewords f32[1,D,h,w] against
-    uint8[H,W,3]; in tiles, so that memory is bounded."""
-    result = torch.empty_like(chosen)
+class DistortionGradient:
+    """Codewords f32[1,D,h,w] → gradient, same, of λ·distortion, in bits, of the picture decoded from them against uint8[H,W,3];
+    in tiles, so that memory is bounded. keep: remember what the distortion needs of the picture from one call to the next."""
 
-    def decode(piece):
-        with fast_arithmetic():
-            return decoder(piece, torch.tensor([level]))
+    def __init__(self, decoder: Decoder, config: TransformConfig, rgb: np.ndarray, level: float, *, keep: bool = True):
+        self.decoder, self.rgb, self.level, self.keep = decoder, rgb, level, keep
+        self.distortion, self.slope = config.distortion, slope(config, level)
+        self.known = {}
 
-    for (rows, near_rows), (columns, near_columns) in itertools.product(*map(tiles, chosen.shape[2:])):
-        piece = chosen[:, :, near_rows, near_columns].contiguous(memory_format=torch.channels_last)
-        pixels = samples(rgb[pixels_of(near_rows), pixels_of(near_columns)].copy())
-        gradient = gradient_at(piece, decode, KINDS[config.distortion], pixels, slope(config, level) * pixels[0, 0].numel())
-        result[:, :, rows, columns] = gradient[:, :, within(near_rows, rows), within(near_columns, columns)]
-    return result
+    def __call__(self, chosen: torch.Tensor) -> torch.Tensor:
+        result = torch.empty_like(chosen)
+        for tile in itertools.product(*map(tiles, chosen.shape[2:])):
+            (rows, near_rows), (columns, near_columns) = tile
+            piece = chosen[:, :, near_rows, near_columns].contiguous(memory_format=torch.channels_last)
+            gradient = self._of_tile(piece, pixels_of(near_rows), pixels_of(near_columns))
+            result[:, :, rows, columns] = gradient[:, :, within(near_rows, rows), within(near_columns, columns)]
+        return result
+
+    def _of_tile(self, piece: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
+        height, width = self.rgb[rows, columns].shape[:2]
+
+        def decode(piece):
+            with fast_arithmetic():
+                return self.decoder(piece, torch.tensor([self.level]))[:, :, :height, :width]
+
+        key = rows.start, columns.start
+        distortion = self.known.get(key) or against(self.distortion, samples(self.rgb[rows, columns].copy()))
+        if self.keep:
+            self.known[key] = distortion
+        return gradient_at(piece, decode, distortion, self.slope * height * width)
 
 
 def tiles(count: int) -> list[tuple[slice, slice]]:

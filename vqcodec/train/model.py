@@ -132,7 +132,7 @@ class Model(nn.Module):
         slope = torch.tensor(self.config.transform.lambdas)[level.long()] * pixels[0, 0].numel()
 
         def gradient(chosen):
-            return refine.gradient_at(chosen, lambda y: self.synthesise(y, level), self.distortion, pixels, slope)
+            return refine.gradient_at(chosen, lambda y: self.synthesise(y, level), lambda x: self.distortion(x, pixels), slope)
 
         rates = Rates(self.prior, self.codebooks, self.rate_weights, level)
         moved, last = refine.refine(own.detach(), steps, self.search, rates, gradient)
