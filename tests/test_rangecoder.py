@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from vqcodec import rangecoder
 from vqcodec.errors import CorruptStreamError
-from vqcodec.rangecoder import decode, decode_segment, encode
+from vqcodec.rangecoder import decode, decode_segment, encode, encode_bounds
 
 # The worked example of bitstream_spec.md.
 EXAMPLE_CDF = np.array([[0, 40960, 61440, 65536], [0, 40960, 61440, 65536],
@@ -320,13 +320,19 @@ GOOD = np.array([[0, 30000, 65536, 65536]], np.int32)
 @pytest.mark.parametrize("symbols, match", [
     ([3], r"must lie in 0\.\.2"),
     ([-1], r"must lie in 0\.\.2"),
-    ([2], "symbol at position 0 cannot be coded"),
+    ([2], "symbol 2 at position 0 is padding"),
     ([0, 0], r"shape \(1,\)"),
     ([0.0], "must be integers"),
 ])
 def test_symbols_that_cannot_be_coded(symbols, match):
     with pytest.raises(ValueError, match=match):
         encode(symbols, GOOD, "plain")
+
+
+@pytest.mark.parametrize("low, high", [(5, 5), (6, 5), (-1, 5), (65000, 65537)])
+def test_bounds_that_cannot_be_coded(low, high):
+    with pytest.raises(ValueError, match=f"symbol at position 1 cannot be coded: its bounds are {low} and {high}"):
+        encode_bounds(np.array([0, low]), np.array([65536, high]), "plain")
 
 
 @pytest.mark.parametrize("cdf, match", [

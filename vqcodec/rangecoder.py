@@ -42,7 +42,11 @@ def encode(symbols: np.ndarray, cdf: np.ndarray, backend: str = "auto") -> bytes
                          f"not {symbols.dtype} of shape {symbols.shape}")
     if symbols.size and (symbols.min() < 0 or symbols.max() >= cdf.shape[1] - 1):
         raise ValueError(f"symbols must lie in 0..{cdf.shape[1] - 2}")
-    return encode_bounds(*_bounds(symbols.astype(np.int64), cdf), backend)
+    low, high = _bounds(symbols.astype(np.int64), cdf)
+    if (low == high).any():
+        i = (low == high).argmax()
+        raise ValueError(f"symbol {symbols[i]} at position {i} is padding: its frequency is zero")
+    return encode_bounds(low, high, backend)
 
 
 def encode_bounds(low: np.ndarray, high: np.ndarray, backend: str = "auto") -> bytes:
@@ -143,9 +147,7 @@ def _encode_plain(lows: np.ndarray, highs: np.ndarray) -> bytes:
         low += bottom
         if span > _HALF:  # then low < 2^31 <= high, and no quarter holds both: nothing to do
             continue
-        # `_steps`, written out: calls are dear here.
-        high = low + span - 1
-        steps = 31 - ((high | ~low) & ((1 << (low ^ high).bit_length() >> 1) - 1)).bit_length()
+        steps = _steps(low, span)
         low <<= steps
         span <<= steps
         bits = (bits << steps) + (low >> 31)
