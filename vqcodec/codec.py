@@ -30,6 +30,7 @@ from .inspection import Inspection, inspect, quality_of  # noqa: F401 (part of t
 from .loading import load_model
 from .media import Picture
 from .prior import Prior
+from .process import keep_freed_memory
 from .quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
 from .rates import Rates
 from .registry import ModelEntry
@@ -67,6 +68,7 @@ class Codec:
     def open(cls, entry: ModelEntry, *, encoder: bool = True) -> Codec:
         """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of
         something else than images."""
+        keep_freed_memory()
         parts = load_model(entry, encoder, "image")
         return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder, parts.context)
 
