@@ -48,7 +48,7 @@ def exact(product: torch.Tensor) -> torch.Tensor:
 
 def requantise(total: torch.Tensor) -> torch.Tensor:
     """int64 in units of 2^-24 → nearest integer, halves up."""
-    return (total + (1 << (SHIFT - 1))) >> SHIFT
+    return (total + (1 << (SHIFT - 1))).bitwise_right_shift_(SHIFT)
 
 
 class Logistics:
@@ -58,9 +58,9 @@ class Logistics:
         self.borders, self.sigmoid, self.inverse = tensors["bounds"].int(), sigmoid, inverse
 
     def fill(self, out: torch.Tensor, start: torch.Tensor, size: torch.Tensor, cdf: torch.Tensor) -> None:
-        """CDFs int32[N,G,A+1] of outputs int64[N,2G] for the alphabets int64[G], int64[G]."""
+        """CDFs int32[G,N,A+1] of outputs int64[N,2G] for the alphabets int64[G], int64[G]."""
         cdf[:, :, 0] = 0
-        self._above(out, start, size, torch.arange(1, cdf.shape[2]), cdf[:, :, 1:])
+        self._above(out, start, size, torch.arange(1, cdf.shape[2]), cdf[:, :, 1:].transpose(0, 1))
 
     def entries(self, out: torch.Tensor, start: torch.Tensor, size: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
         """Entries int32[N,G,J] of the CDFs, by `number` int64[N,G,J]: 0 before their start, 65536 behind their end."""
@@ -75,37 +75,39 @@ class Logistics:
         z = (borders - mean[:, :, None]).mul_(self.inverse[scale][:, :, None])
         z = (z >> INVERSE_SHIFT).clamp_(-2048, 2047).add_(2048)
         mass = self.sigmoid.index_select(0, z.view(-1)).view(z.shape)  # 0..65536
-        return floor(torch.sub(mass, (mass * size.int()[:, None]) >> CDF_BITS, out=into), number, size)
+        return floor(torch.sub(mass, (mass * size.int()[:, None]) >> CDF_BITS, out=into), number, size[:, None])
 
 
 class Categoricals:
-    """Of groups of several dims: logits of all codewords, by the coefficients that the network gives."""
+    """Of groups of several dims: logits of all codewords, by the coefficients that the network gives. Products that need more
+    than 32 bits are made of floats: of integers below 2^53 they are exact, and take half the time."""
 
     def __init__(self, tensors: dict[str, torch.Tensor], exp: torch.Tensor):
-        self.vectors, self.exp = tensors["vectors"], exp
+        self.vectors, self.exp = tensors["vectors"].double(), exp.double()
         self.mult, self.offset = (tensors[f"logit.{name}"] for name in ("mult", "offset"))
 
     def fill(self, out: torch.Tensor, _start, size: torch.Tensor, cdf: torch.Tensor) -> None:
-        """CDFs int32[N,G,A+1] of outputs int64[N,G·r] for alphabets of int64[G]."""
+        """CDFs int32[G,N,A+1] of outputs int64[N,G·r] for alphabets of int64[G]."""
         g, _, r = self.vectors.shape
         width = cdf.shape[2] - 1
-        f = out.clamp(-COEFFICIENT_LIMIT, COEFFICIENT_LIMIT).view(-1, g, r).permute(1, 0, 2).double()
-        products = exact(f @ self.vectors[:, :width].mT.double())  # [G,N,A], |.| < 2^53 by far
-        logits = requantise(products.mul_(self.mult[:, None, None]).add_(self.offset[:, None, :width]))
-        unused = torch.arange(width) >= size[:, None, None]
-        logits.masked_fill_(unused, -(1 << 40))
-        drop = (logits.amax(2, keepdim=True) - logits).clamp_(max=4095)
-        mass = self.exp[drop].masked_fill_(unused, 0).cumsum(2)  # int64
-        # Exact integers: reciprocal once per symbol, then multiply and shift; never above 65536 - size.
-        reciprocal = ((65536 - size)[:, None, None] << 24) // mass[:, :, -1:]
+        unused = torch.arange(width) >= size[:, None]
+        offset = self.offset[:, :width].masked_fill(unused, -(1 << 62))  # far below all others
+        f = out.clamp(-COEFFICIENT_LIMIT, COEFFICIENT_LIMIT).view(-1, g, r).transpose(0, 1).double()
+        logits = exact(f @ self.vectors[:, :width].mT)
+        logits = requantise(logits.mul_(self.mult[:, None, None]).add_(offset[:, None]))
+        drop = torch.sub(logits.amax(2, keepdim=True), logits, out=logits).clamp_(max=4095)
+        mass = self.exp.index_select(0, drop.view(-1)).view(drop.shape).cumsum(2)
+        total = mass.gather(2, (size - 1)[:, None, None].expand(-1, len(out), 1))
+        # Reciprocal once per symbol, then multiply and shift; below 2^40, and never above 65536 - size.
+        reciprocal = ((65536 - size)[:, None, None] << 24) // exact(total)
         cdf[:, :, 0] = 0
-        cdf[:, :, 1:].copy_(((mass * reciprocal) >> 24).permute(1, 0, 2))
-        floor(cdf[:, :, 1:], torch.arange(1, width + 1), size)
+        cdf[:, :, 1:] = mass.mul_(reciprocal.double().mul_(2.0**-24))
+        floor(cdf[:, :, 1:], torch.arange(1, width + 1), size[:, None, None])
 
 
 def floor(cdf: torch.Tensor, number: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
-    """Adds 1 per symbol to entries int32[N,G,J] of CDFs; from the end of a group's alphabet, int64[G], on they are 65536."""
-    return cdf.add_(number).masked_fill_(number >= size[:, None], 1 << CDF_BITS)
+    """Adds 1 per symbol to entries, int32, of CDFs, by `number`; from the end of an alphabet of `size` on they are 65536."""
+    return cdf.add_(number.int()).masked_fill_(number >= size, 1 << CDF_BITS)
 
 
 @dataclass(frozen=True)
@@ -127,29 +129,30 @@ class Step:
     @cached_property
     def cdf(self) -> torch.Tensor:
         """int32[N,G,A+1]: rows rise from 0 to 65536; symbols past a group's alphabet have no mass."""
-        cdf = self._empty(len(self.positions))
+        cdf = torch.empty(len(self.positions), len(self.size), self._width, dtype=torch.int32)
         for rows in self._chunks():
-            self.distributions.fill(self.out[rows], self.start, self.size, cdf[rows])
+            self.distributions.fill(self.out[rows], self.start, self.size, cdf[rows].transpose(0, 1))
         return cdf
 
     def parts(self) -> Iterator[tuple[slice, torch.Tensor]]:
-        """(n of the positions, their CDFs int32[n,G,A+1], which the next ones overwrite)."""
+        """(n of the positions, their CDFs int32[G,n,A+1], which the next ones overwrite)."""
         chunks = self._chunks()
-        memory = self._empty(chunks[0].stop)
+        memory = torch.empty(len(self.size), chunks[0].stop, self._width, dtype=torch.int32)
         for rows in chunks:
-            out = self.out[rows]
-            self.distributions.fill(out, self.start, self.size, memory[: len(out)])
-            yield rows, memory[: len(out)]
+            cdf = memory[:, : rows.stop - rows.start]
+            self.distributions.fill(self.out[rows], self.start, self.size, cdf)
+            yield rows, cdf
 
     def entries(self, number: torch.Tensor) -> torch.Tensor:
         """int32[N,G,J]: entries of the CDFs, by int64[N,G,J] in 0..A."""
         if isinstance(self.distributions, Logistics):
             return self.distributions.entries(self.out, self.start, self.size, number)
-        return torch.cat([cdf.gather(2, number[rows]) for rows, cdf in self.parts()])
+        return torch.cat([cdf.transpose(0, 1).gather(2, number[rows]) for rows, cdf in self.parts()])
 
-    def _empty(self, positions: int) -> torch.Tensor:
-        return torch.empty(positions, len(self.size), int(self.size.max()) + 1, dtype=torch.int32)
+    @property
+    def _width(self) -> int:
+        return int(self.size.max()) + 1
 
     def _chunks(self) -> list[slice]:
-        count = max(1, CHUNK // (len(self.size) * int(self.size.max())))
+        count = max(1, CHUNK // (len(self.size) * self._width))
         return [slice(i, min(i + count, len(self.out))) for i in range(0, len(self.out), count)]

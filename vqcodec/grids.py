@@ -151,15 +151,15 @@ class GridCoder:
         symbols, found = [], []
         for rows, cdf in step.parts():
             mass = cdf.diff(dim=2)
-            prices = price.index_select(0, mass.view(-1)).view(mass.shape).permute(1, 0, 2)
-            symbols.append(choose(vectors[:, rows], book, prices, weight=1.0).T)
+            prices = price.index_select(0, mass.view(-1)).view(mass.shape)
+            symbols.append(choose(vectors[:, rows], book, prices, weight=1.0))
             found.append(bounds(cdf, symbols[-1]))
-        return torch.cat(symbols), torch.cat(found)
+        return torch.cat(symbols, 1).T, torch.cat(found, 1).transpose(0, 1)
 
 
 def bounds(entries: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
-    """int32[N,G,2]: of entries int32[N,G,J] of CDFs those below and above the symbols int64[N,G]."""
-    return entries.gather(2, torch.stack([which, which + 1], 2))
+    """int32[...,2]: of entries int32[...,J] of CDFs those below and above the symbols int64[...]."""
+    return entries.gather(-1, torch.stack([which, which + 1], -1))
 
 
 def code_symbols(bounds: torch.Tensor) -> bytes:

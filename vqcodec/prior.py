@@ -151,18 +151,13 @@ def correlate(x: torch.Tensor, weight: torch.Tensor, positions: torch.Tensor | N
     kh, kw = weight.shape[:2]
     ys, xs = (k // 2 * spacing for k in (kh, kw))
     padded = F.pad(x, (0, 0, xs, xs, ys, ys))
-    if positions is None:
-        total = torch.zeros(h * w, weight.shape[3])
-        for dy in range(kh):
-            for dx in range(kw):
-                total.addmm_(padded[dy : dy + h, dx : dx + w].reshape(h * w, channels), weight[dy, dx])
-        return exact(total)
-    flat, stride = padded.view(-1, channels), padded.shape[1]
-    base = (positions // w) * stride + positions % w
-    total = torch.zeros(len(positions), weight.shape[3])
+    down, right, deep = padded.stride()
+    seen = padded.as_strided((h + 2 * ys, w, kw, channels), (down, right, spacing * right, deep))  # what the rows of a kernel see
+    total = torch.zeros(h * w if positions is None else len(positions), weight.shape[3])
     for dy in range(kh):
-        for dx in range(kw):
-            total.addmm_(flat[base + (dy * stride + dx) * spacing], weight[dy, dx])
+        rows = seen[dy * spacing : dy * spacing + h]
+        rows = rows if positions is None else rows[positions // w, positions % w]
+        total.addmm_(rows.reshape(len(total), kw * channels), weight[dy].flatten(0, 1))
     return exact(total)
 
 
