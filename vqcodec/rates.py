@@ -125,8 +125,8 @@ class Rates:
         prices, means = [], []
         with torch.no_grad():
             for part in output.detach().split(max(1, CHUNK // (s.groups * width)), 1):
-                share = torch.softmax(torch.baddbmm(offset, part, vectors.mT), 2)
-                means.append(share @ vectors)
-                prices.append(share.log_().mul_(-BITS * self.weights[i]).half())
+                logs = torch.log_softmax(torch.baddbmm(offset, part, vectors.mT), 2)
+                prices.append((logs * (-BITS * self.weights[i])).half())
+                means.append(logs.exp_() @ vectors)
             slope = torch.cat(means, 1).sub_(look_up(indices, head.vectors)).mul_(BITS)
         return (output,), (slope,), Shortlist(s, None, self.codebooks[i][:, :width], prices)
