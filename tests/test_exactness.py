@@ -318,6 +318,33 @@ def test_entries_and_parts_are_those_of_the_whole_tables(wild, sixteenths, monke
     assert len(kinds) == 2 and max(map(len, parts)) > 1
 
 
+def test_frequencies_at_the_bounds_of_all_numbers():
+    """Those of categorical groups are computed in floats, which must stay exact; here against Python's integers."""
+    rng = np.random.default_rng(0)
+    groups, width, rank, positions = 5, 40, 16, 400
+    limit = cdf_module.COEFFICIENT_LIMIT
+    exp = np.maximum(np.rint(32768 * np.exp(-np.arange(4096) / 256)), 3).astype(np.int64)  # far codewords weigh something too
+    mult = np.array([1, (1 << 31) - 1, 1 << 30, 1 << 15, 12345])
+    offset = rng.integers(-(1 << 58) + 1, 1 << 58, (groups, width))
+    offset[2:] = rng.integers(-(1 << 35), 1 << 35, (3, width))
+    vectors = rng.choice([-127, 127, 0, 5], (groups, width, rank))
+    size = np.array([width, 1, 17, width, 2])
+    out = rng.choice([-(10**9), 10**9, limit - 1, 0, 7], (positions, groups * rank))
+    tensors = {"vectors": torch.from_numpy(vectors).to(torch.int8), "logit.mult": torch.from_numpy(mult),
+               "logit.offset": torch.from_numpy(offset)}
+    found = torch.empty(groups, positions, width + 1, dtype=torch.int32)
+    cdf_module.Categoricals(tensors, torch.from_numpy(exp)).fill(torch.from_numpy(out), None, torch.from_numpy(size), found)
+    f = out.clip(-limit, limit).reshape(positions, groups, rank).astype(object)
+    for g, count in enumerate(size.tolist()):
+        logits = (f[:, g] @ vectors[g, :count].T.astype(object) * int(mult[g]) + offset[g, :count].astype(object) + (1 << 23)) >> 24
+        weights = exp[np.minimum(logits.max(1, keepdims=True) - logits, 4095).astype(int)].astype(object)
+        sums = np.cumsum(weights, 1)
+        inner = np.arange(1, count) + (sums[:, :-1] * (((65536 - count) << 24) // sums[:, -1:]) >> 24)
+        expected = np.full((positions, width + 1), 65536)
+        expected[:, 0], expected[:, 1:count] = 0, inner
+        np.testing.assert_array_equal(found[g].numpy(), expected)
+
+
 def test_exported_tables_are_what_decoders_read(models):
     """A decoder computes no table: libraries may round exponentials in their own ways."""
     stored = load_file(models / "models" / "tiny" / "prior.safetensors")
