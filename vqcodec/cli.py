@@ -245,22 +245,26 @@ def _training_options(function):
     return function
 
 
+def _train(*arguments) -> None:
+    from .train import distributed
+    from .train.run import train as run
+
+    run(*arguments)
+    distributed.end_process()
+
+
 @train.command("image")
 @_training_options
 def train_image(directories, config, out, init, from_model, export, models_dir):
     """Train an image model on the pictures below each DIR; an interrupted RUN is continued."""
-    from .train.run import train as run
-
-    run("image", list(directories), config, out, export, models_dir, init, from_model)
+    _train("image", list(directories), config, out, export, models_dir, init, from_model)
 
 
 @train.command("audio")
 @_training_options
 def train_audio(directories, config, out, init, from_model, export, models_dir):
     """Train a model of sound on the recordings below each DIR; an interrupted RUN is continued."""
-    from .train.run import train as run
-
-    run("audio", list(directories), config, out, export, models_dir, init, from_model)
+    _train("audio", list(directories), config, out, export, models_dir, init, from_model)
 
 
 def _open(entry: registry.ModelEntry, encoder: bool = False):
