@@ -42,8 +42,8 @@ def scales(pixels: torch.Tensor, edges: bool = False, spacing: Sequence[int] = (
     result = []
     with torch.no_grad():
         for y, apart in zip(pyramid(pixels, edges), spacing, strict=True):
-            means = blur(y, apart)
-            result.append(Scale(y, means, blur(y * y, apart).addcmul_(means, means, value=-1), apart))
+            means, squares = blur_together(apart, y, y * y)
+            result.append(Scale(y, means, squares.addcmul_(means, means, value=-1), apart))
     return result
 
 
@@ -73,8 +73,8 @@ def similarity(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False,
 
 class ScaleSimilarity(torch.autograd.Function):
     """Similarity [B,C] of x and y [B,C,H,W] at one scale: mean over the windows, `spacing` pixels apart, of contrast ·
-    structure, in the `last` scale times luminance; my and vy: means and variances of y. The gradient by x is written out: a
-    search spends a third of its time here, and twice that on what autograd makes of the same."""
+    structure, in the `last` scale times luminance; my and vy: means and variances of y. The gradient by x is written out:
+    what autograd makes of it takes several times as long, and a search comes here at each of its steps."""
 
     @staticmethod
     def forward(ctx, x, y, my, vy, spacing: int, last: bool):

@@ -9,9 +9,14 @@ import torch
 import torch.distributed as dist
 
 
+def world_size() -> int:
+    """How many processes torchrun launched; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
 def start() -> tuple[int, int]:
     """(rank, world size); joins the process group when launched by torchrun."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world = world_size()
     if world > 1 and not dist.is_initialized():
         dist.init_process_group("gloo")
     return (dist.get_rank(), world) if world > 1 else (0, 1)
@@ -27,7 +32,7 @@ def stop() -> None:
 def end_process() -> None:
     """Ends a process that torchrun launched, as a success, without taking Python down: threads of gloo that let go of their last
     tensors meanwhile would abort it now and then. Does nothing where there is one process only."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if world_size() > 1:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
