@@ -199,7 +199,7 @@ def test_stale_temporaries_go_but_not_those_of_a_batch_below(tmp_path):
 
 def test_the_memory_model_covers_what_was_measured():
     for mega, mib in ((0.39, 159), (0.39, 169), (1.5, 494), (1.5, 647), (3.84, 1242), (3.84, 1303), (3.84, 1317), (12, 2279), (12, 2389),
-                      (12.6, 1140)):
+                      (12.6, 1140), (12.6, 1811), (25.2, 1930)):
         assert mib <= memory.needed(int(mega * 1e6)) / 2**20 < 1.6 * mib + 120
 
 

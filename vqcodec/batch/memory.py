@@ -2,9 +2,9 @@
 by its channels and rate (its length does not matter).
 
 Measured with one thread (peak of the process above what the loaded model takes). Pictures, encoding at quality 8 with
-photo-3: at effort 2 170 MiB for 0.39 megapixels, 499 for 1.5, 1028 for 3.8, at effort 1 2108 for 12; where the search
-remembers nothing, 1531 for 13; less effort and decoding take less. With photo-ssim-1 249, 652, 1317 and, for 12
-megapixels, 2389. Recordings with an earlier model of the same shape, the more of encoding and decoding: 58 MiB for 1 channel, 85 for 2, 357 for 8,
+photo-3: at effort 2 147 MiB for 0.39 megapixels, 436 for 1.5, 928 for 3.8, at effort 1 2274 for 12; where the search
+remembers nothing, 1567 for 12.6, 1767 for 25; less effort and decoding take less. With photo-ssim-1 195, 528, 1104, 2344, 1811 and
+1930. Recordings with an earlier model of the same shape, the more of encoding and decoding: 58 MiB for 1 channel, 85 for 2, 357 for 8,
 531 for 16, 696 for 32, 835 for 64, 1388 for 255 (at 16 to 48 kHz); 2 channels at 768 kHz: 155; where all channels are
 equal and coded once, 972 for 255 at 48 kHz, 200 for 16 at 192 kHz. A worker that did 164 recordings of 1 channel, all of
 other lengths, had taken 410 MiB in all, model included.
@@ -23,7 +23,7 @@ _SLACK = 1.1
 def needed(pixels: int) -> int:
     """Bytes that a picture adds to its worker while it is encoded or decoded: an upper estimate."""
     mega = pixels / 1e6
-    most = min(800 * mega, 320 + 240 * mega, 900 + 130 * mega) if pixels <= REMEMBERED_PIXELS else 1180 + 32 * mega
+    most = min(800 * mega, 320 + 240 * mega, 900 + 130 * mega) if pixels <= REMEMBERED_PIXELS else 1300 + 32 * mega
     return int(_SLACK * MIB * most)
 
 
