@@ -34,13 +34,15 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 from conftest import make_tiny_audio_model, make_tiny_model, synthetic_picture, synthetic_sound
 from helpers import assert_consistent, joined, memory_growth, mutate, mutate_stream, sealed, tabled, time_limit
 
-from vqcodec import codec as codec_module
-from vqcodec import container, registry, sound_container
-from vqcodec.audio_codec import AudioCodec
-from vqcodec.codec import Codec
+from vqcodec.picture import codec as codec_module
+from vqcodec.picture import stream as container
+from vqcodec.zoo import registry
+from vqcodec.sound import stream as sound_container
+from vqcodec.sound.codec import AudioCodec
+from vqcodec.picture.codec import Codec
 from vqcodec.errors import UsageError, VqcodecError
-from vqcodec.media import Picture
-from vqcodec.sound import Sound
+from vqcodec.picture.file import Picture
+from vqcodec.sound.file import Sound
 
 SECONDS_PER_INPUT = 60
 BAND_SIZES = (8, codec_module.BAND_POSITIONS)  # small bands make small files of many bands

@@ -22,7 +22,7 @@ def synthetic_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def tiny_config():
-    from vqcodec.config import ModelConfig, PriorConfig, QuantizerConfig, TransformConfig
+    from vqcodec.zoo.config import ModelConfig, PriorConfig, QuantizerConfig, TransformConfig
 
     return ModelConfig(
         TransformConfig(latent_dims=24, channels=(8, 12, 16), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1),
@@ -35,10 +35,10 @@ def make_tiny_model(folder):
     """Puts the model "tiny" into a models folder."""
     import torch
 
-    from vqcodec import registration
+    from vqcodec.zoo import registration
     from vqcodec.train.export import write_model
     from vqcodec.train.model import Model, start_codebooks
-    from vqcodec.transform import init_linear_path
+    from vqcodec.picture.transform import init_linear_path
 
     torch.set_num_threads(1)  # tiny layers only lose by sharing
     torch.manual_seed(0)
@@ -71,7 +71,7 @@ def synthetic_sound(count: int, channels: int = 1, rate: int = 8000, seed: int =
 
 
 def tiny_audio_config():
-    from vqcodec.config import AudioModelConfig, AudioTransformConfig, PriorConfig, QuantizerConfig
+    from vqcodec.zoo.config import AudioModelConfig, AudioTransformConfig, PriorConfig, QuantizerConfig
 
     return AudioModelConfig(
         AudioTransformConfig(sample_rate=8000, hop=40, chunk=64, latent_dims=24, widths=(12, 16),
@@ -84,8 +84,8 @@ def make_tiny_audio_model(folder, config=None, name="tinysound", id=TINY_SOUND_I
     """Puts a model of sound into a models folder."""
     import torch
 
-    from vqcodec import registration
-    from vqcodec.audio_transform import init_linear_path
+    from vqcodec.zoo import registration
+    from vqcodec.sound.transform import init_linear_path
     from vqcodec.train.export import write_model
     from vqcodec.train.model import Model, start_codebooks
 

@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vqcodec import container, rangecoder, registration, registry
-from vqcodec.container import Stream
+from vqcodec.picture import stream as container
+from vqcodec.indices import rangecoder
+from vqcodec.zoo import registration, registry
+from vqcodec.picture.stream import Stream
 from vqcodec.errors import UnsupportedError, UsageError
 
 WILD_ID = 60002
@@ -24,7 +26,7 @@ def sample_grids(codec, height: int, width: int, sixteenths: int, seed: int = 0)
     """int64[G,height,width]: index grids drawn from the prior, so that every kind of symbol occurs."""
     import torch
 
-    from vqcodec.codec import bands
+    from vqcodec.picture.codec import bands
 
     rng = np.random.default_rng(seed)
 
@@ -198,7 +200,7 @@ def sealed(codec, stream: Stream) -> bytes:
     checksum of the grids. It must have a table, of as many segments as the picture needs."""
     import torch
 
-    from vqcodec.codec import PATCH, bands
+    from vqcodec.picture.codec import PATCH, bands
 
     given, segments, grids = list(stream.segments), [], []
     rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vqcodec.sound import Sound
+from vqcodec.sound.file import Sound
 
 
 def voice(seconds: float, rate: int = 16000, channels: int = 1, seed: int = 0) -> Sound:

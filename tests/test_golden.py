@@ -12,10 +12,12 @@ import pytest
 from PIL import Image
 
 import vqcodec
-from vqcodec import codec, container, registry, sound_container
-from vqcodec.audio_codec import AudioCodec
-from vqcodec.metrics import psnr
-from vqcodec.sound import read_sound
+from vqcodec.picture import codec, stream as container
+from vqcodec.zoo import registry
+from vqcodec.sound import stream as sound_container
+from vqcodec.sound.codec import AudioCodec
+from vqcodec.picture.psnr import psnr
+from vqcodec.sound.file import read_sound
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "golden.json").read_text())

@@ -16,13 +16,14 @@ from conftest import synthetic_picture
 from helpers import joined, make_wild_model, sample_grids, tabled
 from safetensors.torch import load_file, save_file
 
-from vqcodec import codec as codec_module
-from vqcodec import container, registration, registry, weights
-from vqcodec.alpha import decode_alpha
-from vqcodec.codec import Codec
+from vqcodec.picture import codec as codec_module
+from vqcodec.picture import stream as container
+from vqcodec.zoo import registration, registry, weights
+from vqcodec.picture.alpha import decode_alpha
+from vqcodec.picture.codec import Codec
 from vqcodec.errors import CorruptStreamError
-from vqcodec.media import Picture
-from vqcodec.prior import near_spacing, phase_map
+from vqcodec.picture.file import Picture
+from vqcodec.indices.prior import near_spacing, phase_map
 
 SPEC = Path(__file__).parents[1] / "bitstream_spec.md"
 LIVELY_ID = 60004

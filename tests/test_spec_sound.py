@@ -10,10 +10,10 @@ import reference_decoder
 import reference_sound as reference
 from conftest import make_tiny_audio_model, synthetic_sound, tiny_audio_config
 
-from vqcodec import registry
-from vqcodec.audio_codec import AudioCodec
-from vqcodec.config import AudioModelConfig
-from vqcodec.sound import Sound
+from vqcodec.zoo import registry
+from vqcodec.sound.codec import AudioCodec
+from vqcodec.zoo.config import AudioModelConfig
+from vqcodec.sound.file import Sound
 
 
 def check(entry, sound: Sound, quality: float) -> None:

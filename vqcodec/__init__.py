@@ -24,20 +24,22 @@ __all__ = ["encode", "decode", "encode_sound", "decode_sound", "inspect", "token
 
 def __getattr__(name: str):
     if name == "Sound":  # needs numpy
-        from .sound import Sound
+        from .sound.file import Sound
 
         return Sound
     raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
 
 
 def _open(name, models_dir):
-    from . import codec, registry
+    from .picture import codec
+    from .zoo import registry
 
     return codec.Codec.open(registry.find_by_name(name, models_dir))
 
 
 def _open_for(data: bytes, models_dir):
-    from . import codec, container, registry
+    from .picture import codec, stream as container
+    from .zoo import registry
 
     header = container.peek(data)
     return codec.Codec.open(registry.find_by_stream(header.model_id, header.model_hash, models_dir), encoder=False)
@@ -46,7 +48,7 @@ def _open_for(data: bytes, models_dir):
 def _is_sound(source) -> bool:
     """Whether `encode` is given sound; of files by their first bytes. Raises InputError for a file that cannot be read."""
     from .fileio import STDIO, first_bytes
-    from .sound import Sound, looks_like_sound
+    from .sound.file import Sound, looks_like_sound
 
     if isinstance(source, (str, os.PathLike)):
         return os.fspath(source) != STDIO and looks_like_sound(first_bytes(source))
@@ -65,8 +67,8 @@ def encode(source, *, quality: float | None = None, bpp: float | None = None, ps
     effort: 0..5, how long to look for a smaller file (default 2 up to 4 megapixels, 1 above and for sound).
     Raises InputError for what is neither, UsageError for bad arguments.
     """
-    from .inspection import usual_quality
-    from .media import read_picture
+    from .picture.inspection import usual_quality
+    from .picture.file import read_picture
 
     if _is_sound(source):
         if bpp is not None or psnr is not None:
@@ -89,8 +91,8 @@ def encode(source, *, quality: float | None = None, bpp: float | None = None, ps
 def decode(data: bytes, *, models_dir=None):
     """The bytes of a .vq file → PIL.Image of mode L, LA, RGB or RGBA, or `Sound`. Raises CorruptStreamError,
     UnsupportedError or UnknownModelError."""
-    from .container import modality
-    from .media import to_image
+    from .picture.stream import modality
+    from .picture.file import to_image
 
     if modality(data) == "audio":
         return decode_sound(data, models_dir=models_dir)
@@ -106,7 +108,7 @@ def encode_sound(sound, *, quality: float | None = None, kbps: float | None = No
     effort: 0 takes the nearest codewords, more (the default) those that are worth their bits.
     Raises InputError for what is not sound, UsageError for bad arguments.
     """
-    from .inspection import usual_quality
+    from .picture.inspection import usual_quality
 
     given = [name for name, value in dict(quality=quality, kbps=kbps, size=size).items() if value is not None]
     if len(given) > 1:
@@ -129,7 +131,7 @@ def decode_sound(data: bytes, *, models_dir=None):
 def _sound_reader(sound):
     import numpy as np
 
-    from .sound import Sound, SoundReader
+    from .sound.file import Sound, SoundReader
 
     if isinstance(sound, tuple):
         if len(sound) != 2:
@@ -144,8 +146,9 @@ def _sound_reader(sound):
 def _sound_from_tokens(grids, header, quality, model, models_dir) -> bytes:
     from dataclasses import replace
 
-    from . import audio_codec, registry
-    from .quality import checked_sixteenths
+    from .sound import codec as audio_codec
+    from .zoo import registry
+    from .indices.quality import checked_sixteenths
 
     if model is None:
         codec = _open_by_header(header, models_dir)
@@ -157,19 +160,21 @@ def _sound_from_tokens(grids, header, quality, model, models_dir) -> bytes:
 
 
 def _open_sound(name, models_dir):
-    from . import audio_codec, registry
+    from .sound import codec as audio_codec
+    from .zoo import registry
 
     return audio_codec.AudioCodec.open(registry.find_by_name(name, models_dir, "audio"))
 
 
 def _open_sound_for(data: bytes, models_dir):
-    from . import sound_container
+    from .sound import stream as sound_container
 
     return _open_by_header(sound_container.peek(data)[0], models_dir)
 
 
 def _open_by_header(header, models_dir):
-    from . import audio_codec, registry
+    from .sound import codec as audio_codec
+    from .zoo import registry
 
     entry = registry.find_by_stream(header.model_id, header.model_hash, models_dir)
     return audio_codec.AudioCodec.open(entry, encoder=False)
@@ -178,7 +183,8 @@ def _open_by_header(header, models_dir):
 def inspect(data: bytes):
     """What the header of a .vq file says: a `vqcodec.inspection.Inspection`, or of sound a
     `vqcodec.sound_container.SoundHeader`. Needs no model."""
-    from . import container, inspection, sound_container
+    from .picture import stream as container, inspection
+    from .sound import stream as sound_container
 
     return sound_container.peek(data)[0] if container.modality(data) == "audio" else inspection.inspect(data)
 
@@ -186,7 +192,7 @@ def inspect(data: bytes):
 def tokens(source, *, quality: float | None = None, model: str | None = None, models_dir=None):
     """Index grids of a .vq file's bytes, or of an image or sound (as in `encode`): int64[G, ceil(H/16), ceil(W/16)], of
     sound int64[G, units, frames], a unit being the channels that the model takes at a time."""
-    from .container import MAGIC, modality
+    from .picture.stream import MAGIC, modality
 
     if not (isinstance(source, (bytes, bytearray)) and source[:2] == MAGIC):
         source = encode(source, quality=quality, model=model, models_dir=models_dir)
@@ -202,7 +208,7 @@ def from_tokens(grids, width, height: int | None = None, *, quality: float | Non
     Of sound: from_tokens(grids, header), with the `SoundHeader` that `inspect` gives, `quality` if it is another one. Its
     model is the header's, unless `model` is given.
     Raises UsageError for grids of the wrong shape or with codewords that the quality does not use."""
-    from .sound_container import SoundHeader
+    from .sound.stream import SoundHeader
 
     if isinstance(width, SoundHeader):
         if height is not None:

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .. import container
+from ..picture import stream as container
 from ..errors import VqcodecError
 
 # Pillow lists these among its formats, but only identifies them, or would run an interpreter on them.
@@ -58,7 +58,7 @@ def kind_to_encode(path: str) -> str | None:
 
 def kind_of_content(head: bytes) -> str:
     """Of a file that may be anything: taken for an image where it is no sound."""
-    from ..sound import looks_like_sound
+    from ..sound.file import looks_like_sound
 
     return "audio" if looks_like_sound(head) else "image"
 

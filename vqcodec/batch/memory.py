@@ -12,7 +12,7 @@ other lengths, had taken 410 MiB in all, model included.
 
 from __future__ import annotations
 
-from ..config import REMEMBERED_PIXELS
+from ..zoo.config import REMEMBERED_PIXELS
 
 MIB = 1 << 20
 WORKER = 320 * MIB  # a worker with its model loaded
@@ -50,7 +50,7 @@ def sound_of(store, path: str, command: str) -> tuple[int, int, int]:
     try:
         with store.open(path) as file:
             if command == "decode":
-                from .. import sound_container
+                from ..sound import stream as sound_container
 
                 header, _ = sound_container.peek(file.read(sound_container.MAX_HEADER))
                 return header.channels, header.rate, header.coded_channels
@@ -67,13 +67,13 @@ def pixels_of(store, path: str, command: str) -> int:
     try:
         with store.open(path) as file:
             if command == "decode":
-                from .. import container
+                from ..picture import stream as container
 
                 header = container.peek(file.read(1 << 18))
                 return header.width * header.height
             from PIL import Image
 
-            from ..media import pillow_limits
+            from ..picture.file import pillow_limits
 
             with pillow_limits(), Image.open(file) as image:
                 return image.width * image.height

@@ -12,7 +12,7 @@ import socket
 import time
 import warnings
 
-from .. import registry
+from ..zoo import registry
 from ..errors import InputError, UnsupportedError, VqcodecError, one_line
 from ..process import peak_memory
 from .jobs import Settings
@@ -88,10 +88,10 @@ class Worker:
 def _module(kind: str):
     """What does the work of a kind."""
     if kind == "audio":
-        from . import sounds
+        from ..sound import batch as sounds
 
         return sounds
-    from . import pictures
+    from ..picture import batch as pictures
 
     return pictures
 

@@ -57,7 +57,8 @@ class BenchCodec(ABC):
 
 def known(medium: str) -> dict[str, type[BenchCodec]]:
     """The codecs of a medium by name."""
-    from . import picture_codecs, sound_codecs
+    from ..picture import peers as picture_codecs
+    from ..sound import peers as sound_codecs
 
     return {"picture": picture_codecs.CODECS, "sound": sound_codecs.CODECS}[medium]
 

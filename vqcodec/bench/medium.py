@@ -97,7 +97,8 @@ def digest_of(samples: np.ndarray, *more) -> str:
 
 def medium(key: str) -> Medium:
     """By key, "picture" or "sound"."""
-    from . import pictures, sounds
+    from ..picture import bench as pictures
+    from ..sound import bench as sounds
 
     return {"picture": pictures.Pictures, "sound": sounds.Sounds}[key]()
 

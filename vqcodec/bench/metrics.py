@@ -40,7 +40,8 @@ class Metric(ABC):
 
 def known(medium: str) -> dict[str, type[Metric]]:
     """The metrics of a medium by name."""
-    from . import picture_metrics, sound_metrics
+    from ..picture import scores as picture_metrics
+    from ..sound import scores as sound_metrics
 
     return {"picture": picture_metrics.METRICS, "sound": sound_metrics.METRICS}[medium]
 

@@ -8,7 +8,9 @@ from importlib import resources
 from pathlib import Path
 
 from ..fileio import write_output
-from . import players, plots, sliders, tables
+from ..sound import players
+from . import plots, tables
+from ..picture import sliders
 from .result import Result
 
 LARGEST = 15_000_000  # bytes of the page

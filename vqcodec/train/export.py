@@ -9,17 +9,17 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from .. import config as configuration
-from .. import registration, registry, weights
-from ..audio_codec import AudioCodec
-from ..codec import Codec
-from ..config import AudioModelConfig, ModelConfig
-from ..context import bfloat16
-from ..media import Picture
-from ..sound import Sound
+from ..zoo import config as configuration
+from ..zoo import registration, registry, weights
+from ..sound.codec import AudioCodec
+from ..picture.codec import Codec
+from ..zoo.config import AudioModelConfig, ModelConfig
+from ..indices.context import bfloat16
+from ..picture.file import Picture
+from ..sound.file import Sound
 from .model import Model
 from .quantize_prior import integer_prior
-from .sounds import load as load_sound
+from ..sound.excerpts import load as load_sound
 from .validate import load
 
 

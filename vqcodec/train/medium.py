@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-from .. import audio_transform, transform
-from ..config import AudioRunConfig, RunConfig, StageConfig
-from .data import Crops, find_pictures
-from .sounds import Excerpts, find_sounds
+from ..sound import transform as audio_transform
+from ..picture import transform
+from ..zoo.config import AudioRunConfig, RunConfig, StageConfig
+from ..picture.crops import Crops, find_pictures
+from ..sound.excerpts import Excerpts, find_sounds
 from .validate import distance_of_sound, rate_distortion
 
 

@@ -17,12 +17,13 @@ from functools import partial
 import torch
 from torch import nn
 
-from .. import audio_distortion, audio_transform, distortion, refine, transform
-from ..config import AudioModelConfig, AudioTransformConfig, ModelConfig
-from ..context import bfloat16, logistic_bits
-from ..float_prior import ContextPrior
-from ..quantize import RATE_WEIGHT, choose, codewords_of, distances, look_up, nearest, split_groups
-from ..rates import Rates
+from ..sound import distortion as audio_distortion, transform as audio_transform
+from ..picture import distortion, search as refine, transform
+from ..zoo.config import AudioModelConfig, AudioTransformConfig, ModelConfig
+from ..indices.context import bfloat16, logistic_bits
+from ..indices.float_prior import ContextPrior
+from ..indices.quantize import RATE_WEIGHT, choose, codewords_of, distances, look_up, nearest, split_groups
+from ..indices.rates import Rates
 from . import vq
 
 SOFT_ASSIGNMENT = 0.25  # temperature, in squared latent units, of the encoder's view of the rate

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from ..cdf import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT, tables
-from ..config import ModelConfig
-from ..context import feature_steps, weight_steps, wide_count
-from ..float_prior import UNIT, ContextPrior
-from ..prior import ACCUMULATOR_LIMIT, ACTIVATION_LIMIT, FEATURE_LIMIT, FEATURE_STEPS, WEIGHT_LIMIT, check_bounds
-from ..quantize import boundaries
+from ..indices.cdf import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT, tables
+from ..zoo.config import ModelConfig
+from ..indices.context import feature_steps, weight_steps, wide_count
+from ..indices.float_prior import UNIT, ContextPrior
+from ..indices.prior import ACCUMULATOR_LIMIT, ACTIVATION_LIMIT, FEATURE_LIMIT, FEATURE_STEPS, WEIGHT_LIMIT, check_bounds
+from ..indices.quantize import boundaries
 
 
 def integer_weight(weight: torch.Tensor, largest_input: int) -> tuple[torch.Tensor, torch.Tensor]:

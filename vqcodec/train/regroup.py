@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import torch
 
-from ..prior import of_slice
-from ..quantize import SliceLayout
+from ..indices.prior import of_slice
+from ..indices.quantize import SliceLayout
 
 Tensors = dict[str, torch.Tensor]
 OF_GROUPS = ("companded", "wide", "bounds", "vectors", "logit.mult", "logit.offset")  # rows are groups

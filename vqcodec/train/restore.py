@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import torch
 
-from .. import weights
-from ..config import AudioModelConfig, ModelConfig
+from ..zoo import weights
+from ..zoo.config import AudioModelConfig, ModelConfig
 from ..errors import UsageError
-from ..float_prior import fill
-from ..loading import model_config, read_tensors
-from ..quantize import layouts, split_groups
-from ..registry import ModelEntry
+from ..indices.float_prior import fill
+from ..zoo.loading import model_config, read_tensors
+from ..indices.quantize import layouts, split_groups
+from ..zoo.registry import ModelEntry
 from .model import Model
 from .regroup import parts_of, regroup
 

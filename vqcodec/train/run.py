@@ -16,13 +16,13 @@ from pathlib import Path
 
 import torch
 
-from .. import config as configuration
-from ..config import AudioRunConfig, RunConfig, StageConfig
+from ..zoo import config as configuration
+from ..zoo.config import AudioRunConfig, RunConfig, StageConfig
 from ..errors import InputError, UsageError
-from ..loading import model_config
-from ..registry import ModelEntry, find_by_name
+from ..zoo.loading import model_config
+from ..zoo.registry import ModelEntry, find_by_name
 from . import distributed
-from .data import split
+from ..picture.crops import split
 from .medium import MEDIA
 from .model import Model, start_codebooks
 from .optim import MuonAdam, parameter_groups

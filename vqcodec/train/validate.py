@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..distortion import similarity
-from ..transform import samples
-from .sounds import load as load_sound
+from ..picture.distortion import similarity
+from ..picture.transform import samples
+from ..sound.excerpts import load as load_sound
 
 
 def load(path, side: int = 768) -> torch.Tensor:

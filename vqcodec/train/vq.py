@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..config import QuantizerConfig
-from ..quantize import RATE_WEIGHT, choose, distances, join_groups, layouts, look_up, split_groups
+from ..zoo.config import QuantizerConfig
+from ..indices.quantize import RATE_WEIGHT, choose, distances, join_groups, layouts, look_up, split_groups
 
 ASSIGNMENTS = ("straight-through", "soft", "noise")
 UPDATES = ("gradient", "ema")

@@ -1,0 +1,265 @@
+"""The .vq container: every byte of the header, and every way in which it can be wrong."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from vqcodec import stream as bytefields
+from vqcodec.picture import stream as container
+from vqcodec.picture.stream import Stream, grids_crc, pack, peek, unpack
+from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
+
+SMALL = Stream(width=768, height=512, quality=80, model_id=1, model_hash=b"\x0a\x0b\x0c\x0d",
+               grids_crc=0x12345678, segments=tuple(bytes([i]) * (200 + i) for i in range(8)))
+ALPHA = dataclasses.replace(SMALL, grey=True, alpha=b"alpha")
+JOINED = dataclasses.replace(SMALL, joined=True, segments=(b"".join(SMALL.segments),))
+
+# The golden headers are the format: if one of these changes, so must the format version.
+SMALL_HEADER = bytes.fromhex("56 51 01 00 01 0a0b0c0d 50 8006 8004 78563412 08 08 c8c9cacbcccdcecf eaf0")
+ALPHA_HEADER = bytes.fromhex("56 51 01 18 01 0a0b0c0d 50 8006 8004 78563412 08 08 c8c9cacbcccdcecf"
+                             "05 6a39e0d0 ca98")
+JOINED_HEADER = bytes.fromhex("56 51 01 20 01 0a0b0c0d 50 8006 8004 78563412 dc0c 0098")
+
+
+def header_of(stream):
+    data = pack(stream)
+    return data[:peek(data).size]
+
+
+def resealed(header):
+    """A header without its checksum, completed with the right one."""
+    return header + bytefields.crc16(header)
+
+
+def changed(index, value, data=SMALL_HEADER):
+    """A correctly sealed header in which byte `index` (or the bytes of a slice) is another."""
+    header = bytearray(data[:-2])
+    header[index] = value
+    return resealed(bytes(header))
+
+
+def test_imports_neither_torch_nor_numpy():
+    code = "import sys, vqcodec.picture.stream; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_golden_headers():
+    assert header_of(SMALL).hex() == SMALL_HEADER.hex()
+    assert header_of(ALPHA).hex() == ALPHA_HEADER.hex()
+    assert header_of(JOINED).hex() == JOINED_HEADER.hex()
+    assert pack(JOINED) == JOINED_HEADER + b"".join(SMALL.segments)
+    assert pack(SMALL) == SMALL_HEADER + b"".join(SMALL.segments)
+    assert pack(ALPHA) == ALPHA_HEADER + b"".join(ALPHA.segments) + b"alpha"
+
+
+@pytest.mark.parametrize("number, header", [(6, SMALL_HEADER), (7, JOINED_HEADER)])
+def test_the_specification_prints_the_golden_headers(number, header):
+    text = (Path(__file__).parents[2] / "bitstream_spec.md").read_text(encoding="utf-8")
+    example = re.search(rf"### 3.{number} Example.*\n(?:\S.*\n|\n)+((?:    .*\n)+)", text).group(1)
+    assert bytes.fromhex(" ".join(line.strip().split("   ")[0] for line in example.splitlines())) == header
+
+
+def test_header_checksum_is_the_catalogued_one():
+    assert bytefields.crc16(b"123456789") == (0x29B1).to_bytes(2, "little")  # CRC-16/IBM-3740
+
+
+def test_headers_of_images_take_at_most_32_bytes():
+    """The numbers of the specification's section "Size"."""
+    assert len(header_of(JOINED)) == 22
+    greatest = dataclasses.replace(JOINED, width=1 << 17, height=1 << 13, model_id=16383, quality=255)
+    lengths = {(1 << 21) - 1: 25, 1 << 21: 26, container.MAX_PAYLOAD: 27}
+    assert {n: len(bytefields.uvarint(n)) + len(header_of(greatest)) - 2 for n in lengths} == lengths
+    square = dataclasses.replace(greatest, width=1 << 15, height=1 << 15)  # both sides in three bytes
+    assert len(header_of(square)) - 2 + 5 == 28
+    assert len(header_of(dataclasses.replace(square, model_id=65535))) - 2 + 5 == 29
+    assert len(header_of(dataclasses.replace(square, alpha=b""))) - 2 + 5 - 1 + 5 == 37
+    common = dataclasses.replace(JOINED, width=16383, height=16383, model_id=127, alpha=bytes(16383))
+    assert len(header_of(common)) - 2 + 3 == 29  # up to 2 MiB of segments
+
+
+def streams():
+    side = st.integers(1, 1 << 17)
+    segments = st.lists(st.binary(max_size=300), min_size=1, max_size=200).map(tuple)
+    layouts = segments.map(lambda s: (False, s)) | segments.map(lambda s: (True, (b"".join(s),)))
+    return st.builds(
+        lambda layout, **fields: Stream(joined=layout[0], segments=layout[1], **fields), layout=layouts,
+        grey=st.booleans(), alpha=st.none() | st.binary(max_size=300), width=side, height=side,
+        quality=st.integers(0, 255), model_id=st.integers(0, 65535),
+        model_hash=st.binary(min_size=4, max_size=4), grids_crc=st.integers(0, 2**32 - 1),
+    ).filter(lambda s: s.width * s.height <= 1 << 30)
+
+
+@settings(deadline=None)
+@given(streams())
+def test_round_trip(stream):
+    data = pack(stream)
+    assert unpack(data) == stream
+    header = peek(data)
+    assert (header.file_size, header.segment_lengths) == (len(data), tuple(map(len, stream.segments)))
+    assert peek(data[:header.size]) == header
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=80), st.booleans())
+def test_arbitrary_bytes_raise_only_the_documented_errors(data, with_magic):
+    try:
+        unpack(b"VQ\x01" + data if with_magic else data)
+    except (CorruptStreamError, UnsupportedError):
+        pass
+
+
+@settings(deadline=None)
+@given(st.binary(min_size=10, max_size=60))
+def test_arbitrary_sealed_headers_raise_only_the_documented_errors(data):
+    data = bytearray(b"VQ\x01" + data)
+    data[3] &= 0x3F
+    try:
+        stream = unpack(resealed(bytes(data)))
+    except (CorruptStreamError, UnsupportedError):
+        pass
+    else:
+        assert pack(stream) == resealed(bytes(data))  # one stream, one form
+
+
+@pytest.mark.parametrize("stream", [SMALL, ALPHA, JOINED], ids=["plain", "alpha", "joined"])
+def test_every_flipped_bit_of_the_header_is_detected(stream):
+    data = pack(stream)
+    for bit in range(8 * peek(data).size):
+        broken = bytearray(data)
+        broken[bit // 8] ^= 1 << bit % 8
+        with pytest.raises((CorruptStreamError, UnsupportedError)):
+            unpack(bytes(broken))
+
+
+@pytest.mark.parametrize("stream", [SMALL, ALPHA, JOINED], ids=["plain", "alpha", "joined"])
+def test_every_truncation_is_detected(stream):
+    data = pack(stream)
+    for length in range(len(data)):
+        with pytest.raises(CorruptStreamError, match="truncated|not a vqcodec file"):
+            unpack(data[:length])
+
+
+def test_flipped_bits_of_alpha_are_detected():
+    data = bytearray(pack(ALPHA))
+    data[-1] ^= 4
+    with pytest.raises(CorruptStreamError, match="alpha payload is damaged"):
+        unpack(bytes(data))
+
+
+@pytest.mark.parametrize("data, error, match", [
+    (b"", CorruptStreamError, "not a vqcodec file"),
+    (b"\x89PNG\r\n\x1a\n", CorruptStreamError, "not a vqcodec file"),
+    (b"VQ", CorruptStreamError, "truncated within its header"),
+    (changed(2, 0), UnsupportedError, "format version 0 is unknown"),
+    (changed(2, 2), UnsupportedError, "format version 2 is unknown"),
+    (changed(3, 0x40), UnsupportedError, "reserved flags"),
+    (changed(3, 0x80), UnsupportedError, "reserved flags"),
+    (changed(3, 1), UnsupportedError, "holds sound"),
+    (changed(3, 2), UnsupportedError, "modality 2 is reserved"),
+    (SMALL_HEADER[:-1] + b"\0", CorruptStreamError, "header is damaged"),
+    (changed(slice(4, 5), b"\x81\x00"), CorruptStreamError, "longer than it need be"),
+    (changed(slice(4, 5), b"\x80\x80\x80\x01"), CorruptStreamError, "longer than 3 bytes"),
+    (changed(slice(4, 5), b"\x80\x80\x04"), CorruptStreamError, "model number must be 0..65535"),
+    (changed(slice(10, 12), b"\x00"), CorruptStreamError, "width and height must be"),
+    (changed(slice(12, 14), b"\x81\x80\x08"), CorruptStreamError, "width and height must be"),
+    (changed(slice(10, 14), b"\x80\x80\x08\x81\x40"), CorruptStreamError, "more than the format's limit"),
+    (changed(18, 0), CorruptStreamError, "number of segments must be 1..4096, not 0"),
+    (changed(19, 32), CorruptStreamError, "must have 0..31 bits, not 32"),
+    (changed(slice(18, 28), b"\x01\x03\x0d"), CorruptStreamError, "padding after the segment lengths"),
+    (changed(slice(18, 28), b"\x01\x04\x05"), CorruptStreamError, "more bits than they need"),
+    (changed(slice(28, 29), b"\x80\x80\x80\x80\x08", ALPHA_HEADER), CorruptStreamError,
+     "alpha payload is said to be longer"),
+    (changed(slice(18, 20), b"\x80\x80\x80\x80\x08", JOINED_HEADER), CorruptStreamError, "segments are said to be longer"),
+    (changed(slice(18, 20), b"\x80\x80\x80\x80\x80", JOINED_HEADER), CorruptStreamError, "longer than 5 bytes"),
+    (changed(slice(18, 20), b"\xdc\x8c\x00", JOINED_HEADER), CorruptStreamError, "longer than it need be"),
+    (pack(JOINED) + b"\0", CorruptStreamError, "followed by other data"),
+    (pack(JOINED)[:-1], CorruptStreamError, "truncated: 1649 bytes instead of 1650"),
+    (pack(SMALL) + b"\0", CorruptStreamError, "followed by other data"),
+    (pack(SMALL)[:-1], CorruptStreamError, "truncated: 1657 bytes instead of 1658"),
+])
+def test_each_defect_has_its_message(data, error, match):
+    with pytest.raises(error, match=match):
+        unpack(data)
+
+
+def test_modality():
+    assert container.modality(SMALL_HEADER[:4]) == container.modality(ALPHA_HEADER) == "image"
+    assert container.modality(b"VQ\x01\x01") == "audio"
+    with pytest.raises(UnsupportedError, match="holds sound, not an image"):
+        peek(b"VQ\x01\x01" + SMALL_HEADER[4:])
+
+
+@pytest.mark.parametrize("data, error, match", [
+    (b"", CorruptStreamError, "not a vqcodec file"),
+    (b"RIFF", CorruptStreamError, "not a vqcodec file"),
+    (b"VQ", CorruptStreamError, "truncated"),
+    (b"VQ\x01", CorruptStreamError, "truncated"),
+    (b"VQ\x02", UnsupportedError, "format version 2 is unknown"),
+    (b"VQ\x02\x01", UnsupportedError, "format version 2 is unknown"),
+    *((b"VQ\x01" + bytes([flags]), UnsupportedError, "reserved") for flags in (2, 7, 0x40, 0x80, 9, 0x11, 0x21, 0x41)),
+])
+def test_modality_of_other_streams(data, error, match):
+    for function in (container.modality, peek):
+        with pytest.raises(error, match=match):
+            function(data)
+
+
+@pytest.mark.parametrize("field, value, error, match", [
+    ("modality", 1, UnsupportedError, "modality 1 is reserved"),
+    ("modality", 8, UsageError, "modality must be 0..7"),
+    ("model_id", 65536, UsageError, "model number"),
+    ("model_hash", b"abc", UsageError, "model hash"),
+    ("quality", 256, UsageError, "quality must be 0..255"),
+    ("quality", -1, UsageError, "quality must be 0..255"),
+    ("width", 0, UsageError, "width and height"),
+    ("height", (1 << 17) + 1, UsageError, "width and height"),
+    ("height", 1 << 17, None, ""),
+    ("grids_crc", 1 << 32, UsageError, "32 bits"),
+    ("segments", (), UsageError, "1..4096 segments, not 0"),
+    ("segments", (b"",) * 4097, UsageError, "1..4096 segments, not 4097"),
+    ("segments", (b"",), None, ""),
+])
+def test_pack_refuses_fields_out_of_range(field, value, error, match):
+    stream = dataclasses.replace(SMALL, **{field: value})
+    if error is None:
+        assert unpack(pack(stream)) == stream
+    else:
+        with pytest.raises(error, match=match):
+            pack(stream)
+
+
+def test_pack_refuses_too_many_pixels():
+    with pytest.raises(UsageError, match="more than the format's limit"):
+        pack(dataclasses.replace(SMALL, width=1 << 15, height=(1 << 15) + 1))
+
+
+def test_pack_refuses_joined_segments_in_pieces():
+    with pytest.raises(UsageError, match="one piece"):
+        pack(dataclasses.replace(SMALL, joined=True))
+
+
+def test_pack_refuses_payloads_beyond_the_limit(monkeypatch):
+    monkeypatch.setattr(container, "MAX_PAYLOAD", 207)
+    assert unpack(pack(SMALL)) == SMALL
+    for field, value in (("alpha", bytes(208)), ("segments", (bytes(208),))):
+        with pytest.raises(UsageError, match="longer than 207 bytes"):
+            pack(dataclasses.replace(SMALL, **{field: value}))
+
+
+def test_grids_crc():
+    grids = np.arange(24).reshape(2, 3, 4) * 2000
+    expected = zlib.crc32(b"".join(int(v).to_bytes(2, "little") for v in grids.ravel()))
+    for dtype in (np.int64, np.int32, np.uint16, ">u2"):
+        assert grids_crc(grids.astype(dtype)) == expected
+    assert grids_crc(np.asfortranarray(grids)) == expected
+    for bad in (np.array([-1]), np.array([65536]), np.array([0.5])):
+        with pytest.raises(UsageError, match="0..65535"):
+            grids_crc(bad)

@@ -1,0 +1,384 @@
+"""Sound through the codec: sizes and rates, chunks without seams, damage that stays local, exactness, targets."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_tiny_audio_model, synthetic_sound, tiny_audio_config
+
+from vqcodec.sound import transform as audio_transform, stream as sound_container
+from vqcodec.zoo import registry
+from vqcodec.sound.codec import AudioCodec, Lost, level_of
+from vqcodec.picture.codec import Codec
+from vqcodec.zoo.config import check_model
+from vqcodec.errors import CorruptStreamError, InputError, UnsupportedError, UsageError
+from vqcodec.sound.file import Sound, SoundReader
+
+STEP, CHUNK = 80, 64  # samples per latent frame and frames per chunk of the tiny model
+
+
+@pytest.fixture(scope="module")
+def codec(tiny_audio_dir):
+    torch.set_num_threads(1)
+    return AudioCodec.open(registry.find_by_name(None, tiny_audio_dir, "audio"))
+
+
+@pytest.fixture(scope="module")
+def toned(tmp_path_factory):
+    """A codec whose last 8 latent dims are tones."""
+    config, folder = tiny_audio_config(), tmp_path_factory.mktemp("toned")
+    make_tiny_audio_model(folder, replace(config, transform=replace(config.transform, tones=(8,))))
+    return AudioCodec.open(registry.find_by_name(None, folder, "audio"))
+
+
+@pytest.fixture(scope="module")
+def sound():
+    return Sound(synthetic_sound(3 * CHUNK * STEP + 1234, seed=3), 8000)
+
+
+@pytest.fixture(scope="module")
+def data(codec, sound):
+    return codec.encode(sound, 2).data
+
+
+def chunk_positions(data: bytes, count: int) -> list[tuple[int, int]]:
+    """(first byte of the payload, its length) of every chunk."""
+    file = io.BytesIO(data)
+    sound_container.read_header(file)
+    reader = sound_container.ChunkReader(file, count)
+    return [(chunk.position, len(chunk.payload)) for chunk in (reader.read(i) for i in range(count))]
+
+
+def decoded(codec, data, **options):
+    stream = codec.decode_stream(io.BytesIO(data), **options)
+    return np.concatenate(list(stream.blocks())), stream.lost
+
+
+# --- shapes ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("rate, channels, length", [
+    (8000, 1, 1), (8000, 1, 8), (8000, 2, 80), (44100, 2, 5001), (16000, 3, 12345), (7999, 1, 6000), (48000, 7, 4800)])
+def test_length_rate_and_channels_come_back(codec, rate, channels, length):
+    sound = Sound(synthetic_sound(length, channels, rate), rate)
+    data = codec.encode(sound, 1.5).data
+    back = codec.decode(data)
+    assert back.rate == rate and back.samples.shape == (length, channels) and back.samples.dtype == np.float32
+    assert np.isfinite(back.samples).all()
+
+
+def test_equal_channels_are_coded_once(codec, sound):
+    twice = Sound(np.repeat(sound.samples, 3, 1), sound.rate)
+    one, three = codec.encode(sound, 2).data, codec.encode(twice, 2).data
+    assert len(one) == len(three)
+    np.testing.assert_array_equal(codec.decode(three).samples, np.repeat(codec.decode(one).samples, 3, 1))
+
+
+def test_what_is_decoded_resembles_what_was_encoded(codec, sound, data):
+    """Bands of energy over time, since the phases of so small a model are noise."""
+    spectra = [np.log(np.abs(np.fft.rfft(x[:16000, 0].reshape(-1, 200) * np.hanning(200))) + 0.03)
+               for x in (sound.samples, codec.decode(data).samples)]
+    assert np.corrcoef(spectra[0].ravel(), spectra[1].ravel())[0, 1] > 0.8
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 300.0])
+def test_level_is_kept(codec, sound, scale):
+    loud = Sound(sound.samples * np.float32(scale), sound.rate)
+    back = codec.decode(codec.encode(loud, 3).data).samples
+    ratio = np.sqrt(np.mean(back**2) / np.mean(loud.samples**2))
+    reference = codec.decode(codec.encode(sound, 3).data).samples
+    assert ratio == pytest.approx(np.sqrt(np.mean(reference**2) / np.mean(sound.samples**2)), rel=0.15)
+
+
+@pytest.mark.parametrize("samples", [np.zeros((5000, 1)), np.full((5000, 1), 0.7), np.sign(synthetic_sound(5000)) * 1.0,
+                                     np.zeros((5000, 2))])
+def test_silence_dc_and_square_waves(codec, samples):
+    back = codec.decode(codec.encode(Sound(samples.astype(np.float32), 8000), 2).data).samples
+    assert np.isfinite(back).all() and np.abs(back).max() < 4
+    if not samples.any():
+        assert np.abs(back).max() < 0.02
+
+
+def test_numbers_that_are_none_are_refused(codec, sound):
+    samples = sound.samples.copy()
+    samples[4000] = np.nan
+    with pytest.raises(InputError, match="not a number, at 0.500 s"):
+        codec.encode(Sound(samples, 8000), 2)
+    with pytest.raises(UsageError, match="too large"):
+        codec.encode(Sound(np.full((100, 1), 1e30, np.float32), 8000), 2)
+
+
+# --- chunks ------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name", ["codec", "toned"])
+def test_chunks_leave_no_seams(request, name, sound):
+    """The transforms of the whole recording at once give what the chunks gave."""
+    codec = request.getfixturevalue(name)
+    data = codec.encode(sound, 2).data
+    frames = -(-len(sound.samples) // STEP)
+    level = level_of(SoundReader.of(sound))
+    whole = np.zeros((1, 1, 1, frames * STEP), np.float32)
+    whole[0, 0, 0, : len(sound.samples)] = sound.samples[:, 0] * np.float32(2.0 ** (-level.gain / 4))
+    with torch.inference_mode():
+        latents = codec.encoder(torch.from_numpy(whole), torch.ones(1))
+    piece = [codec._latents(*p, end - begin, 16) for p, (begin, end) in zip(
+        codec._pieces(iter([whole[0, 0, 0][:, None]]), sound_container.peek(data)[0]),
+        codec.chunks(sound_container.peek(data)[0]))]
+    assert torch.allclose(torch.cat(piece, 3), latents, atol=2e-4)
+    grids = torch.from_numpy(codec.decode_grids(data))
+    assert grids.shape[2] == frames and len(codec.chunks(sound_container.peek(data)[0])) == 4
+    with torch.inference_mode():
+        values = codec.coder.dequantize(grids.permute(1, 0, 2)[:, :, None])
+        samples = codec.decoder(values, torch.ones(1))[0, 0, 0, : len(sound.samples)]
+    scale = 2.0 ** (level.gain / 4)
+    np.testing.assert_allclose(codec.decode(data).samples[:, 0], samples.numpy() * scale, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", ["codec", "toned"])
+def test_the_reach_of_the_networks_is_the_halo(request, name):
+    codec = request.getfixturevalue(name)
+    encoder, decoder = audio_transform.halo(codec.model.transform)
+    base = torch.zeros(1, codec.model.transform.latent_dims, 1, 120)
+    changed = base.clone()
+    changed[..., 60] = 3.0
+    with torch.inference_mode():
+        level = torch.zeros(1)
+        moved = (codec.decoder(changed, level) != codec.decoder(base, level)).view(-1, STEP).any(1).nonzero()
+        assert 60 - decoder <= moved.min() and moved.max() <= 60 + decoder
+        samples = torch.from_numpy(synthetic_sound(120 * STEP)).view(1, 1, 1, -1)
+        other = samples.clone()
+        other[..., 60 * STEP : 61 * STEP] *= -2
+        moved = (codec.encoder(samples, level) != codec.encoder(other, level)).any(1).flatten().nonzero()
+        assert 60 - encoder <= moved.min() and moved.max() <= 60 + encoder
+
+
+@pytest.mark.parametrize("size", [1, 999, 1 << 20])
+def test_how_samples_come_in_does_not_matter(codec, sound, data, size, monkeypatch):
+    monkeypatch.setattr("vqcodec.sound.codec.BLOCK", size)
+    short = Sound(sound.samples[:9000], 11025)
+    assert codec.encode(sound, 2).data == data if size > 1 else True
+    expected = codec.encode(short, 2).data
+    monkeypatch.setattr("vqcodec.sound.codec.BLOCK", 4096)
+    assert codec.encode(short, 2).data == expected
+
+
+def test_noise_depends_on_its_place_alone():
+    whole = audio_transform.white_noise(0, 1000, 2)
+    assert torch.equal(whole[:, :, 300:420], audio_transform.white_noise(300, 120, 2))
+    assert not torch.equal(whole[0], whole[1]) and abs(whole.mean()) < 0.05
+    assert 0.3 < whole.var() < 0.37 and whole.abs().max() <= 1  # of a uniform distribution: 1/3
+
+
+@pytest.mark.parametrize(("bins", "bands", "rate"), [(961, 48, 48000), (81, 81, 8000), (321, 1, 16000), (81, 40, 8000)])
+def test_bands_are_cut_in_order_and_none_is_empty(bins, bands, rate):
+    numbers = audio_transform.band_of_bins(bins, bands, rate)
+    assert len(numbers) == bins and numbers[0] == 0 and numbers[-1] == bands - 1
+    assert set(numbers.diff().tolist()) <= {0, 1}
+    widths = numbers.bincount()
+    assert widths[-1] >= widths[0]  # wider where the ear is
+
+
+def test_the_linear_path_of_bands_keeps_their_levels():
+    transform = replace(tiny_audio_config().transform, channels=2, bands=20, floor=1e-6, latent_dims=80)
+    encoder, decoder = audio_transform.Encoder(transform), audio_transform.Decoder(transform)
+    samples = torch.from_numpy(np.stack([synthetic_sound(40 * STEP, 2, 8000, i).T[:, None] for i in range(8)]))
+    audio_transform.init_linear_path(encoder, decoder, samples, transform)
+    with torch.inference_mode():
+        levels = encoder.levels(audio_transform.stft(audio_transform.to_mid_side(samples), transform.hop).abs())
+        latents = encoder.linear(audio_transform.fold(audio_transform.by_frames(levels)))
+        decoded = audio_transform.by_bins(audio_transform.unfold(decoder.linear(latents)), 2)
+    band = audio_transform.band_of_bins(transform.bins, 20, 8000)
+    np.testing.assert_allclose(decoded, levels[..., band], atol=2e-3)
+    tone = torch.zeros(1, 1, 1, transform.bins)
+    tone[..., 40] = 0.5
+    peak, width = encoder.levels(tone)[0, 0, 0, band[40]].item(), (band == band[40]).sum().item()
+    assert peak == pytest.approx((np.log(0.5 / width**0.5) + 6) / 2, abs=1e-3)  # of the mean power
+
+
+def test_bands_must_be_enough_for_the_dims():
+    model = tiny_audio_config()
+    for keys in ({"bands": 11}, {"bands": 82}, {"bands": -1}, {"floor": 0.0}):
+        with pytest.raises(UsageError, match="bands" if "bands" in keys else "floor"):
+            check_model(replace(model, transform=replace(model.transform, **keys)))
+    check_model(replace(model, transform=replace(model.transform, bands=12)))
+
+
+def test_a_model_of_bands_codes_sound(tmp_path, sound):
+    model = tiny_audio_config()
+    make_tiny_audio_model(tmp_path, replace(model, transform=replace(model.transform, bands=16, floor=1e-6)))
+    banded = AudioCodec.open(registry.find_by_name(None, tmp_path, "audio"))
+    assert banded.decode(banded.encode(sound, 2).data).samples.shape == sound.samples.shape
+    assert banded.encoder.linear.weight.shape[1] == 2 * 16
+
+
+# --- tones -------------------------------------------------------------------------------------------------
+
+def test_tones_keep_their_phases(codec, toned):
+    time = np.arange(8000) / 8000
+    tone = Sound((0.3 * np.sin(2 * np.pi * 330 * time))[:, None].astype(np.float32), 8000)
+
+    def likeness(model):
+        decoded = model.decode(model.encode(tone, 3).data).samples[:, 0]
+        return np.corrcoef(decoded[800:-800], tone.samples[800:-800, 0])[0, 1]
+
+    assert likeness(toned) > 0.6 and abs(likeness(codec)) < 0.4  # beside what an untrained network adds
+
+
+def test_tones_of_two_channels(tmp_path):
+    config = tiny_audio_config()
+    config = replace(config, transform=replace(config.transform, channels=2, tones=(8, 3)))
+    make_tiny_audio_model(tmp_path, config)
+    codec = AudioCodec.open(registry.find_by_name(None, tmp_path, "audio"))
+    time = np.arange(8000)[:, None] / 8000
+    tones = (0.3 * np.sin(2 * np.pi * np.array([[330, 80]]) * time)).astype(np.float32)
+    mixed = Sound(np.stack([tones.sum(1), tones[:, 0] - tones[:, 1]], 1), 8000)  # 330 Hz in the middle, 80 at the sides
+    decoded = codec.decode(codec.encode(mixed, 3).data).samples[800:-800]
+    for got, wanted in ((decoded.sum(1), tones[:, 0]), (decoded[:, 0] - decoded[:, 1], tones[:, 1])):
+        assert np.corrcoef(got, wanted[800:-800])[0, 1] > 0.6
+
+
+def test_tones_must_fit():
+    model = tiny_audio_config()
+    for tones in ((1, 1), (24,), (-1,), (81,)):
+        with pytest.raises(UsageError, match="tones"):
+            check_model(replace(model, transform=replace(model.transform, tones=tones, latent_dims=24)))
+
+
+# --- damage ------------------------------------------------------------------------------------------------
+
+def test_any_damaged_byte_is_noticed(codec, data):
+    for position in range(0, len(data), 7):
+        broken = bytearray(data)
+        broken[position] ^= 0x10
+        with pytest.raises((CorruptStreamError, UnsupportedError)):
+            codec.decode(bytes(broken))
+    for end in (0, 3, 20, len(data) // 2, len(data) - 1):
+        with pytest.raises(CorruptStreamError):
+            codec.decode(data[:end])
+    with pytest.raises(CorruptStreamError, match="followed by"):
+        codec.decode(data + b"x")
+
+
+@pytest.mark.parametrize("where", ["payload", "length", "missing byte", "extra byte", "last payload"])
+def test_damage_is_local(codec, sound, data, where):
+    positions = chunk_positions(data, 4)
+    number = 3 if where == "last payload" else 1
+    start, length = positions[number]
+    broken = bytearray(data)
+    if "payload" in where:
+        broken[start + length // 2] ^= 0x55
+    elif where == "length":
+        broken[start - 8] ^= 0x01
+    elif where == "missing byte":
+        del broken[start + 3]
+    else:
+        broken.insert(start + 3, 0)
+    good, _ = decoded(codec, data)
+    got, lost = decoded(codec, bytes(broken), conceal=True)
+    assert len(got) == len(good)
+    begin, end = number * CHUNK * STEP, min((number + 1) * CHUNK * STEP, len(good))
+    assert lost == [Lost(begin / 8000, end / 8000)]
+    reach = audio_transform.halo(codec.model.transform)[1] * STEP
+    np.testing.assert_allclose(got[: begin - reach], good[: begin - reach], atol=1e-6)
+    np.testing.assert_allclose(got[end + reach :], good[end + reach :], atol=1e-6)
+    assert not got[begin + 80 : end - 80].any()
+    with pytest.raises(CorruptStreamError):
+        decoded(codec, bytes(broken))
+
+
+def test_everything_lost_is_silence(codec, data):
+    header_size = sound_container.peek(data)[1]
+    got, lost = decoded(codec, data[:header_size] + b"\xff" * 500, conceal=True)
+    assert not got.any() and lost == [Lost(0.0, len(got) / 8000)]
+
+
+# --- tokens, targets, models -------------------------------------------------------------------------------
+
+def test_tokens_and_back(codec, data):
+    header, _ = sound_container.peek(data)
+    grids = codec.decode_grids(data)
+    assert grids.shape == (codec.coder.groups, 1, codec.frames(header))
+    assert codec.encode_tokens(grids, header).data == data
+    with pytest.raises(UsageError, match="shape"):
+        codec.encode_tokens(grids[:, :, 1:], header)
+    with pytest.raises(UsageError, match="codeword"):
+        codec.encode_tokens(grids + 4000, header)
+
+
+def test_bits_of_frames_add_up_to_the_payloads(codec, data):
+    bits = codec.bits_per_frame(data)
+    payloads = sum(length for _, length in chunk_positions(data, 4))
+    assert bits.sum() / 8 - 1 <= payloads <= bits.sum() / 8 + 4 * codec.coder.prior.steps * 2
+
+
+def test_qualities_rise_in_rate(codec, sound):
+    sizes = [len(codec.encode(sound, q).data) for q in (1, 1.5, 2, 2.5, 3)]
+    assert sizes == sorted(sizes) and sizes[-1] > 1.5 * sizes[0]
+
+
+def test_targets(codec, sound):
+    reader = SoundReader.of(sound)
+    low, high = codec.encode(sound, 1), codec.encode(sound, 3)
+    size = (len(low.data) + len(high.data)) // 2
+    found = codec.encode_to_target(reader, size=size)
+    assert 0.9 * size < len(found.data) <= size
+    middle = (low.kbps + high.kbps) / 2
+    assert codec.encode_to_target(reader, kbps=middle).kbps == pytest.approx(middle, rel=0.1)
+    assert "lowest" in codec.encode_to_target(reader, kbps=low.kbps / 9).note
+
+
+def test_effort_nought_takes_the_nearest_codewords(codec, sound, data):
+    plain = codec.encode(sound, 2, effort=0).data
+    assert plain != data and len(plain) > len(data)
+    with pytest.raises(UsageError):
+        codec.encode(sound, 2, effort=6)
+
+
+def test_models_of_other_modalities_are_refused(codec, data, tiny_audio_dir):
+    image = registry.find_by_name("tiny", tiny_audio_dir)
+    with pytest.raises(UnsupportedError, match="image"):
+        AudioCodec.open(image)
+    with pytest.raises(UnsupportedError, match="audio"):
+        Codec.open(codec.entry)
+    with pytest.raises(UnsupportedError, match="sound"):
+        Codec.open(image).decode(data)
+
+
+def test_a_quality_beyond_the_last_is_corrupt(codec, data):
+    header, size = sound_container.peek(data)
+    with pytest.raises(CorruptStreamError, match="quality"):
+        codec.decode(sound_container.pack_header(replace(header, quality=33)) + data[size:])
+
+
+@pytest.mark.parametrize("conceal", [False, True])
+@pytest.mark.parametrize("changes", [dict(length=1 << 40), dict(length=1 << 40, rate=1), dict(length=1 << 30, rate=1)])
+def test_a_header_that_claims_too_much_is_refused_at_once(codec, data, changes, conceal):
+    header, size = sound_container.peek(data)
+    hostile = sound_container.pack_header(replace(header, **changes)) + data[size:]
+    with pytest.raises(CorruptStreamError, match="cannot hold"):
+        codec.decode_stream(io.BytesIO(hostile), conceal=conceal)
+
+
+def test_many_channels(codec):
+    samples = synthetic_sound(3000, 40)
+    sound = Sound(0.4 * samples / np.abs(samples).max(0), 8000)  # one peak, so that each has the gain it has alone
+    data = codec.encode(sound, 1).data
+    grids, back = codec.decode_grids(data), codec.decode(data).samples
+    assert grids.shape[1] == 40 and back.shape == (3000, 40)
+    alone = codec.encode(Sound(sound.samples[:, 35:36], 8000), 1).data
+    assert (codec.decode_grids(alone)[:, 0] == grids[:, 35]).mean() > 0.99  # floats may differ with the size of a batch
+
+
+def test_a_stereo_model(tmp_path):
+    config = tiny_audio_config()
+    config = replace(config, transform=replace(config.transform, channels=2))
+    make_tiny_audio_model(tmp_path, config)
+    codec = AudioCodec.open(registry.find_by_name(None, tmp_path, "audio"))
+    for channels, units in ((1, 1), (2, 1), (3, 2)):
+        sound = Sound(synthetic_sound(7000, channels), 8000)
+        data = codec.encode(sound, 2).data
+        assert codec.decode_grids(data).shape[1] == units
+        assert codec.decode(data).samples.shape == (7000, channels)

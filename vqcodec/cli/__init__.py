@@ -1,0 +1,5 @@
+"""The command `vqcodec`."""
+
+from .program import main
+
+__all__ = ["main"]

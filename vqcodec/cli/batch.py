@@ -1,0 +1,245 @@
+"""The commands `vqcodec batch encode` and `batch decode`."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from ..zoo import registry
+from ..batch.globs import Selection
+from ..batch.jobs import TARGETS, Encoding, Failure, Format, Settings
+from .support import (
+    EXIT_CODES,
+    ByteSize,
+    Number,
+    echo_json,
+    encoding_model,
+    force_option,
+    json_option,
+    models_dir_option,
+    shown,
+    snapped_quality,
+    target_options,
+    warn,
+)
+from ..errors import UsageError, VqcodecError
+
+BUILD_CODER_FROM = 1000  # files: fewer are done sooner than torchac is compiled
+
+
+@click.group(epilog=EXIT_CODES)
+def batch():
+    """Encode or decode whole trees of files; a run that was stopped or killed is taken up again."""
+
+
+def _shared(function):
+    """The options that both commands have, the first at the top of the help."""
+    options = [
+        click.argument("source", metavar="SRC"),
+        click.argument("destination", metavar="DST"),
+        click.option("--include", multiple=True, metavar="GLOB", help="Only paths that match (any of them)."),
+        click.option("--exclude", multiple=True, metavar="GLOB", help="No paths that match."),
+        click.option("--hidden", is_flag=True, help="Files and folders whose names begin with a dot too."),
+        click.option("--keep-extension", is_flag=True, help="Name all outputs as if they collided: a.png.vq."),
+        click.option("-j", "--jobs", type=click.IntRange(0), help="Workers [one per core]; 0: no process but this."),
+        click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each worker."),
+        click.option("--limit-memory", type=ByteSize(), metavar="BYTES", help="For all workers together: 4GiB."),
+        click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+                     help="This machine, or a Ray cluster."),
+        click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster [a new one on this machine]."),
+        click.option("--gpus", type=Number("x", 0), default=0, help="GPUs of each Ray worker, such as 0.25 [none]."),
+        click.option("--build-coder/--no-build-coder", default=None,
+                     help=f"Compile torchac first if it is not [from {BUILD_CODER_FROM} files on]."),
+        click.option("--checksum", is_flag=True, help="Tell what is complete by content, not by size and time."),
+        click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+        models_dir_option, force_option, json_option,
+        click.option("--quiet", is_flag=True, help="No progress and no summary, only failures."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+@batch.command("encode", epilog="SRC and DST are folders, or URLs that fsspec knows. --bpp and --psnr are for images, "
+                                "--kbps is for sound, -q and --size are for both.")
+@_shared
+@target_options
+@click.option("--model", "models", multiple=True, metavar="NAME",
+              help="Model to encode with; one for images and one for sound may be given.")
+@click.option("--verify", is_flag=True, help="Read each result back before it is written.")
+@click.option("--all", "all_files", is_flag=True, help="Try files of unknown extensions too.")
+def encode(source, destination, models, verify, all_files, effort, quality, bpp, psnr, kbps, size, **options):
+    """Encode the images and recordings below SRC into the same tree below DST."""
+    values = {"quality": quality, "bpp": bpp, "psnr": psnr, "kbps": kbps, "size": size}
+    encodings, refused = _encodings(values, models, options["models_dir"])
+    return _run(options, all_files, refused, dict(
+        command="encode", source=source, destination=destination, encodings=encodings, effort=effort, verify=verify))
+
+
+@batch.command("decode", epilog="SRC and DST are folders, or URLs that fsspec knows.")
+@_shared
+@click.option("--format", "extensions", multiple=True, metavar="EXT",
+              help="Format of images or of sound, by its extension; one of each may be given [png, wav].")
+@click.option("--subtype", metavar="NAME", help="Of sound: coding within the format, such as PCM_24 [PCM_16].")
+def decode(source, destination, extensions, subtype, **options):
+    """Decode the .vq files below SRC into the same tree below DST."""
+    return _run(options, False, {}, dict(
+        command="decode", source=source, destination=destination, formats=_formats(extensions, subtype)))
+
+
+def _encodings(values: dict, names: tuple[str, ...], models_dir) -> tuple[dict[str, Encoding], dict[str, Failure]]:
+    """How each kind is encoded; and the kinds that cannot be as the user wants, and why. A model that is named must do;
+    beyond that something is wrong only if nothing can be encoded at all. Raises UsageError, UnsupportedError."""
+    for kind, targets in TARGETS.items():
+        given = [name for name in ("quality", *targets) if values[name] is not None]
+        if len(given) > 1:
+            raise UsageError(f"give only one of {' and '.join('--' + name for name in given)}")
+    named: dict[str, str] = {}
+    for name in names:
+        kind = registry.find_by_name(name, models_dir, None).modality
+        if kind in named:
+            raise UsageError(f"--model: '{named[kind]}' and '{name}' are both of {kind}")
+        named[kind] = name
+    encodings, refused, errors = {}, {}, []
+    for kind, targets in TARGETS.items():
+        try:
+            encodings[kind] = _encoding(kind, {name: values[name] for name in targets}, values["quality"],
+                                        encoding_model(named.get(kind), models_dir, kind))
+        except VqcodecError as error:
+            if kind in named:
+                raise
+            errors.append(error)
+            refused[kind] = Failure(str(error), error.exit_code)
+    if not encodings:
+        raise errors[0]
+    return encodings, refused
+
+
+def _encoding(kind: str, targets: dict, quality: float | None, entry: registry.ModelEntry) -> Encoding:
+    from ..zoo import config
+
+    entry.require_encoder()
+    if not any(value is not None for value in targets.values()):
+        table = config.parse_toml(entry.read("config.toml"), entry.name)
+        model = config.from_dict(config.MODELS[kind], table, complete=True)
+        quality = snapped_quality(quality, len(model.transform.lambdas))
+    return Encoding(entry.name, entry.hash.hex(), entry.sha256[registry.ENCODER], quality, **targets)
+
+
+def _formats(extensions: tuple[str, ...], subtype: str | None) -> dict[str, Format]:
+    """What each kind is decoded to. Raises UsageError."""
+    import io
+
+    from ..picture import file as media
+    from ..sound import file as sound
+
+    chosen: dict[str, str] = {}
+    for extension in (extension.lstrip(".") for extension in extensions):
+        try:
+            sound.format_for(f"output.{extension}")
+            kind = "audio"
+        except UsageError:
+            media.format_for(f"output.{extension}")
+            kind = "image"
+        if kind in chosen:
+            raise UsageError(f"--format: '{chosen[kind]}' and '{extension}' are both of {kind}")
+        chosen[kind] = extension
+    picture, recording = chosen.get("image", "png"), chosen.get("audio", "wav")
+    if subtype is not None or "audio" in chosen:  # does this libsndfile write it?
+        with sound.SoundWriter(io.BytesIO(), f"output.{recording}", 48000, 1, subtype):
+            pass
+    return {"image": Format(picture, media.format_for(f"output.{picture}")),
+            "audio": Format(recording, sound.format_for(f"output.{recording}"), subtype)}
+
+
+def _run(options: dict, all_files: bool, refused: dict[str, Failure], settings: dict) -> int:
+    """Plans or runs, and reports. Returns the exit code."""
+    from ..batch import run as runs
+    from ..batch.plan import Rules
+
+    _check_place(settings["source"], settings["destination"])
+    threads, engine_name = options["threads"], options["engine"]
+    if engine_name == "local" and (options["address"] or options["gpus"]):
+        raise UsageError("--address and --gpus are for --engine ray")
+    if engine_name == "ray" and options["jobs"] == 0:
+        raise UsageError("--jobs 0 is for the local engine")
+    models_dir = options["models_dir"]
+    job_settings = Settings(**settings, models_dir=None if models_dir is None else os.path.abspath(models_dir),
+                            threads=threads, gpu=options["gpus"] > 0)
+    rules = Rules(Selection.of(options["include"], options["exclude"], options["hidden"]), all_files,
+                  options["keep_extension"], options["force"], options["checksum"], refused)
+    if options["dry_run"]:
+        return _show_plan(runs.preview(job_settings, rules), options["as_json"])
+    jobs = options["jobs"]
+    if jobs is None and engine_name == "local":
+        jobs = max(1, cores() // threads)
+    engine = runs.Engine(jobs, options["limit_memory"], engine_name, options["address"], options["gpus"])
+    try:
+        summary = runs.run(job_settings, rules, engine, lambda line: click.echo(line, err=True), options["quiet"],
+                           prepare=lambda count: _build_coder(options["build_coder"], count, engine_name))
+    except runs.Stopped:
+        click.echo("vqcodec: error: terminated", err=True)
+        return runs.TERMINATED
+    if options["as_json"]:
+        echo_json({"command": settings["command"], "source": settings["source"],
+                   "destination": settings["destination"], **summary.as_dict(), "exit_code": summary.exit_code})
+    elif not options["quiet"]:
+        click.echo(_summary_text(summary), err=True)
+    return summary.exit_code
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _build_coder(wanted: bool | None, count: int, engine_name: str) -> None:
+    """Compiles torchac where that is asked for, or pays: in a process of its own, so that this one stays small."""
+    import subprocess
+
+    if engine_name != "local" or not (count >= BUILD_CODER_FROM if wanted is None else wanted):
+        return
+    code = "import sys\nfrom vqcodec import rangecoder as r\nready = r.torchac_ready()\n" \
+           "if not ready:\n    print('vqcodec: compiling torchac, once; about a minute', file=sys.stderr, flush=True)\n" \
+           "    ready = r.build_torchac()\nsys.exit(0 if ready else 1)"
+    result = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False)
+    if result.returncode:
+        warn("torchac cannot be compiled here; the plain coder does the same, more slowly")
+
+
+def _check_place(source: str, destination: str) -> None:
+    """Raises UsageError for '-'."""
+    for place in (source, destination):
+        if place == "-":
+            raise UsageError("'-' cannot be a folder")
+
+
+def _show_plan(plan, as_json: bool) -> int:
+    rows = [{"source": job.source.path, "output": job.output, "state": "to do"} for job in plan.jobs]
+    rows += [{"source": source, "output": output, "state": "complete"} for source, output in plan.complete]
+    rows += [{"source": path, "output": output, "state": failure.message} for path, output, failure in plan.failures]
+    rows.sort(key=lambda row: row["source"])
+    if as_json:
+        echo_json({"files": rows, "ignored": plan.ignored, "collisions": plan.collisions})
+        return 0
+    for row in rows:
+        click.echo(f"{shown(row['source'])} -> {shown(row['output'] or '(nothing)')}  [{row['state']}]")
+    click.echo(f"{len(plan.jobs)} to do, {len(plan.complete)} complete, {len(plan.failures)} failing, "
+               f"{plan.ignored} ignored, {plan.collisions} names changed by collisions", err=True)
+    return 0
+
+
+def _summary_text(summary) -> str:
+    from ..batch.progress import clock, ratio, size
+
+    t = summary.totals
+    amounts = [f"{t.pixels / 1e6:.1f} megapixels"] if t.pixels or not t.duration else []
+    amounts += [f"{clock(t.duration)} of sound"] if t.duration else []
+    text = (f"{t.done} done, {t.complete} complete before, {t.failed} failed, {summary.plan.ignored} ignored; "
+            f"{size(t.bytes_in)} -> {size(t.bytes_out)}{ratio(t)}, {' and '.join(amounts)} in "
+            f"{t.seconds:.1f} s ({t.speed()})")
+    if summary.plan.collisions:
+        text += f"\n{summary.plan.collisions} outputs have longer names because of collisions"
+    return text

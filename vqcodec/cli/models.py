@@ -1,0 +1,103 @@
+"""The commands `vqcodec models ...`: list, show, export, import, check."""
+
+from __future__ import annotations
+
+import click
+
+from ..zoo import modelfile, registry
+from .support import echo_json, force_option, json_option, models_dir_option, shown
+from ..errors import CorruptStreamError
+
+
+@click.group()
+def models():
+    """List, check and move models."""
+
+
+@models.command("list")
+@models_dir_option
+@json_option
+def list_command(models_dir, as_json):
+    """List the installed models, those found first at the top."""
+    entries = registry.list_models(models_dir)
+    if as_json:
+        echo_json({"models": [_facts(entry) for entry in entries]})
+        return
+    if not entries:
+        click.echo("no model is installed", err=True)
+        return
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
+        use = "encodes and decodes" if entry.has_encoder else "decodes only"
+        click.echo(f"{entry.id:>5}  {entry.name:<{width}}  {entry.hash.hex()}  {entry.modality}  {entry.status:<12}  {use:<19}  "
+                   f"{shown(str(entry.path))}")
+
+
+@models.command()
+@click.argument("name")
+@models_dir_option
+@json_option
+def show(name, models_dir, as_json):
+    """Show one model: its files, and its card."""
+    entry = registry.find_by_name(name, models_dir, None)
+    card = entry.read("card.md").decode("utf-8", "replace") if "card.md" in entry.sha256 else None
+    if as_json:
+        echo_json({**_facts(entry), "card": card})
+        return
+    click.echo(f"name    {entry.name}\nid      {entry.id}\nhash    {entry.hash.hex()}\nof      {entry.modality}\nstatus  {entry.status}\n"
+               f"folder  {shown(str(entry.path))}\n")
+    for file, digest in entry.sha256.items():
+        click.echo(f"{digest}  {file}")
+    if card:
+        click.echo("\n" + card.rstrip())
+
+
+@models.command()
+@click.argument("name")
+@click.argument("output", metavar="OUT", type=click.Path())
+@click.option("--decoder-only", is_flag=True, help="Leave out the encoder.")
+@models_dir_option
+@force_option
+def export(name, output, decoder_only, models_dir, force):
+    """Write the model NAME as one file, to be imported elsewhere."""
+    modelfile.export_model(registry.find_by_name(name, models_dir, None), output, decoder_only, force)
+
+
+@models.command("import")
+@click.argument("source", metavar="FILE", type=click.Path())
+@models_dir_option
+@force_option
+@json_option
+def import_command(source, models_dir, force, as_json):
+    """Install a model file that 'vqcodec models export' wrote, in --models-dir or the user's folder."""
+    entry = modelfile.import_model(source, models_dir, force)
+    if as_json:
+        echo_json(_facts(entry))
+    else:
+        click.echo(f"{entry.name} (model {entry.id}, hash {entry.hash.hex()}) is in {shown(str(entry.path))}",
+                   err=True)
+
+
+@models.command()
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@models_dir_option
+@json_option
+def check(names, models_dir, as_json):
+    """Compare the files of models (default: all) with their registered hashes."""
+    if names:
+        entries = [registry.find_by_name(name, models_dir, None) for name in names]
+    else:
+        entries = registry.list_models(models_dir)
+    problems = {entry: registry.check(entry) for entry in entries}
+    if as_json:
+        echo_json({"ok": not any(problems.values()),
+                   "models": [{**_facts(entry), "problems": list(found)} for entry, found in problems.items()]})
+    else:
+        for entry, found in problems.items():
+            click.echo(f"{entry.name}: {'FAILED: ' + '; '.join(found) if found else 'ok'}")
+    return CorruptStreamError.exit_code if any(problems.values()) else 0
+
+
+def _facts(entry: registry.ModelEntry) -> dict:
+    return {"id": entry.id, "name": entry.name, "hash": entry.hash.hex(), "modality": entry.modality, "status": entry.status,
+            "encoder": entry.has_encoder, "path": str(entry.path), "sha256": dict(entry.sha256)}

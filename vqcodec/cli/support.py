@@ -1,0 +1,212 @@
+"""What all commands share: errors and warnings as single lines, exit codes, parameter types, options."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import traceback
+import warnings
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from ..zoo import registry
+from ..errors import UsageError, VqcodecError, one_line
+from ..picture.inspection import usual_quality
+
+EXIT_CODES = """\b
+Exit codes:
+  0  ok
+  1  input or output failed
+  2  usage
+  3  corrupt stream
+  4  unsupported version or unknown model"""
+
+INTERRUPTED = 130
+TRACEBACK = "VQCODEC_TRACEBACK"
+
+
+class Program(click.Group):
+    """A group of commands that ends with one line per error, never with a traceback, and the right exit code."""
+
+    def main(self, args=None, prog_name="vqcodec", standalone_mode=True, **extra):
+        """Run with `args` (None: those of the process). Exits, or returns the code if not `standalone_mode`."""
+        with _warnings_as_lines():
+            code = self._run(args, prog_name, **extra)
+        code = _flush() or code
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+    def invoke(self, ctx):
+        try:
+            return super().invoke(ctx)
+        except EOFError as error:  # which click would take for an interruption
+            raise RuntimeError(f"EOFError: {error}") from error
+
+    def _run(self, args, prog_name, **extra) -> int:
+        try:
+            code = super().main(args, prog_name, standalone_mode=False, **extra)
+            return code if isinstance(code, int) else 0
+        except VqcodecError as error:
+            return _fail(str(error), error.exit_code)
+        except click.ClickException as error:
+            if type(error).__name__ == "NoArgsIsHelpError":  # click ≥ 8.2: the message is the help text
+                click.echo(error.format_message(), err=True)
+                return error.exit_code
+            context = getattr(error, "ctx", None)
+            hint = f" (see '{context.command_path} --help')" if context else ""
+            return _fail(error.format_message() + hint, error.exit_code)
+        except (KeyboardInterrupt, click.Abort):
+            return _fail("interrupted", INTERRUPTED)
+        except BrokenPipeError:
+            return 1  # whoever read the output wants no more of it: nothing to say
+        except MemoryError:
+            return _fail("not enough memory", 1)
+        except OSError as error:
+            return _fail(f"{error.filename + ': ' if error.filename else ''}{error.strerror or error}", 1)
+        except Exception as error:
+            message = f"unexpected {type(error).__name__}: {error}"
+            return _fail(f"{message} (set {TRACEBACK}=1 to see where)", 1)
+
+
+def warn(message: object) -> None:
+    """One line of warning on standard error."""
+    click.echo(f"vqcodec: warning: {one_line(message)}", err=True)
+
+
+def echo_json(document: dict, output: str | None = None) -> None:
+    """One JSON object on standard output; on standard error if that carries the data (`output` is '-')."""
+    click.echo(json.dumps(document), err=output == "-")
+
+
+def shown(path: str) -> str:
+    """A path as messages name it."""
+    return click.format_filename(path)
+
+
+class Number(click.ParamType):
+    """A finite number of at least, or above, a minimum."""
+
+    def __init__(self, name: str, minimum: float, above: bool = False):
+        self.name, self.minimum, self.above = name, minimum, above
+
+    def convert(self, value, param, ctx):
+        try:
+            number = float(value)
+        except ValueError:
+            self.fail(f"'{value}' is not a number", param, ctx)
+        if not math.isfinite(number) or number < self.minimum or (self.above and number == self.minimum):
+            self.fail(f"{value} is not {'above' if self.above else 'at least'} {self.minimum:g}", param, ctx)
+        return number
+
+
+class ByteSize(click.ParamType):
+    """A number of bytes such as 20000, 20k, 1.5MB (powers of 1000), 20Ki or 20KiB (powers of 1024)."""
+
+    name = "size"
+
+    def convert(self, value, param, ctx):
+        text = str(value).strip().lower()
+        digits = text.rstrip("bikmg")
+        units = {"": 1, "b": 1, "k": 1000, "kb": 1000, "ki": 1024, "kib": 1024,
+                 "m": 1000**2, "mb": 1000**2, "mi": 1024**2, "mib": 1024**2,
+                 "g": 1000**3, "gb": 1000**3, "gi": 1024**3, "gib": 1024**3}
+        try:
+            size = float(digits) * units[text[len(digits):].strip()]
+        except (KeyError, ValueError):
+            self.fail(f"'{value}' is not a size such as 20000, 20k or 20KiB", param, ctx)
+        if not 1 <= size < math.inf:
+            self.fail(f"{value} is less than one byte, or infinite", param, ctx)
+        return int(size)
+
+
+models_dir_option = click.option(
+    "--models-dir", type=click.Path(path_type=Path), metavar="DIR", help="Look for models here first."
+)
+effort_option = click.option("--effort", type=click.IntRange(0, 5),
+                             help="How long to look for a smaller file [2 up to 4 megapixels, 1 above]. Of sound, 0 or 1; "
+                             "more is as 1.")
+_target_options = (
+    click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest, in steps of 1/16."),
+    click.option("--bpp", type=Number("x", 0, above=True), help="Of images: aim at this many bits per pixel."),
+    click.option("--psnr", type=Number("dB", 0, above=True), help="Of images: aim at this PSNR in dB."),
+    click.option("--kbps", type=Number("x", 0, above=True), help="Of sound: aim at this many kilobits per second."),
+    click.option("--size", type=ByteSize(), help="Stay within this many bytes per file: 20000, 20k, 20KiB."),
+    effort_option,
+)
+_model_option = click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list').")
+force_option = click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+
+
+def target_options(function):
+    """The options that say what to aim at."""
+    for option in reversed(_target_options):
+        function = option(function)
+    return function
+
+
+def encoding_options(function):
+    """The options that say how to encode, for `check_targets`, `encoding_model` and `snapped_quality`."""
+    return target_options(_model_option(function))
+
+
+def check_targets(*values) -> None:
+    """Raises UsageError where more than one of quality, bpp, psnr, kbps and size is given."""
+    if sum(value is not None for value in values) > 1:
+        raise UsageError("give only one of --quality, --bpp, --psnr, --kbps and --size")
+
+
+def encoding_model(name: str | None, models_dir, modality: str = "image") -> registry.ModelEntry:
+    """Raises UnknownModelError, and UsageError for a model that no longer encodes."""
+    entry = registry.find_by_name(name, models_dir, modality)
+    if entry.status == "retired":
+        raise UsageError(f"model '{entry.name}' is retired: it decodes only")
+    return entry
+
+
+def snapped_quality(quality: float | None, highest: int) -> float:
+    """The nearest sixteenth; the middle of the scale for None. Raises UsageError beyond the scale."""
+    if quality is None:
+        quality = usual_quality(highest)
+    if not 1 <= quality <= highest:
+        raise UsageError(f"quality must be between 1 and {highest}, not {quality:g}")
+    return round(16 * quality) / 16
+
+
+def _fail(message: str, code: int) -> int:
+    """Report the error being handled; returns its exit code."""
+    if os.environ.get(TRACEBACK):
+        click.echo(traceback.format_exc(), err=True, nl=False)
+    click.echo(f"vqcodec: error: {one_line(message)}", err=True)
+    return code
+
+
+def _flush() -> int:
+    """Write out what is left for standard output; 1 if that fails. Keeps Python from complaining at exit."""
+    try:
+        sys.stdout.flush()
+        return 0
+    except (OSError, ValueError) as error:  # ValueError: closed
+        if isinstance(error, OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            if not isinstance(error, BrokenPipeError):
+                return _fail(f"standard output: cannot write ({error.strerror or error})", 1)
+        return 1
+
+
+@contextmanager
+def _warnings_as_lines():
+    """Show this package's warnings as one line each, and nobody else's."""
+    def show(message, category, filename, lineno, file=None, line=None):
+        if category.__module__.partition(".")[0] == "vqcodec":
+            warn(message)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = show
+        yield

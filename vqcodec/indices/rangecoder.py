@@ -1,0 +1,347 @@
+"""indices int[N] + CDFs int32[N, L+1] ⇄ bytes: the 32-bit arithmetic coder of torchac.
+
+`bitstream_spec.md`, section "Arithmetic coder", defines every bit. Two implementations agree on them, so
+the choice is one of speed only: torchac's compiled one, and a plain one without compiler or torch.
+
+A CDF row belongs to one symbol: it starts at 0, grows by at least 1 per symbol and ends at 65536. A row
+whose alphabet is smaller than L reaches 65536 early and repeats it; those last symbols cannot be coded.
+"""
+
+import functools
+import os
+import subprocess
+import sys
+import sysconfig
+from bisect import bisect_right
+from importlib import machinery, util
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import CorruptStreamError, UsageError
+
+PRECISION = 16
+TOTAL = 1 << PRECISION  # what the frequencies of a row add up to
+MAX_ALPHABET = 32767  # torchac returns symbols as int16
+MAX_SHIFT = 18  # bits by which a symbol of frequency 1 may shift the interval
+
+_HALF = 1 << 31
+
+
+def encode(symbols: np.ndarray, cdf: np.ndarray, backend: str = "auto") -> bytes:
+    """Code symbol i with row i of `cdf`.
+
+    symbols: int[N], each in its row's alphabet. cdf: int32 or uint32 [N, L+1], L <= 32767.
+    Returns bytes; b"" for N = 0. Raises ValueError for a symbol or a table that cannot be coded,
+    UsageError where `backend` is "torchac" and its extension is not built.
+    """
+    cdf = _checked(cdf)
+    symbols = np.asarray(symbols)
+    if symbols.shape != (len(cdf),) or (symbols.size and symbols.dtype.kind not in "iu"):
+        raise ValueError(f"symbols must be integers of shape ({len(cdf)},), "
+                         f"not {symbols.dtype} of shape {symbols.shape}")
+    if symbols.size and (symbols.min() < 0 or symbols.max() >= cdf.shape[1] - 1):
+        raise ValueError(f"symbols must lie in 0..{cdf.shape[1] - 2}")
+    low, high = _bounds(symbols.astype(np.int64), cdf)
+    if (low == high).any():
+        i = (low == high).argmax()
+        raise ValueError(f"symbol {symbols[i]} at position {i} is padding: its frequency is zero")
+    return encode_bounds(low, high, backend)
+
+
+def encode_bounds(low: np.ndarray, high: np.ndarray, backend: str = "auto") -> bytes:
+    """As `encode`, where of each symbol's row only the entries below and above the symbol, int[N] each, are known."""
+    extension = _choose(backend)
+    if not len(low):
+        return b""
+    bad = (low < 0) | (low >= high) | (high > TOTAL)
+    if bad.any():
+        i = bad.argmax()
+        raise ValueError(f"the symbol at position {i} cannot be coded: its bounds are {low[i]} and {high[i]}")
+    return _encode_plain(low, high) if extension is None else _encode_torchac(extension, low, high)
+
+
+def decode_segment(data: bytes, cdf: np.ndarray, start: int = 0, backend: str = "auto") -> tuple[np.ndarray, int]:
+    """Read the segment that begins at data[start], whatever follows it: (int64[N], where it ends).
+
+    Raises CorruptStreamError unless data[start:end] is what `encode` writes for these symbols, and else
+    as `decode` does.
+    """
+    cdf = _checked(cdf)
+    extension = _choose(backend)
+    if not len(cdf):
+        return np.zeros(0, np.int64), start
+    data = bytes(data[start:start + (MAX_SHIFT * len(cdf) + 9) // 8])  # no segment of N symbols is longer
+    symbols = None if extension is None else _decode_torchac(extension, data, cdf)
+    if symbols is None:
+        symbols, length, canonical = _decode_plain(data, cdf)
+    else:  # torchac does not tell how far it read
+        segment = _encode_torchac(extension, *_bounds(symbols, cdf))
+        length, canonical = len(segment), data.startswith(segment)
+    if length > len(data):
+        raise CorruptStreamError("the segments are damaged: they end before their symbols do")
+    if not canonical:
+        raise CorruptStreamError("a segment is damaged: it is not what an encoder writes")
+    return symbols, start + length
+
+
+def decode(data: bytes, cdf: np.ndarray, backend: str = "auto") -> np.ndarray:
+    """Read len(cdf) symbols, the inverse of `encode`.
+
+    data: bytes, any: bits past its end read as zero, so every input decodes to some symbols of the
+    rows' alphabets. Returns int64[N]. Raises ValueError for a bad table and UsageError as `encode` does.
+    """
+    cdf = _checked(cdf)
+    extension = _choose(backend)
+    if not len(cdf):
+        return np.zeros(0, np.int64)
+    data = bytes(data)
+    symbols = None if extension is None else _decode_torchac(extension, data, cdf)
+    return _decode_plain(data, cdf)[0] if symbols is None else symbols
+
+
+def _bounds(symbols: np.ndarray, cdf: np.ndarray) -> np.ndarray:
+    """int32[2,N]: the cumulative frequencies below and above each symbol."""
+    flat, at = cdf.reshape(-1), np.arange(len(cdf)) * cdf.shape[1] + symbols
+    return np.stack([flat[at], flat[at + 1]])
+
+
+def _checked(cdf: np.ndarray) -> np.ndarray:
+    """cdf int32 or uint32 [N, L+1] -> the same as C-contiguous int32, or ValueError."""
+    cdf = np.asarray(cdf)
+    if cdf.dtype not in (np.int32, np.uint32) or cdf.ndim != 2 or not 2 <= cdf.shape[1] <= MAX_ALPHABET + 1:
+        raise ValueError(f"a CDF must be int32 or uint32 of shape [N, L+1] with 1 <= L <= {MAX_ALPHABET}, "
+                         f"not {cdf.dtype} of shape {cdf.shape}")
+    cdf = np.ascontiguousarray(cdf).view(np.int32)
+    if (cdf[:, 0] != 0).any() or (cdf[:, -1] != TOTAL).any():
+        raise ValueError(f"every CDF row must start at 0 and end at {TOTAL}")
+    # A table that does not increase would divide by zero inside the compiled coder and end the process.
+    for start in range(0, len(cdf), 1024):  # blocks: the temporaries stay small and in the cache
+        left, right = cdf[start:start + 1024, :-1], cdf[start:start + 1024, 1:]
+        grows = right > left
+        if not (grows.all() or (grows | ((left == TOTAL) & (right == TOTAL))).all()):
+            raise ValueError(f"a CDF row must increase by at least 1 per symbol up to {TOTAL}")
+    return cdf
+
+
+# The plain coder. Instead of `high` and `value` it keeps span = high - low + 1 and offset = value - low: every
+# renormalisation step, of whichever of the three kinds, doubles both of them. It doubles low too, less 0, 2^31 or 2^32: so
+# after the last step, where low < 2^31 <= high, low is what plain doubling gives, less its bits from 2^31 on. Those bits,
+# added up with their carries, are the output: a pending bit is a 1, which a carry makes a 0 and the 0 before it a 1.
+
+def _steps(low: int, span: int) -> int:
+    """How often low and high = low + span - 1 are renormalised: once for each leading bit on which they agree, then, behind
+    the first on which they do not, for each that is 1 in low and 0 in high."""
+    high = low + span - 1
+    rest = (1 << (low ^ high).bit_length() >> 1) - 1
+    return 31 - ((high | ~low) & rest).bit_length()
+
+
+def _encode_plain(lows: np.ndarray, highs: np.ndarray) -> bytes:
+    """Cumulative bounds int[N], int[N] of the symbols -> bytes."""
+    low, span = 0, 1 << 32
+    out, bits, n_bits = bytearray(), 0, 1  # `bits`: the last n_bits, not yet in `out`, and perhaps a carry
+    for c_low, c_high in zip(lows.tolist(), highs.tolist()):
+        bottom = span * c_low >> PRECISION
+        span = (span * c_high >> PRECISION) - bottom
+        low += bottom
+        if span > _HALF:  # then low < 2^31 <= high, and no quarter holds both: nothing to do
+            continue
+        steps = _steps(low, span)
+        low <<= steps
+        span <<= steps
+        bits = (bits << steps) + (low >> 31)
+        low &= _HALF - 1
+        n_bits += steps
+        if n_bits >= 256:
+            _move(bits >> (n_bits & 7), n_bits >> 3, out)
+            n_bits &= 7
+            bits &= (1 << n_bits) - 1
+    bits = 2 * bits + (1 if low < _HALF >> 1 else 2)
+    n_bits += 1
+    _move(bits << (-n_bits & 7), (n_bits + 7) // 8, out)
+    return bytes(out)
+
+
+def _move(value: int, count: int, out: bytearray) -> None:
+    """Appends a number of `count` bytes; its carry goes to those before."""
+    if value >> 8 * count:
+        value -= 1 << 8 * count
+        i = len(out) - 1
+        while out[i] == 255:
+            out[i] = 0
+            i -= 1
+        out[i] += 1
+    out += value.to_bytes(count, "big")
+
+
+def _decode_plain(data: bytes, cdf: np.ndarray) -> tuple[np.ndarray, int, bool]:
+    """data: bytes, cdf: checked int32[N, L+1] -> (int64[N], bytes of the segment, whether they are canonical)."""
+    n, width = cdf.shape
+    table = memoryview(cdf.reshape(-1))  # bisect looks only at the entries it needs: no lists are made
+    found, shifts = [], 0
+    low, span = 0, 1 << 32
+    offset, position = int.from_bytes(data[:4].ljust(4, b"\0"), "big"), 4
+    bits, n_bits = 0, 0  # `bits`: n_bits that were fetched and not yet shifted into `offset`
+    for start in range(1, n * width, width):
+        count = ((offset << PRECISION) + TOTAL - 1) // span
+        above = bisect_right(table, count, start, start + width - 2)
+        found.append(above)
+        bottom = span * table[above - 1] >> PRECISION
+        span = (span * table[above] >> PRECISION) - bottom
+        low += bottom
+        offset -= bottom
+        if span > _HALF:
+            continue
+        shift = _steps(low, span)
+        low = low << shift & (_HALF - 1)
+        span <<= shift
+        shifts += shift
+        if n_bits < shift:  # a frequency of 1 shifts by 18: 32 bits always suffice
+            bits = bits << 32 | int.from_bytes(data[position:position + 4].ljust(4, b"\0"), "big")
+            position += 4
+            n_bits += 32
+        n_bits -= shift
+        offset = offset << shift | bits >> n_bits
+        bits &= (1 << n_bits) - 1
+    # Of the bits written all but the last two have left the register; those two, 01 or 10, and the padding to a
+    # whole byte lead it now (pending ones make no difference: see the specification).
+    length = (shifts + 9) // 8
+    rest = 8 * length - shifts
+    canonical = (low + offset) >> (32 - rest) == (1 if low < _HALF >> 1 else 2) << (rest - 2)
+    return np.array(found, np.int64) - np.arange(1, n * width, width), length, canonical
+
+
+# The compiled coder.
+
+def torchac_ready() -> bool:
+    """Whether torchac's compiled extension is there and works. Imports torch, never compiles."""
+    return _extension() is not None
+
+
+def build_torchac() -> bool:
+    """Compile torchac's extension into torch's extension cache (about a minute), unless it is there.
+
+    Returns whether it can be used now: False without a compiler, ninja or torchac. Prints nothing.
+    """
+    if torchac_ready():
+        return True
+    # Importing torchac compiles it: in a process of its own, so that it prints nothing here and finds the
+    # ninja beside this Python. It waits without end on the lock of a killed build: hence the timeout.
+    path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+    try:
+        subprocess.run([sys.executable, "-c", "import torchac"], env={**os.environ, "PATH": path},
+                       stdin=subprocess.DEVNULL, capture_output=True, timeout=600, check=False)
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return torchac_ready()
+
+
+def _choose(backend: str):
+    """The extension to use, None for the plain coder; ValueError or UsageError."""
+    if backend not in ("auto", "torchac", "plain"):
+        raise ValueError(f"backend must be auto, torchac or plain, not {backend!r}")
+    # Importing torch takes longer than the plain coder takes for a picture: "auto" does not begin it.
+    if backend == "plain" or (backend == "auto" and "torch" not in sys.modules):
+        return None
+    extension = _extension()
+    if extension is None and backend == "torchac":
+        raise UsageError("torchac's extension is not built: call build_torchac() or use another backend")
+    return extension
+
+
+def _extension():
+    """torchac's compiled module where it was built for this torch, else None. Never compiles or waits."""
+    try:
+        return _load(*_built_library())
+    except Exception:  # no torch, no cache, nothing in it, a library that does not load or work, ...
+        return None
+
+
+def _built_library() -> tuple[str, int]:
+    """(path, time of the build) of the extension; raises where there is none for this torch.
+
+    The location is that of torch.utils.cpp_extension, which cannot be asked: it creates the directory.
+    """
+    import torch
+    from torch import _appdirs
+
+    root = os.environ.get("TORCH_EXTENSIONS_DIR")
+    if root is None:
+        hip, cuda = getattr(torch.version, "hip", None), torch.version.cuda
+        accelerator = f"rocm{hip}" if hip else f"cu{cuda}" if cuda else "cpu"
+        python = f"py{sys.version_info.major}{sys.version_info.minor}{getattr(sys, 'abiflags', '')}"
+        root = os.path.join(os.path.realpath(_appdirs.user_cache_dir(appname="torch_extensions")),
+                            f"{python}_{accelerator}".replace(".", ""))
+    folder = Path(root, "torchac_backend")
+    library = folder / ("torchac_backend.pyd" if os.name == "nt" else "torchac_backend.so")
+    torch_folder = Path(torch.__file__).parent
+    built = library.stat().st_mtime_ns
+    # The cache knows neither which environment's torch a library was built for nor that torch's version.
+    if (str(torch_folder / "include") not in (folder / "build.ninja").read_text()
+            or built < (torch_folder / "version.py").stat().st_mtime_ns or (folder / "lock").exists()):
+        raise LookupError("built for another or an older torch, or being built just now")
+    return str(library), built
+
+
+@functools.lru_cache(maxsize=4)
+def _load(library: str, built: int):
+    """Import a library and try it once; None where it does not work. `built` tells rebuilds apart."""
+    loader = machinery.ExtensionFileLoader("torchac_backend", library)
+    module = util.module_from_spec(util.spec_from_file_location(loader.name, library, loader=loader))
+    loader.exec_module(module)
+    bounds = np.array([0, 1, 49152]), np.array([49152, 2, TOTAL])
+    return module if _encode_torchac(module, *bounds) == _encode_plain(*bounds) else None
+
+
+def _encode_torchac(extension, lows: np.ndarray, highs: np.ndarray) -> bytes:
+    """As `_encode_plain`: the coder sees alphabets of two, made of the bounds. No copy of the whole table,
+    and padding needs no care, though torchac takes 65536 as the upper bound of the last symbol only.
+    """
+    import torch
+
+    last = (highs == TOTAL).astype(np.int16)
+    rows = np.zeros((len(lows), 3), np.uint16)  # symbol 0 is [row 0, row 1), symbol 1 [row 1, 65536)
+    rows[:, 0] = lows
+    rows[:, 1] = np.where(last, lows, highs)
+    return extension.encode_cdf(torch.from_numpy(rows.view(np.int16)), torch.from_numpy(last))
+
+
+def _decode_torchac(extension, data: bytes, cdf: np.ndarray) -> np.ndarray | None:
+    """As `_decode_plain`, or None for a table that torchac cannot search (see `_slot_symbols`)."""
+    import torch
+
+    length = cdf.shape[1] - 1
+    rows = cdf.astype(np.uint16)  # 65536 wraps to 0, as torchac wants it in the last column
+    sizes = (cdf == TOTAL).argmax(axis=1)
+    if sizes.min() < (length - 1).bit_length() or cdf.size > np.iinfo(np.int32).max:  # its indices are int
+        return None
+    groups = [(np.flatnonzero(sizes == size), _slot_symbols(length, int(size)))
+              for size in np.unique(sizes[sizes < length])]
+    for members, order in groups:
+        for block in np.array_split(members, len(members) // 1024 + 1):  # each stays in the cache
+            rows[block] = rows[block].take(np.append(order, length), axis=1)
+    symbols = extension.decode_cdf(torch.from_numpy(rows.view(np.int16)), data).numpy().astype(np.int64)
+    for members, order in groups:
+        symbols[members] = order[symbols[members]]
+    return symbols
+
+
+def _slot_symbols(length: int, size: int) -> np.ndarray:
+    """The symbol, int[length], for each slot of a torchac row that holds `size` < length symbols.
+
+    torchac takes 65536 as the upper bound of the last slot only, so padding cannot stay behind the
+    symbols; it moves in between, as slots that repeat the lower bound of the next symbol. The binary
+    search never ends in one of them if it always meets that next symbol's slot first. That holds where
+    the symbols' slots are closed towards the root of the search tree and include the last slot: the first
+    `size` nodes of a walk that takes right children first, if they are ceil(log2(length)) or more.
+    """
+    walk, ranges = [], [(0, length)]
+    while ranges:
+        left, right = ranges.pop()
+        middle = (left + right) // 2
+        if middle > left:
+            walk.append(middle)
+            ranges += [(left, middle), (middle, right)]
+    kept = np.sort(walk[:size])
+    return np.searchsorted(kept, np.arange(length))

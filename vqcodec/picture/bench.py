@@ -1,0 +1,58 @@
+"""Pictures as the benchmark sees them: opaque 8-bit sRGB, three channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..bench.medium import Medium, Source, digest_of
+
+
+@dataclass(frozen=True)
+class PictureSource(Source):
+    width: int
+    height: int
+
+    @property
+    def extent(self) -> float:
+        return self.width * self.height
+
+    def sizes(self):
+        return {"width": self.width, "height": self.height}
+
+
+class Pictures(Medium):
+    key, noun, nouns = "picture", "picture", "pictures"
+    rate_unit, rate_name, log_rate, highest_shown = "bpp", "bits per pixel", False, 1.6
+    speed_name, speed_extent, compared = "s/MP", 1e6, "the decoded 8-bit RGB picture"
+    suffixes = (".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".avif", ".jp2", ".gif")
+    codecs = ("vqcodec", "jpeg", "webp", "avif", "jpeg2000")
+    beside = ("vqcodec", "jpeg", "webp", "avif")
+    compare = (0.1, 0.25, 0.5)
+
+    def read(self, path: str | Path) -> np.ndarray:
+        """uint8[H,W,3]; transparency is laid over white, because not all codecs compared can keep it."""
+        from .file import read_picture
+
+        picture = read_picture(path)
+        if picture.alpha is None:
+            return np.ascontiguousarray(picture.rgb)
+        alpha = picture.alpha[:, :, None].astype(np.uint32)
+        return ((picture.rgb * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+    def source(self, path, content):
+        return PictureSource(path.name, str(path), digest_of(content), content.shape[1], content.shape[0])
+
+    def conformed(self, decoded, original):
+        if decoded.shape != original.shape:
+            raise ValueError(f"{list(original.shape)} is decoded as {list(decoded.shape)}")
+        return decoded
+
+    def metric_names(self, asked, sources, codecs):
+        return list(asked or ("psnr", "psnr-y", "ms-ssim", "ssimulacra2"))
+
+    def summary(self, sources):
+        sizes = {(s.width, s.height) for s in sources}
+        return " and ".join(f"{w} × {h}" for w, h in sorted(sizes)) if len(sizes) <= 2 else f"{len(sizes)} sizes"

@@ -1,0 +1,304 @@
+"""Composes the stages; the only place that knows their order.
+
+    Picture → encoder → latents → codewords ┐                     ┌ codewords → decoder → Picture
+                                            ├ prior ⇄ range coder ┤
+                          Stream → bytes ───┘                     └─── bytes → Stream
+
+Long grids are coded in bands of rows, and pictures are transformed in strips with halos, so that memory does
+not grow with the picture.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+
+from . import stream as container, search as refine
+from .alpha import decode_alpha, encode_alpha
+from ..indices.cdf import CDF_BITS, Step
+from ..zoo.config import REMEMBERED_PIXELS, ModelConfig
+from ..indices.context import fast_arithmetic
+from ..errors import CorruptStreamError, UnsupportedError, UsageError
+from ..indices.float_prior import ContextPrior
+from ..indices.grids import GridCoder, SegmentReader
+from .inspection import (
+    Inspection,
+    inspect,
+    quality_of,
+)  # noqa: F401 (part of this module's interface)
+from ..zoo.loading import load_model
+from .file import Picture
+from ..indices.prior import Prior
+from ..process import keep_freed_memory
+from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
+from ..indices.rates import Rates
+from ..zoo.registry import ModelEntry
+from .transform import PATCH, Decoder, Encoder, halo, samples
+
+BAND_POSITIONS = 1 << 14  # grid positions per band; part of the format, see bitstream_spec.md
+STRIP_PIXELS = 1 << 21  # pixels per strip in the transforms; not part of the format
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A .vq file, the quality it was made at, its bits per pixel, and a note when a target was out of reach."""
+
+    data: bytes
+    quality: float
+    bpp: float
+    note: str | None = None
+
+
+def bands(height: int, width: int) -> list[tuple[int, int]]:
+    """Rows [top, bottom) of each band of a grid: as many whole rows as BAND_POSITIONS allow, at least two."""
+    rows = max(2, BAND_POSITIONS // width // 2 * 2)
+    return [(top, min(top + rows, height)) for top in range(0, height, rows)]
+
+
+class Codec:
+    """A loaded model. Thread-safe: nothing changes after `open`."""
+
+    def __init__(self, entry: ModelEntry, model: ModelConfig, coder: GridCoder, decoder: Decoder, encoder: Encoder | None,
+                 context: ContextPrior | None):
+        self.entry, self.model, self.coder = entry, model, coder
+        self.decoder, self.encoder, self.context = decoder, encoder, context
+
+    @classmethod
+    def open(cls, entry: ModelEntry, *, encoder: bool = True) -> Codec:
+        """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of
+        something else than images."""
+        keep_freed_memory()
+        parts = load_model(entry, encoder, "image")
+        return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder, parts.context)
+
+    @property
+    def qualities(self) -> int:
+        return len(self.model.transform.lambdas)
+
+    # --- pixels ⇄ latents, in strips ---------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def latents(self, rgb: np.ndarray, sixteenths: int) -> torch.Tensor:
+        """uint8[H,W,3] → latents f32[1,D,h,w], the picture padded to whole patches by its edge."""
+        height, width = rgb.shape[:2]
+        rows, columns = -(-height // PATCH), -(-width // PATCH)
+        level = torch.tensor([sixteenths / SIXTEENTHS])
+        reach, _ = halo(self.model.transform)
+        parts = []
+        for top, bottom in strips(rows, columns):
+            first, last = max(0, top - reach), min(rows, bottom + reach)
+            piece = rgb[first * PATCH : min(last * PATCH, height)]
+            padding = ((0, (last - first) * PATCH - len(piece)), (0, columns * PATCH - width), (0, 0))
+            y = self.encoder(samples(np.pad(piece, padding, mode="edge")), level)
+            parts.append(y[:, :, top - first : bottom - first])
+        return torch.cat(parts, 2)
+
+    @torch.inference_mode()
+    def pixels(self, grids: torch.Tensor, height: int, width: int, sixteenths: int) -> np.ndarray:
+        """Index grids int64[G,h,w] → uint8[height,width,3]."""
+        rows, columns = grids.shape[1:]
+        level = torch.tensor([sixteenths / SIXTEENTHS])
+        _, reach = halo(self.model.transform)
+        out = np.empty((height, width, 3), np.uint8)
+        for top, bottom in strips(rows, columns):
+            first, last = max(0, top - reach), min(rows, bottom + reach)
+            y = self.coder.dequantize(grids[None, :, first:last])
+            x = self.decoder(y.contiguous(memory_format=torch.channels_last), level)[0]
+            x = x[:, (top - first) * PATCH : (bottom - first) * PATCH, :width]
+            x = x.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
+            out[top * PATCH : bottom * PATCH] = x[: height - top * PATCH]
+        return out
+
+    # --- index grids ⇄ segments, in bands -------------------------------------------------------------------
+
+    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weights: tuple[float, ...]):
+        """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments); as `GridCoder.choose`."""
+        results = [self.coder.choose(latents[0, :, top:bottom], sixteenths, weights) for top, bottom in bands(*latents.shape[2:])]
+        return torch.cat([grids for grids, _ in results], 1), tuple(s for _, segments in results for s in segments)
+
+    def code_grids(self, grids: torch.Tensor, sixteenths: int) -> tuple[bytes, ...]:
+        """Index grids int64[G,h,w] → segments. Raises UsageError for an index that the quality cannot use."""
+        return tuple(segment for top, bottom in bands(*grids.shape[1:])
+                     for segment in self.coder.code(grids[:, top:bottom], sixteenths))
+
+    def _read_grids(self, stream: container.Stream, seen=None) -> torch.Tensor:
+        """Index grids int64[G,h,w] of a stream; `seen(step, symbols, length, top)` is told of every step that has
+        symbols, of the bytes of its segment, and of the first row of its band."""
+        rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
+        pieces = bands(rows, columns)
+        reader = segment_reader(stream, len(pieces), self.coder.prior)
+        quality = checked_quality(stream.quality, self.qualities)
+        grids = torch.cat([self.coder.read(reader, bottom - top, columns, quality, seen and partial(seen, top=top))
+                           for top, bottom in pieces], 1)
+        reader.finish()
+        if container.grids_crc(grids.numpy()) != stream.grids_crc:
+            raise CorruptStreamError("checksum of the index grids does not match: the stream is damaged")
+        return grids
+
+    # --- whole pictures ----------------------------------------------------------------------------------
+
+    def search(self, rgb: np.ndarray, sixteenths: int, effort: int):
+        """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort (see `refine.py`)."""
+        transform = self.model.transform
+        search = refine.SEARCHES[transform.distortion]
+        weights = search.weights(self.coder.layouts)
+        steps = search.steps[effort] if refine.applicable(transform, *rgb.shape[:2]) else 0
+        with fast_arithmetic() if steps else nullcontext():
+            latents = self.latents(rgb, sixteenths)
+        if steps:
+            level, keep = sixteenths / SIXTEENTHS, rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
+            rates = Rates(self.context, self.coder.codebooks, weights, torch.tensor([level]),
+                          bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
+                          windows=self.coder.prior.windows(sixteenths), keep=keep)
+            gradient = refine.DistortionGradient(self.decoder, transform, rgb, level, keep=keep)
+            latents, _ = refine.refine(latents, steps, search, rates, gradient)
+            del rates, gradient  # before the choice: what they remember takes much memory
+        return self._choose_and_code(latents, sixteenths, weights)
+
+    def encode(self, picture: Picture, quality: float, *, effort: int | None = None) -> Encoded:
+        """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for
+        better codewords (see `refine.py`; None: as long as is usual for its size). Raises UsageError outside of that."""
+        if self.encoder is None:
+            raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
+        sixteenths = checked_sixteenths(quality, self.qualities)
+        check_size(*picture.rgb.shape[1::-1], self.coder.prior.steps)
+        effort = refine.checked_effort(effort, *picture.rgb.shape[:2])
+        grids, segments = self.search(picture.rgb, sixteenths, effort)
+        alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
+        return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha)
+
+    def encode_tokens(self, grids, width: int, height: int, quality: float, *, grey: bool = False) -> Encoded:
+        """Index grids int[G,h,w] → .vq file of a width×height picture. The inverse of `decode_grids`."""
+        sixteenths = checked_sixteenths(quality, self.qualities)
+        check_size(width, height, self.coder.prior.steps)
+        grids = np.asarray(grids)
+        if grids.dtype.kind not in "iu":
+            raise UsageError(f"index grids must be integers, not {grids.dtype}")
+        grids = torch.from_numpy(grids.astype(np.int64))
+        expected = (self.coder.groups, -(-height // PATCH), -(-width // PATCH))
+        if tuple(grids.shape) != expected:
+            raise UsageError(f"index grids must have shape {expected}, not {tuple(grids.shape)}")
+        return self._packed(grids, self.code_grids(grids, sixteenths), height, width, sixteenths, grey, None)
+
+    def _packed(self, grids, segments, height, width, sixteenths, grey, alpha) -> Encoded:
+        data = container.pack(container.Stream(
+            grey=grey, alpha=alpha, width=width, height=height, quality=sixteenths, model_id=self.entry.id,
+            model_hash=self.entry.hash, grids_crc=container.grids_crc(grids.numpy()),
+            joined=True, segments=(b"".join(segments),)))
+        return Encoded(data, quality_of(sixteenths), 8 * len(data) / (width * height))
+
+    def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
+                         size: int | None = None, effort: int | None = None) -> Encoded:
+        """The quality whose result is nearest to the one target given; `size` (bytes) is an upper bound.
+
+        Rates and PSNR rise with quality, so that a bisection over its sixteenths finds it."""
+        if sum(t is not None for t in (bpp, psnr, size)) != 1:
+            raise UsageError("give exactly one of bpp, psnr and size")
+
+        def attempt(sixteenths: int) -> tuple[Encoded, float]:
+            result = self.encode(picture, quality_of(sixteenths), effort=effort)
+            if psnr is not None:
+                from .psnr import psnr as measure
+
+                return result, measure(picture.rgb, self.decode(result.data).rgb)
+            return result, result.bpp if bpp is not None else float(len(result.data))
+
+        target = bpp if bpp is not None else psnr if psnr is not None else float(size)
+        result, note = reach(target, self.qualities, attempt, upper_bound=size is not None)
+        return replace(result, note=note)
+
+    def decode(self, data: bytes) -> Picture:
+        """.vq file → Picture. Raises CorruptStreamError for damage, UnsupportedError for other versions."""
+        stream = self._checked(data)
+        grids = self._read_grids(stream)
+        alpha = None if stream.alpha is None else decode_alpha(stream.alpha, stream.height, stream.width)
+        rgb = self.pixels(grids, stream.height, stream.width, stream.quality)
+        if stream.grey:
+            luma = (rgb.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) + 128) >> 8
+            rgb = np.repeat(luma.astype(np.uint8)[:, :, None], 3, axis=2)
+        return Picture(rgb, alpha, stream.grey)
+
+    def decode_grids(self, data: bytes) -> np.ndarray:
+        """.vq file → index grids int64[G,h,w], checked against the stream's checksum."""
+        stream = self._checked(data)
+        grids = self._read_grids(stream)  # first: a small alpha payload may stand for a huge plane
+        if stream.alpha is not None:
+            decode_alpha(stream.alpha, stream.height, stream.width)
+        return grids.numpy()
+
+    def bits_per_block(self, data: bytes) -> np.ndarray:
+        """f64[h,w]: bits that the index stream spends on each 16×16 block (ideal code length)."""
+        stream = self._checked(data)
+        columns = -(-stream.width // PATCH)
+        spent = np.zeros(-(-stream.height // PATCH) * columns)
+
+        def add(step: Step, symbols: torch.Tensor, _length: int, top: int) -> None:
+            mass = step.cdf.diff(dim=2).gather(2, symbols[:, :, None]).squeeze(2)
+            np.add.at(spent, step.positions.numpy() + top * columns, (CDF_BITS - mass.double().log2()).sum(1).numpy())
+
+        self._read_grids(stream, add)
+        return spent.reshape(-1, columns)
+
+    def segment_bytes(self, data: bytes) -> tuple[int, ...]:
+        """Bytes of each segment of a .vq file, in coding order; of steps without symbols 0."""
+        stream = self._checked(data)
+        rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
+        index = {top: i for i, (top, _) in enumerate(bands(rows, columns))}
+        lengths = [0] * (len(index) * self.coder.prior.steps)
+
+        def note(step: Step, _symbols: torch.Tensor, length: int, top: int) -> None:
+            lengths[index[top] * self.coder.prior.steps + step.number] = length
+
+        self._read_grids(stream, note)
+        return tuple(lengths)
+
+    def _checked(self, data: bytes) -> container.Stream:
+        stream = container.unpack(data)
+        if (stream.model_id, stream.model_hash) != (self.entry.id, self.entry.hash):
+            raise UnsupportedError(f"the stream was made by model {stream.model_id}, not by '{self.entry.name}'")
+        if stream.modality != container.IMAGE:
+            raise UnsupportedError("the stream does not hold an image")
+        return stream
+
+
+def segment_reader(stream: container.Stream, pieces: int, prior: Prior) -> SegmentReader:
+    """Raises CorruptStreamError where there cannot be enough segments for the picture."""
+    data, needed = b"".join(stream.segments), pieces * prior.steps
+    if not stream.joined and len(stream.segments) != needed:
+        raise CorruptStreamError(f"expected {needed} segments, found {len(stream.segments)}")
+    # Phase 0 of each slice has positions in every band, and a segment with symbols has a byte or more.
+    if stream.joined and (needed > container.MAX_SEGMENTS or len(data) < pieces * len(prior.slices)):
+        raise CorruptStreamError(f"{len(data)} bytes cannot hold the segments of such a picture")
+    return SegmentReader(data, None if stream.joined else [len(segment) for segment in stream.segments])
+
+
+def check_size(width: int, height: int, steps: int) -> None:
+    """Raises UsageError for a picture that a stream cannot describe, before any work goes into it."""
+    if not (1 <= width <= container.MAX_SIDE and 1 <= height <= container.MAX_SIDE
+            and width * height <= container.MAX_PIXELS
+            and len(bands(-(-height // PATCH), -(-width // PATCH))) * steps <= container.MAX_SEGMENTS):
+        raise UsageError(f"a picture of {width}×{height} pixels cannot be coded")
+
+
+def strips(rows: int, columns: int) -> list[tuple[int, int]]:
+    """Latent rows [top, bottom) of each strip of a transform."""
+    count = max(8, STRIP_PIXELS // (PATCH * PATCH * columns))
+    return [(top, min(top + count, rows)) for top in range(0, rows, count)]
+
+
+def grids_image(grids: np.ndarray) -> np.ndarray:
+    """uint8[H,W]: all index grids [G,h,w] side by side, each stretched to its own range."""
+    groups, height, width = grids.shape
+    across = max(1, round(math.sqrt(groups * height / width)))
+    down = -(-groups // across)
+    sheet = np.zeros((down * (height + 1), across * (width + 1)), np.uint8)
+    for i, grid in enumerate(grids):
+        low, high = int(grid.min()), int(grid.max())
+        top, left = i // across * (height + 1), i % across * (width + 1)
+        sheet[top : top + height, left : left + width] = (grid - low) * 255 // max(1, high - low)
+    return sheet

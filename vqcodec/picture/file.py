@@ -1,0 +1,266 @@
+"""image file ⇄ Picture: uint8 sRGB samples, upright, with or without an alpha plane.
+
+    bytes | path | PIL image ─ open, check limits, decode ─ strips ─┬─ alpha ──────────────────────┐
+                                                                    └─ colour → sRGB ─ upright ────┴→ Picture
+
+Everything that Pillow opens is brought to the one form that the codec works on: 8 bits per sample, sRGB,
+straight (not premultiplied) alpha, EXIF orientation applied, first frame. Work goes in strips of rows, so
+besides Pillow's own copy (4 bytes per pixel) only the result is ever held in memory as a whole.
+
+Rules that are not obvious:
+- 16-bit grey v becomes (v·255 + 32767) // 65535; Pillow itself brings 16-bit RGB down to 8 bits.
+- 32-bit integer samples must lie in 0…65535 (they are read as 16-bit), float samples in 0…1.
+- An embedded ICC profile is followed (relative colorimetric, black point compensation) unless it moves no
+  colour by more than one step; a broken or mismatched one is ignored with a warning.
+- Without a profile CMYK, YCbCr, LAB and HSV take Pillow's conversion.
+- Alpha that is opaque everywhere is dropped.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from .colour import VqcodecWarning, split, srgb_converter
+from ..errors import InputError, UsageError, VqcodecError, cause
+from ..fileio import read_input
+
+MAX_PIXELS = 2**30
+MAX_SIDE = 2**17
+
+_STRIP_PIXELS = 2**19
+_PILLOW_LOCK = threading.RLock()  # Pillow's size limit and the warning filters belong to the whole process
+_ORIENTATION_TAG = 0x0112
+_STILL_FORMATS = frozenset({"MPO", "PSD"})  # their "frames" are thumbnails or layers of one picture
+_ALPHA_FORMATS = frozenset({"PNG", "WEBP", "AVIF", "TIFF", "TGA", "JPEG2000", "DDS", "SGI", "QOI"})
+_ICON_FORMATS = frozenset({"ICO", "ICNS"})  # writing these would scale the picture
+_PNG_GREY = MappingProxyType({"L;2": 85, "L;4": 17})  # raw mode: scale of its samples to 8 bits
+_SAVE_OPTIONS = MappingProxyType(
+    {  # lose nothing, or as little as the format can
+        "JPEG": {"quality": 95, "subsampling": 0},
+        "WEBP": {"lossless": True, "exact": True},  # exact: keep colours below full transparency
+        "AVIF": {"quality": 95, "subsampling": "4:4:4"},
+        "TIFF": {"compression": "tiff_adobe_deflate"},
+    }
+)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An upright 8-bit sRGB picture.
+
+    rgb: uint8[H,W,3]; alpha: uint8[H,W], straight, None where all is opaque; grey: the source had no colour
+    (R = G = B), so that it is written as greyscale again. Raises UsageError for other shapes or dtypes.
+    """
+
+    rgb: np.ndarray
+    alpha: np.ndarray | None = None
+    grey: bool = False
+
+    def __post_init__(self):
+        if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:
+            raise UsageError(f"rgb must be uint8 [H,W,3], not {self.rgb.dtype} {list(self.rgb.shape)}")
+        if self.alpha is not None and (
+            self.alpha.dtype != np.uint8 or self.alpha.shape != self.rgb.shape[:2]
+        ):
+            raise UsageError(f"alpha must be uint8 [H,W], not {self.alpha.dtype} {list(self.alpha.shape)}")
+
+
+def read_picture(
+    source: bytes | str | os.PathLike | Image.Image | np.ndarray, name: str | None = None
+) -> Picture:
+    """Read encoded bytes, a file ('-' is standard input), a PIL image (its current frame) or samples.
+
+    Arrays are uint8 [H,W], [H,W,1], [H,W,3] or [H,W,4] in sRGB with straight alpha, and may share memory with
+    the result. `name` stands for the source in messages.
+    Raises InputError (unreadable, not an image, damaged, empty, too large), UsageError (other arrays or types).
+    """
+    if isinstance(source, (str, os.PathLike)):
+        name = name or ("standard input" if source == "-" else os.fspath(source))
+        source = read_input(source)
+    name = name or ("image" if isinstance(source, Image.Image) else "input")
+    if isinstance(source, np.ndarray):
+        return _from_array(source, name)
+    if not isinstance(source, (Image.Image, bytes, bytearray, memoryview)):
+        raise UsageError(f"cannot read a picture from {type(source).__name__}")
+    try:
+        with pillow_limits():
+            image = source if isinstance(source, Image.Image) else _open(source, name)
+            del source  # Pillow may let go of the encoded bytes now
+            _check_size(image.size, name)
+            image.load()
+            return _from_image(image, name)
+    except (VqcodecError, VqcodecWarning):
+        raise
+    except MemoryError as error:
+        raise InputError(f"{name}: not enough memory for this image") from error
+    except Image.DecompressionBombError as error:
+        raise InputError(f"{name}: image too large (more than {MAX_PIXELS} pixels)") from error
+    except UnidentifiedImageError as error:
+        raise InputError(f"{name}: not an image, or its header is damaged") from error
+    except Exception as error:  # Pillow raises a dozen types on damaged files
+        raise InputError(f"{name}: truncated or damaged image ({cause(error)})") from error
+
+
+def to_image(picture: Picture) -> Image.Image:
+    """PIL image of mode L, LA, RGB or RGBA (no A where all is opaque)."""
+    image = Image.fromarray(picture.rgb)
+    if picture.grey:
+        image = image.convert("L")  # exact where R = G = B
+    if picture.alpha is not None and picture.alpha.min(initial=255) < 255:
+        image.putalpha(Image.fromarray(picture.alpha))
+    return image
+
+
+def write_picture(picture: Picture, format: str = "PNG") -> bytes:
+    """Encode a picture in a format that Pillow can write, by its name there ('PNG', 'JPEG', 'WEBP', …).
+
+    Grey pictures become L or LA where the format has these. Alpha that the format cannot hold is composited
+    over white with a VqcodecWarning. Formats with a lossless mode use it, the others a high quality.
+    Raises UsageError (format unknown or not writable), InputError (the format cannot hold this picture).
+    """
+    format = _writable_format(format)
+    image = to_image(picture)
+    if image.mode.endswith("A") and format not in _ALPHA_FORMATS:
+        message = f"{format} holds no transparency: composited over white"
+        warnings.warn(message, VqcodecWarning, stacklevel=2)
+        canvas = Image.new(image.mode[:-1], image.size, "white")
+        canvas.paste(image, mask=image.getchannel("A"))
+        image = canvas
+    if format == "GIF" and image.mode == "RGB" and image.getcolors(256) is None:
+        warnings.warn("GIF holds 256 colours only: colours were reduced", VqcodecWarning, stacklevel=2)
+    failure, options = None, _SAVE_OPTIONS.get(format, {})
+    for mode in (image.mode, "RGBA" if image.mode.endswith("A") else "RGB"):  # some formats have no grey
+        encoded = io.BytesIO()
+        try:
+            (image if image.mode == mode else image.convert(mode)).save(encoded, format, **options)
+            return encoded.getvalue()
+        except Exception as error:
+            failure = failure or error
+    raise InputError(f"cannot write this picture as {format} ({cause(failure)})") from failure
+
+
+def format_for(path: str | os.PathLike) -> str:
+    """Name of the output format for a file name, by its extension ('-' gives PNG).
+
+    Raises UsageError for an extension that is missing, unknown or of a format that cannot be written.
+    """
+    path = os.fspath(path)
+    extension = ".png" if path == "-" else os.path.splitext(path)[1].lower()
+    known = Image.registered_extensions().get(extension)
+    if known is None:
+        raise UsageError(f"{path}: no image format goes by the extension '{extension}'")
+    return _writable_format(known)
+
+
+def _writable_format(name: str) -> str:
+    """Pillow's name of a format that it can write, in any case. Raises UsageError."""
+    name = name.upper()
+    Image.init()  # loads all plugins
+    if name in _ICON_FORMATS:
+        raise UsageError(f"{name} holds icons of fixed sizes, not pictures")
+    if name not in Image.SAVE:
+        raise UsageError(f"'{name}' is not an image format that can be written")
+    return name
+
+
+@contextmanager
+def pillow_limits():
+    """Put this module's size limits in place of Pillow's, and silence Pillow's warnings, until the exit."""
+    with _PILLOW_LOCK, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+        warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+        saved, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, MAX_PIXELS
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = saved
+
+
+def _check_size(size: tuple[int, int], name: str) -> None:
+    """Raise InputError unless 1 ≤ sides ≤ 2^17 and width · height ≤ 2^30 pixels."""
+    width, height = size
+    if width < 1 or height < 1:
+        raise InputError(f"{name}: image without pixels ({width}×{height})")
+    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise InputError(f"{name}: image too large ({width}×{height}; at most 2^30 pixels, 2^17 a side)")
+
+
+def _open(data: bytes, name: str) -> Image.Image:
+    """First frame, not decoded yet, of an encoded image; most exceptions mean a bad file."""
+    if not data:
+        raise InputError(f"{name}: empty")
+    image = Image.open(io.BytesIO(data))
+    if image.format == "EPS":  # decoding would run an external interpreter on untrusted code
+        raise InputError(f"{name}: PostScript is not supported")
+    if image.format not in _STILL_FORMATS and getattr(image, "is_animated", False):
+        message = f"{name}: several frames or pages; only the first is used"
+        warnings.warn(message, VqcodecWarning, stacklevel=3)
+    factor = _PNG_GREY.get(image.tile[0][3]) if image.format == "PNG" and image.tile else None
+    if factor and image.info.get("transparency", 256) <= 255 // factor:
+        image.info["transparency"] *= factor  # Pillow scales the samples but not the colour key
+    return image
+
+
+def _from_array(samples: np.ndarray, name: str) -> Picture:
+    """Picture from uint8 samples [H,W], [H,W,1], [H,W,3] or [H,W,4]."""
+    shape = samples.shape
+    if samples.dtype != np.uint8 or not (samples.ndim == 2 or samples.ndim == 3 and shape[2] in (1, 3, 4)):
+        raise UsageError(
+            f"{name}: need uint8 [H,W], [H,W,1], [H,W,3] or [H,W,4], not {samples.dtype} {list(shape)}"
+        )
+    _check_size((shape[1], shape[0]), name)
+    if samples.ndim == 2 or shape[2] == 1:
+        return Picture(np.repeat(samples.reshape(shape[0], shape[1], 1), 3, axis=2), None, True)
+    opaque = shape[2] == 3 or samples[:, :, 3].min() == 255
+    alpha = None if opaque else np.ascontiguousarray(samples[:, :, 3])
+    return Picture(np.ascontiguousarray(samples[:, :, :3]), alpha)
+
+
+def _from_image(image: Image.Image, name: str) -> Picture:
+    """Picture from a loaded PIL image of any mode."""
+    width, height = image.size  # after load: TIFF turns itself upright there
+    _check_size(image.size, name)
+    orientation = _orientation(image, name)
+    shape = (width, height) if orientation >= 5 else (height, width)
+    rgb = np.empty((*shape, 3), np.uint8)
+    stored_rgb = _as_stored(rgb, orientation)
+    alpha, grey, convert = None, False, None
+    rows = max(1, _STRIP_PIXELS // width)
+    for top in range(0, height, rows):
+        strip = slice(top, min(top + rows, height))
+        base, opacity = split(image.crop((0, strip.start, width, strip.stop)), name)
+        if convert is None:
+            grey = base.mode == "L"
+            convert = srgb_converter(image.info.get("icc_profile"), base.mode, name)
+        samples = np.asarray(convert(base))
+        stored_rgb[strip] = samples[:, :, None] if grey else samples
+        if opacity is not None:
+            alpha = np.empty(shape, np.uint8) if alpha is None else alpha
+            _as_stored(alpha, orientation)[strip] = opacity
+    return Picture(rgb, None if alpha is None or alpha.min() == 255 else alpha, grey)
+
+
+def _orientation(image: Image.Image, name: str) -> int:
+    """EXIF orientation 1…8; 1 where it is missing or unreadable."""
+    try:
+        value = image.getexif().get(_ORIENTATION_TAG, 1)
+    except Exception as error:
+        warnings.warn(f"{name}: EXIF data ignored ({cause(error)})", VqcodecWarning, stacklevel=4)
+        return 1
+    return value if value in range(2, 9) else 1
+
+
+def _as_stored(upright: np.ndarray, orientation: int) -> np.ndarray:
+    """View of an upright array [H',W',…] in the row and column order of the file, [H,W,…]."""
+    view = upright.swapaxes(0, 1) if orientation >= 5 else upright
+    view = view[::-1] if orientation in (3, 4, 6, 7) else view
+    return view[:, ::-1] if orientation in (2, 3, 7, 8) else view

@@ -1,0 +1,214 @@
+"""Stream (fields, entropy-coded segments, alpha payload) ⇄ bytes of a .vq file. Standard library only.
+
+`bitstream_spec.md`, section "Container", defines every byte. The header's checksum is verified before any
+number in it is trusted, and nothing is allocated from a number that the file's real length does not cover.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, fields
+
+from ..stream import Reader, crc16, uvarint
+from ..errors import CorruptStreamError, UnsupportedError, UsageError
+
+MAGIC = b"VQ"
+VERSION = 1
+IMAGE, AUDIO = 0, 1  # modalities; 2..7 are reserved. Streams of sound are the business of `sound_container.py`
+MODALITIES = {IMAGE: "image", AUDIO: "audio"}
+MAX_MODEL_ID = (1 << 16) - 1
+MAX_SIDE = 1 << 17  # so that a band of two rows of grid positions stays small
+MAX_PIXELS = 1 << 30
+MAX_SEGMENTS = 4096
+MAX_PAYLOAD = (1 << 31) - 1  # bytes of one segment, of all of them if joined, and of the alpha payload
+
+_MODALITY, _GREY, _ALPHA, _JOINED, _RESERVED = 0x07, 0x08, 0x10, 0x20, 0xC0
+_LENGTH_BITS = MAX_PAYLOAD.bit_length()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Description:
+    """What a file says about itself apart from its payloads."""
+
+    modality: int = IMAGE
+    grey: bool = False
+    width: int  # in pixels; width and height in 1..2^17, their product at most 2^30
+    height: int
+    quality: int  # 0..255, in sixteenths above the lowest quality: q = 1 + quality / 16
+    model_id: int  # 0..65535
+    model_hash: bytes  # first 4 bytes of the SHA-256 of the model
+    grids_crc: int  # see grids_crc()
+    joined: bool = False  # the segments follow one another without a table of their lengths
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stream(_Description):
+    """A whole .vq file."""
+
+    # 1..4096 entropy-coded segments, in coding order; of a joined stream one piece that holds them all, since
+    # only a decoder with the model can tell where each of them ends.
+    segments: tuple[bytes, ...]
+    alpha: bytes | None = None  # the coded alpha plane, opaque here
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header(_Description):
+    """What can be known of a .vq file from its first bytes."""
+
+    segment_lengths: tuple[int, ...]  # of the pieces in Stream.segments
+    alpha_length: int | None  # None: no alpha
+    alpha_crc: int | None
+    size: int  # bytes of the header, its checksum included
+
+    @property
+    def file_size(self) -> int:
+        """Bytes of the whole file."""
+        return self.size + sum(self.segment_lengths) + (self.alpha_length or 0)
+
+
+def pack(stream: Stream) -> bytes:
+    """Serialise a stream. Raises UsageError where a field is out of range."""
+    _check_fields(stream, UsageError)
+    lengths = [len(segment) for segment in stream.segments]
+    if stream.joined and len(lengths) != 1:
+        raise UsageError(f"joined segments are one piece of bytes, not {len(lengths)}")
+    if not 1 <= len(lengths) <= MAX_SEGMENTS:
+        raise UsageError(f"a stream has 1..{MAX_SEGMENTS} segments, not {len(lengths)}")
+    if max(lengths + [len(stream.alpha or b"")]) > MAX_PAYLOAD:
+        raise UsageError(f"a segment or the alpha payload is longer than {MAX_PAYLOAD} bytes")
+    flags = (stream.modality | _GREY * bool(stream.grey) | _ALPHA * (stream.alpha is not None)
+             | _JOINED * bool(stream.joined))
+    header = (MAGIC + bytes([VERSION, flags]) + uvarint(stream.model_id) + stream.model_hash
+              + bytes([stream.quality]) + uvarint(stream.width) + uvarint(stream.height)
+              + stream.grids_crc.to_bytes(4, "little")
+              + (uvarint(lengths[0]) if stream.joined else _pack_lengths(lengths)))
+    if stream.alpha is not None:
+        header += uvarint(len(stream.alpha)) + zlib.crc32(stream.alpha).to_bytes(4, "little")
+    return b"".join([header, crc16(header), *stream.segments, stream.alpha or b""])
+
+
+def unpack(data: bytes) -> Stream:
+    """Parse a whole .vq file, the inverse of `pack`.
+
+    Raises CorruptStreamError for anything that is not a complete, undamaged file, UnsupportedError for
+    another format version or a feature that version 1 reserves.
+    """
+    header = peek(data)
+    if len(data) != header.file_size:
+        what = "truncated" if len(data) < header.file_size else "followed by other data"
+        raise CorruptStreamError(f"the stream is {what}: {len(data)} bytes instead of {header.file_size}")
+    payloads, position = [], header.size
+    for length in (*header.segment_lengths, header.alpha_length or 0):
+        payloads.append(bytes(data[position:position + length]))
+        position += length
+    *segments, alpha = payloads
+    if header.alpha_length is None:
+        alpha = None
+    elif zlib.crc32(alpha) != header.alpha_crc:
+        raise CorruptStreamError("the alpha payload is damaged: its checksum does not match")
+    return Stream(segments=tuple(segments), alpha=alpha,
+                  **{field.name: getattr(header, field.name) for field in fields(_Description)})
+
+
+def peek(data: bytes) -> Header:
+    """Parse and verify the header only; `data` need not reach further. Raises as `unpack` does."""
+    if modality(data) != "image":
+        raise UnsupportedError("the stream holds sound, not an image")
+    reader = Reader(data, 3)
+    flags = reader.uint(1)
+    model_id = reader.uvarint(3)
+    model_hash = reader.take(4)
+    quality = reader.uint(1)
+    width = reader.uvarint(3)
+    height = reader.uvarint(3)
+    grids = reader.uint(4)
+    joined = bool(flags & _JOINED)
+    count, bits, packed = (1, _LENGTH_BITS, reader.uvarint(5)) if joined else _read_lengths(reader)
+    alpha_length = reader.uvarint(5) if flags & _ALPHA else None
+    alpha_crc = reader.uint(4) if flags & _ALPHA else None
+    if crc16(data[:reader.position]) != reader.take(2):
+        raise CorruptStreamError("the header is damaged: its checksum does not match")
+    # From here on the numbers are what some encoder wrote, which is not to say that they make sense.
+    lengths = tuple(packed >> i * bits & (1 << bits) - 1 for i in range(count))
+    if packed >> count * bits:
+        raise CorruptStreamError(f"the segments are said to be longer than {MAX_PAYLOAD} bytes" if joined else
+                                 "the padding after the segment lengths is not zero")
+    if not joined and max(lengths).bit_length() != bits:
+        raise CorruptStreamError("the segment lengths are stored with more bits than they need")
+    if (alpha_length or 0) > MAX_PAYLOAD:
+        raise CorruptStreamError(f"the alpha payload is said to be longer than {MAX_PAYLOAD} bytes")
+    header = Header(modality=flags & _MODALITY, grey=bool(flags & _GREY), width=width, height=height,
+                    quality=quality, model_id=model_id, model_hash=model_hash, grids_crc=grids, joined=joined,
+                    segment_lengths=lengths, alpha_length=alpha_length, alpha_crc=alpha_crc,
+                    size=reader.position)
+    _check_fields(header, CorruptStreamError)
+    return header
+
+
+def modality(data: bytes) -> str:
+    """"image" or "audio", from the first four bytes of a file: what may follow depends on it.
+
+    Raises CorruptStreamError for what is not a stream, UnsupportedError for another version, a reserved modality and
+    reserved flags.
+    """
+    if data[:2] != MAGIC:
+        raise CorruptStreamError("not a vqcodec file: it does not begin with 'VQ'")
+    reader = Reader(data, 2)
+    version = reader.uint(1)
+    if version != VERSION:
+        raise UnsupportedError(f"format version {version} is unknown (this release reads {VERSION})")
+    flags = reader.uint(1)
+    modality = flags & _MODALITY
+    if modality not in MODALITIES:
+        raise UnsupportedError(f"modality {modality} is reserved: the stream is from a later release, or damaged")
+    if flags & _RESERVED or (modality == AUDIO and flags != AUDIO):
+        raise UnsupportedError("reserved flags are set: the stream is from a later release, or damaged")
+    return MODALITIES[modality]
+
+
+def grids_crc(grids) -> int:
+    """CRC-32 of index grids, int[G, h, w] or int[G, U, T] with values in 0..65535, as uint16 little-endian in C order."""
+    import numpy as np
+
+    grids = np.asarray(grids)
+    if grids.dtype.kind not in "iu" or (grids.size and (grids.min() < 0 or grids.max() > 0xFFFF)):
+        raise UsageError("index grids must be integers in 0..65535")
+    return zlib.crc32(np.ascontiguousarray(grids, "<u2"))
+
+
+def _check_fields(description: _Description, error: type[Exception]) -> None:
+    """Raise `error` where a field is out of range, UnsupportedError for a reserved modality."""
+    d = description
+    if not 0 <= d.modality <= _MODALITY:
+        raise error(f"the modality must be 0..{_MODALITY}, not {d.modality}")
+    if d.modality != IMAGE:
+        raise UnsupportedError(f"modality {d.modality} is reserved")
+    if not 0 <= d.model_id <= MAX_MODEL_ID:
+        raise error(f"the model number must be 0..{MAX_MODEL_ID}, not {d.model_id}")
+    if len(d.model_hash) != 4:
+        raise error(f"the model hash must have 4 bytes, not {len(d.model_hash)}")
+    if not 0 <= d.quality <= 255:
+        raise error(f"the quality must be 0..255, not {d.quality}")
+    if not (1 <= d.width <= MAX_SIDE and 1 <= d.height <= MAX_SIDE):
+        raise error(f"{d.width}x{d.height} pixels: width and height must be 1..{MAX_SIDE}")
+    if d.width * d.height > MAX_PIXELS:
+        raise error(f"{d.width}x{d.height} pixels are more than the format's limit of {MAX_PIXELS}")
+    if not 0 <= d.grids_crc <= 0xFFFFFFFF:
+        raise error("the grids' checksum must have 32 bits")
+
+
+def _pack_lengths(lengths: list[int]) -> bytes:
+    """The table of segment lengths: how many, bits of each, and all of them in one little-endian integer."""
+    bits = max(lengths).bit_length()
+    packed = sum(length << i * bits for i, length in enumerate(lengths))
+    return uvarint(len(lengths)) + bytes([bits]) + packed.to_bytes((len(lengths) * bits + 7) // 8, "little")
+
+
+def _read_lengths(reader: Reader) -> tuple[int, int, int]:
+    """(number of segments, bits of each length, the lengths as one integer) of a table."""
+    count, bits = reader.uvarint(2), reader.uint(1)
+    if not 1 <= count <= MAX_SEGMENTS:
+        raise CorruptStreamError(f"the number of segments must be 1..{MAX_SEGMENTS}, not {count}")
+    if bits > _LENGTH_BITS:
+        raise CorruptStreamError(f"segment lengths must have 0..{_LENGTH_BITS} bits, not {bits}")
+    return count, bits, reader.uint((count * bits + 7) // 8)

@@ -1,0 +1,1 @@
+"""Models on disk: their configuration, the registry, files, weights."""

@@ -1,0 +1,95 @@
+"""Models into the registry of a folder: all of a model, or nothing. Standard library only.
+
+Both functions replace files atomically, but expect no other process to change the same folder meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from . import registry
+from ..errors import InputError, UsageError
+from ..fileio import write_output
+from .registry import FILES, HASHED_FILES, ModelEntry
+
+
+def register(
+    folder: str | os.PathLike,
+    name: str,
+    models_dir: str | os.PathLike,
+    *,
+    id: int | None = None,
+    status: str = "experimental",
+    modality: str | None = None,
+) -> ModelEntry:
+    """Enter a freshly made model into models_dir/REGISTRY.toml, its files copied from `folder` if not in place.
+
+    Without `id` or `modality` a model keeps what it has; a new one gets the next free id and is for images. A new
+    default makes the old one of its modality "stable". Raises UsageError for bad arguments, for an id of another
+    model, and for a change of what a model decodes unless its status so far is "experimental"; InputError where
+    files are missing.
+    """
+    folder, models_dir = Path(folder), Path(models_dir)
+    entries = registry.read_registry(models_dir, missing_ok=True)
+    old = next((entry for entry in entries if entry.name == name), None)
+    if id is None:
+        known = [*entries, *(registry.read_registry(shipped) if (shipped := registry.packaged_dir()) else ())]
+        id = old.id if old else 1 + max((entry.id for entry in known), default=0)
+    if modality is None:
+        modality = old.modality if old else "image"
+    contents = {file: registry.read_file(folder / file) for file in FILES
+                if file in HASHED_FILES or (folder / file).exists()}
+    try:
+        sha256 = {file: registry.digest(data) for file, data in contents.items()}
+        entry = ModelEntry(id, name, status, models_dir / name, sha256, modality)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if any(other.id == id and other.name != name for other in entries):
+        raise UsageError(f"{models_dir}: the id {id} belongs to another model")
+    if old and old.id != id:
+        raise UsageError(f"model '{name}' has the id {old.id}, for ever")
+    changed = old and (old.hash, old.modality) != (entry.hash, entry.modality)
+    if changed and old.status != "experimental":
+        raise UsageError(f"model '{name}' is {old.status}: streams depend on it. Choose another name")
+    in_place = entry.path.is_dir() and entry.path.resolve() == folder.resolve()
+    install(None if in_place else contents, entry, entries)
+    return entry
+
+
+def install(contents: dict[str, bytes] | None, entry: ModelEntry, entries: tuple[ModelEntry, ...]) -> None:
+    """Put files (None: they are in place) at entry.path and the entry among `entries` of the registry there.
+
+    Afterwards all of it is in place, or everything is as it was. Raises InputError.
+    """
+    models_dir, token = entry.path.parent, secrets.token_hex(8)
+    staged, aside = models_dir / f".vqcodec-{token}.new", models_dir / f".vqcodec-{token}.old"
+    demoted = (replace(other, status="stable")
+               if (entry.status, other.status) == ("default",) * 2 and entry.modality == other.modality else other
+               for other in entries if other.name != entry.name)
+    text = registry.to_toml(sorted([*demoted, entry], key=lambda item: item.id)).encode("ascii")
+    complete = False
+    try:
+        models_dir.mkdir(parents=True, exist_ok=True)
+        if contents is not None:
+            staged.mkdir()
+            for file, data in contents.items():
+                (staged / file).write_bytes(data)
+            complete = True
+            if entry.path.exists():
+                entry.path.rename(aside)
+            staged.rename(entry.path)
+        write_output(models_dir / registry.REGISTRY, text, force=True)
+    except BaseException as error:  # KeyboardInterrupt too
+        if complete and not staged.exists():
+            entry.path.rename(staged)
+        if aside.exists():
+            aside.rename(entry.path)
+        shutil.rmtree(staged, ignore_errors=True)
+        if isinstance(error, OSError):
+            raise InputError(f"{models_dir}: cannot write ({error.strerror or error})") from error
+        raise
+    shutil.rmtree(aside, ignore_errors=True)

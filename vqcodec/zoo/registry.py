@@ -1,0 +1,270 @@
+"""Models: (id, name, hash) ⇄ folders of files. Listing, finding, checking. Standard library only.
+
+    models folder/REGISTRY.toml      one [[model]] table per model: id, name, modality, status, SHA-256
+                                     of each file
+    models folder/<name>/            config.toml  codebook.safetensors  decoder.safetensors  prior.safetensors
+                                     and, not always, encoder.safetensors and card.md
+
+`registration` enters a model into such a folder; `modelfile` packs it into one file, and installs it from one.
+
+A stream names its model by number (0..65535, never given to another model) and by hash.
+
+Model hash (normative). Take the SHA-256 of each of the four files that decoding depends on, in this order:
+codebook.safetensors, config.toml, decoder.safetensors, prior.safetensors. For each write one line of ASCII:
+the digest as 64 lowercase hexadecimal digits, two spaces, the file's name, a line feed. The model hash is the
+first 4 bytes of the SHA-256 of these four lines. So a copy without encoder has the same hash, and
+
+    sha256sum codebook.safetensors config.toml decoder.safetensors prior.safetensors | sha256sum
+
+prints it as the first 8 digits.
+
+Models are looked for in the folder that the caller names, the one in $VQCODEC_MODELS_DIR, the user's folder
+(where imports go) and the one that ships with the package, in this order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+
+from ..errors import CorruptStreamError, InputError, UnknownModelError, UnsupportedError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:  # pragma: no cover
+    import tomli as tomllib
+
+REGISTRY = "REGISTRY.toml"
+ENV = "VQCODEC_MODELS_DIR"
+HASHED_FILES = ("codebook.safetensors", "config.toml", "decoder.safetensors", "prior.safetensors")
+ENCODER = "encoder.safetensors"
+FILES = (*HASHED_FILES, ENCODER, "card.md")  # in the order of archives
+MODALITIES = ("image", "audio")
+STATUSES = ("default", "stable", "experimental", "retired")
+MAX_ID = 65535
+MAX_FILE = 256 << 20  # bytes of one file of a model
+
+_NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_HEADING = """\
+# The models in this folder. An id names one model for ever: it is never changed and never given to another.
+# modality: "image" (if it is not given) or "audio".
+# status: "default" (at most one of each modality), "stable", "experimental" or "retired" (decodes, no longer encodes).
+# The hashes are SHA-256 of each file; vqcodec/registry.py defines the model hash that streams carry.
+"""
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One model: a row of REGISTRY.toml, and the folder of its files. Raises ValueError for bad fields."""
+
+    id: int
+    name: str
+    status: str
+    path: Path
+    sha256: Mapping[str, str] = field(repr=False, hash=False)  # file name → 64 hexadecimal digits
+    modality: str = "image"
+
+    def __post_init__(self):
+        if type(self.id) is not int or not 0 <= self.id <= MAX_ID:
+            raise ValueError(f"a model's id must be an integer in 0..{MAX_ID}, not {self.id!r}")
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
+            raise ValueError(f"bad model name {self.name!r}: only a-z, 0-9 and, between them, '.', '_', '-'")
+        if self.status not in STATUSES:
+            raise ValueError(f"model '{self.name}': status must be one of {', '.join(STATUSES)}")
+        if self.modality not in MODALITIES:
+            raise ValueError(f"model '{self.name}': modality must be one of {', '.join(MODALITIES)}")
+        for file, digest in self.sha256.items():
+            if file not in FILES:
+                raise ValueError(f"model '{self.name}': unknown file {file!r}")
+            if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
+                raise ValueError(f"model '{self.name}': bad SHA-256 of {file}")
+        missing = [file for file in HASHED_FILES if file not in self.sha256]
+        if missing:
+            raise ValueError(f"model '{self.name}': no SHA-256 of {', '.join(missing)}")
+        files = {file: self.sha256[file] for file in FILES if file in self.sha256}
+        object.__setattr__(self, "sha256", MappingProxyType(files))
+
+    @property
+    def hash(self) -> bytes:
+        """The 4 bytes by which streams name this model; the module's docstring defines them."""
+        lines = "".join(f"{self.sha256[file]}  {file}\n" for file in HASHED_FILES)
+        return hashlib.sha256(lines.encode("ascii")).digest()[:4]
+
+    @property
+    def has_encoder(self) -> bool:
+        return ENCODER in self.sha256
+
+    def require_encoder(self) -> None:
+        """Raises UnsupportedError for a decoder-only model."""
+        if not self.has_encoder:
+            raise UnsupportedError(f"model '{self.name}' is decoder-only here: it cannot encode")
+
+    def read(self, file: str) -> bytes:
+        """Content of one of the model's files, its hash checked.
+
+        Raises InputError (not part of the model, or unreadable), CorruptStreamError (not what was registered).
+        """
+        if file not in self.sha256:
+            raise InputError(f"model '{self.name}' has no {file}")
+        data = read_file(self.path / file)
+        if digest(data) != self.sha256[file]:
+            raise CorruptStreamError(f"{self.path / file}: damaged or changed (not the registered SHA-256)")
+        return data
+
+
+# Where models are.
+
+def user_dir() -> Path:
+    """The user's folder for models; it need not exist."""
+    home = Path.home()
+    if os.name == "nt":
+        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "vqcodec" / "models"
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "vqcodec" / "models"
+    base = os.environ.get("XDG_DATA_HOME", "")
+    return (Path(base) if os.path.isabs(base) else home / ".local" / "share") / "vqcodec" / "models"
+
+
+def packaged_dir() -> Path | None:
+    """The folder of models that came with the package: inside an installed one, beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    candidates = (package / "models", package.parent / "models")
+    return next((folder for folder in candidates if (folder / REGISTRY).is_file()), None)
+
+
+def search_path(models_dir: str | os.PathLike | None = None) -> tuple[Path, ...]:
+    """Folders to look in, in order. Raises InputError if `models_dir` or $VQCODEC_MODELS_DIR holds no models."""
+    folders = [Path(given) for given in (models_dir, os.environ.get(ENV)) if given]
+    for folder in folders:
+        if not (folder / REGISTRY).is_file():
+            raise InputError(f"{folder}: no models here ({REGISTRY} not found)")
+    folders += [folder for folder in (user_dir(), packaged_dir()) if folder and (folder / REGISTRY).is_file()]
+    return tuple({folder.resolve(): folder for folder in folders})
+
+
+# Finding them.
+
+def list_models(models_dir: str | os.PathLike | None = None) -> tuple[ModelEntry, ...]:
+    """All models in search order; a name or an id may occur in several folders."""
+    return tuple(entry for folder in search_path(models_dir) for entry in read_registry(folder))
+
+
+def find_by_name(name: str | None = None, models_dir: str | os.PathLike | None = None,
+                 modality: str | None = "image") -> ModelEntry:
+    """The first model of that name. No name: the first whose status is "default", or else the only one there is, of
+    the modality. With a name, None stands for any modality.
+
+    Raises UnknownModelError, and UnsupportedError for a model of another modality.
+    """
+    entries = list_models(models_dir)
+    names = ", ".join(dict.fromkeys(entry.name for entry in entries)) or "none"
+    if name is not None:
+        found = [entry for entry in entries if entry.name == name]
+        if not found:
+            raise UnknownModelError(f"model '{name}' is not installed (installed: {names})")
+        if modality not in (None, found[0].modality):
+            raise UnsupportedError(f"model '{name}' is one of {found[0].modality}, not of {modality}")
+        return found[0]
+    entries = [entry for entry in entries if entry.modality == modality]
+    names = ", ".join(dict.fromkeys(entry.name for entry in entries))
+    found = [entry for entry in entries if entry.status == "default"] or entries
+    if not found:
+        raise UnknownModelError(f"no model of {modality} is installed; 'vqcodec models import FILE' installs one")
+    if found[0].status != "default" and len(found) > 1:
+        raise UnknownModelError(f"none of the installed models of {modality} is the default; choose one of: {names}")
+    return found[0]
+
+
+def find_by_stream(
+    model_id: int, model_hash: bytes, models_dir: str | os.PathLike | None = None
+) -> ModelEntry:
+    """The model that a stream names by its number and its 4 bytes of hash. Raises UnknownModelError."""
+    known = [entry for entry in list_models(models_dir) if entry.id == model_id]
+    for entry in known:
+        if entry.hash == model_hash:
+            return entry
+    wanted = f"model {model_id} with the hash {model_hash.hex()}"
+    remedy = "on a machine that has it run 'vqcodec models export', then here 'vqcodec models import FILE'"
+    if not known:
+        raise UnknownModelError(f"the stream needs {wanted}, which is not installed; {remedy}")
+    others = ", ".join(f"'{entry.name}' with the hash {entry.hash.hex()}" for entry in known)
+    raise UnknownModelError(f"the stream needs {wanted}, but the installed model {model_id} is another one "
+                            f"under that number ({others}); {remedy}")
+
+
+def check(entry: ModelEntry) -> tuple[str, ...]:
+    """What is wrong with a model's files on disk; empty if each one is what was registered."""
+    problems = []
+    for file in entry.sha256:
+        try:
+            entry.read(file)
+        except (InputError, CorruptStreamError) as error:
+            problems.append(str(error))
+    return tuple(problems)
+
+
+# Their files.
+
+def read_registry(folder: Path, missing_ok: bool = False) -> tuple[ModelEntry, ...]:
+    """The models in folder/REGISTRY.toml. Raises InputError if it is missing, unreadable or makes no sense."""
+    file = folder / REGISTRY
+    if missing_ok and not file.exists():
+        return ()
+    return parse(read_file(file), folder, str(file), InputError)
+
+
+def parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) -> tuple[ModelEntry, ...]:
+    """The models in the text of a REGISTRY.toml. Raises `error_type` where it makes no sense."""
+    try:
+        document = tomllib.loads(text.decode("utf-8"))
+        rows = document.pop("model", [])
+        if document or not isinstance(rows, list):
+            raise ValueError("nothing but [[model]] tables may be in it")
+        entries = tuple(_entry_of_row(row, folder) for row in rows)
+        if not len(entries) == len({entry.id for entry in entries}) == len({entry.name for entry in entries}):
+            raise ValueError("two models share a name or an id")
+        defaults = [entry.modality for entry in entries if entry.status == "default"]
+        if len(defaults) > len(set(defaults)):
+            raise ValueError("two models of one modality are the default")
+        return entries
+    except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
+        raise error_type(f"{source}: {error}") from None
+
+
+def _entry_of_row(row, folder: Path) -> ModelEntry:
+    keys = {"id", "name", "status", "sha256"}
+    if not isinstance(row, dict) or set(row) - {"modality"} != keys or not isinstance(row["sha256"], dict):
+        raise ValueError("a model is a table of id, name, status, perhaps modality and, itself a table, sha256")
+    return ModelEntry(path=folder / str(row["name"]), **row)
+
+
+def to_toml(entries) -> str:
+    """Text of a REGISTRY.toml; no value in it needs escapes."""
+    tables = []
+    for entry in entries:
+        hashes = "".join(f'"{file}" = "{digest}"\n' for file, digest in entry.sha256.items())
+        modality = "" if entry.modality == "image" else f'modality = "{entry.modality}"\n'
+        tables.append(f'\n[[model]]\nid = {entry.id}\nname = "{entry.name}"\nstatus = "{entry.status}"\n{modality}'
+                      f"[model.sha256]\n{hashes}")
+    return _HEADING + "".join(tables)
+
+
+def read_file(path: Path) -> bytes:
+    """Content of a file, which may be empty, up to 256 MiB. Raises InputError."""
+    try:
+        if path.stat().st_size > MAX_FILE:
+            raise InputError(f"{path}: more than {MAX_FILE} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: cannot read ({error.strerror or error})") from error
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
