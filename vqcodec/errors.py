@@ -40,6 +40,10 @@ class UnknownModelError(UnsupportedError):
     """The model that a stream or a user names is not installed, or is another one under that name."""
 
 
+class VqcodecWarning(UserWarning):
+    """Something in the input or output was dropped or replaced, and work goes on."""
+
+
 def cause(error: BaseException | None) -> str:
     """First line of an exception's message, or its type."""
     return (str(error).splitlines() or [""])[0] or type(error).__name__

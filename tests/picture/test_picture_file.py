@@ -13,7 +13,8 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from vqcodec.errors import InputError, UsageError
-from vqcodec.picture.file import Picture, VqcodecWarning, format_for, read_picture, to_image, write_picture
+from vqcodec.errors import VqcodecWarning
+from vqcodec.picture.file import Picture, format_for, read_picture, to_image, write_picture
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (13, 17, 3), dtype=np.uint8)

@@ -11,11 +11,7 @@ import warnings
 import numpy as np
 from PIL import Image, ImageCms
 
-from ..errors import InputError, cause
-
-
-class VqcodecWarning(UserWarning):
-    """Something in the input or output was dropped or replaced, and work goes on."""
+from ..errors import InputError, VqcodecWarning, cause
 
 
 def split(strip: Image.Image, name: str) -> tuple[Image.Image, np.ndarray | None]:

@@ -29,8 +29,8 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from .colour import VqcodecWarning, split, srgb_converter
-from ..errors import InputError, UsageError, VqcodecError, cause
+from .colour import split, srgb_converter
+from ..errors import InputError, UsageError, VqcodecError, VqcodecWarning, cause
 from ..fileio import read_input
 
 MAX_PIXELS = 2**30
