@@ -1,0 +1,277 @@
+"""What every medium answers, and the list of media.
+
+A medium is one folder with a module `medium` in it, whose `MEDIUM` is an object of a subclass of `Medium`, and one line
+in `MEDIA`. Everything that is not of one medium (the commands, `batch`, `bench`, `train`, the Python interface) asks here
+and knows none of them by name; media are imported when they are asked for, and import no other.
+
+    encode:  Source → read → samples → encode → bytes of a stream      decode:  stream → decode → a file
+
+`vqcodec.picture` comes first: what nobody recognises is taken for a picture, so that somebody says what is wrong.
+"""
+
+from __future__ import annotations
+
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from . import stream
+from .errors import UnsupportedError, UsageError
+from .metadata import Metadata
+
+if TYPE_CHECKING:
+    from .fileio import Source
+
+MEDIA = ("vqcodec.picture", "vqcodec.sound")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something beside the quality that an encoder can aim at: an option of the command line, an argument in Python."""
+
+    name: str
+    help: str
+    unit: str = "x"
+    whole: bool = False  # a number of bytes
+
+
+SIZE = Target("size", "Stay within this many bytes per file: 20000, 20k, 20KiB.", whole=True)
+
+
+@dataclass(frozen=True)
+class Request:
+    """How to encode. quality: None where there is a target, or for the middle of the model's scale; target: (name, value);
+    exact: what cannot be seen or heard is coded as it is; strict: damage of the input is an error; strip: names of fields of
+    the metadata to leave out, "all", or "gps"."""
+
+    quality: float | None = None
+    target: tuple[str, float] | None = None
+    effort: int | None = None
+    exact: bool = False
+    strict: bool = False
+    strip: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, quality: float | None, targets: Mapping[str, float | None], **more) -> Request:
+        """Raises UsageError where more than one of quality and targets is given."""
+        given = [(name, value) for name, value in targets.items() if value is not None]
+        if len(given) + (quality is not None) > 1:
+            names = [name for name, _ in given] + ["quality"] * (quality is not None)
+            raise UsageError(f"give only one of {', '.join(sorted(names))}")
+        return cls(quality, given[0] if given else None, **more)
+
+
+@dataclass(frozen=True)
+class Format:
+    """What a stream is decoded to. name: as the library that writes it has it; subtype: of sound, the coding within it."""
+
+    extension: str
+    name: str
+    subtype: str | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What came of encoding or decoding. facts: for JSON and manifests; summary: the same in words; note: where a target
+    was missed, by how much; lost: seconds (begin, end) that are silent because of damage."""
+
+    facts: dict[str, Any]
+    summary: str
+    note: str | None = None
+    lost: tuple[tuple[float, float], ...] = ()
+
+
+class Medium(ABC):
+    key: str  # as the benchmark calls it, "picture"
+    modality: str  # as models and commands call it, "image"
+    code: int  # of the modality in streams
+    noun: str
+    nouns: str
+    articled: str  # "an image", "sound"
+    targets: tuple[Target, ...]
+    default_extension: str  # of what is decoded
+    reads_pieces: bool  # of files that need not fit into memory
+
+    # --- is it you? --------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def extensions(self) -> frozenset[str]:
+        """Extensions of files that are encoded, in lower case with the dot."""
+
+    @abstractmethod
+    def recognises(self, head: bytes) -> bool:
+        """Whether a file that begins so is of this medium."""
+
+    @abstractmethod
+    def takes(self, thing) -> bool:
+        """Whether a Python object holds samples of this medium."""
+
+    # --- a model -----------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def open(self, entry, *, encoder: bool = False):
+        """The codec of a model; imports torch where it is needed. It has `qualities`, `entry`, `decode_grids(data)`."""
+
+    @abstractmethod
+    def qualities(self, entry) -> int:
+        """How many qualities a model has; without loading it."""
+
+    # --- files → streams ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def read(self, thing: Source | Any, request: Request):
+        """A file, or a Python object that `takes` accepts → samples as `encode` takes them. Raises InputError."""
+
+    @abstractmethod
+    def encode(self, codec, samples, request: Request, write: Callable[[bytes], Any]) -> Made:
+        """Hands the bytes of a stream to `write`. Raises UsageError for a quality or target that the model has not."""
+
+    # --- streams → files ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def format_for(self, name: str, subtype: str | None = None) -> Format:
+        """By a file name's extension. Raises UsageError for one that cannot be written."""
+
+    @abstractmethod
+    def header(self, head: bytes):
+        """What the first bytes of a stream say: an object with `model_id`, `model_hash` and `metadata_length`. Raises
+        CorruptStreamError, UnsupportedError."""
+
+    @abstractmethod
+    def decode(self, codec, source: Source, made: Format, file: BinaryIO, *, conceal: bool = False) -> Made:
+        """A stream → a file of that format, written to an open file that can seek. Raises CorruptStreamError."""
+
+    @abstractmethod
+    def decoded(self, codec, data: bytes):
+        """A stream → samples as Python programs take them."""
+
+    # --- about streams -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def inspect(self, data: bytes):
+        """A data class of what a whole stream says of itself. Needs no model."""
+
+    @abstractmethod
+    def facts(self, data: bytes) -> dict:
+        """The same as a table for JSON."""
+
+    @abstractmethod
+    def table(self, facts: dict) -> str:
+        """The same as text; "model" is the model's name, or None where it is not installed."""
+
+    @abstractmethod
+    def parts(self, codec, data: bytes) -> dict:
+        """More facts: bytes of segments or chunks."""
+
+    @abstractmethod
+    def draw_grids(self, codec, data: bytes):
+        """uint8[H,W]: a picture of the index grids."""
+
+    @abstractmethod
+    def draw_bits(self, codec, data: bytes):
+        """uint8[H,W] or [H,W,3]: where the bits went."""
+
+    @abstractmethod
+    def metadata(self, source: Source) -> Metadata | None:
+        """The metadata in a stream. Raises CorruptStreamError for damage."""
+
+    # --- index grids -------------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def from_tokens(self, codec, grids, shape, quality: float | None) -> bytes:
+        """Index grids → a stream. shape: (width, height), or what `inspect` gave for a stream like this one."""
+
+    @abstractmethod
+    def described_by(self, shape) -> bool:
+        """Whether `from_tokens` knows a shape of this kind."""
+
+    # --- for the tools -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def memory(self, file: BinaryIO | None, command: str) -> int:
+        """Bytes that encoding the file, or decoding the stream, takes beside the model; None: of usual size."""
+
+    @abstractmethod
+    def comparison(self):
+        """What the benchmark asks: a `bench.medium.Medium`."""
+
+    @abstractmethod
+    def training(self):
+        """What training asks: a class below `train.medium.Medium`."""
+
+
+# The list.
+
+@functools.cache
+def _load(module: str) -> Medium:
+    return import_module(f"{module}.medium").MEDIUM
+
+
+def media() -> tuple[Medium, ...]:
+    return tuple(_load(module) for module in MEDIA)
+
+
+def of_modality(modality: str) -> Medium:
+    """By the name that models give it. Raises UnsupportedError."""
+    for medium in media():
+        if medium.modality == modality:
+            return medium
+    raise UnsupportedError(f"models of {modality} are unknown to this release")
+
+
+def of_key(key: str) -> Medium:
+    """By the name that the benchmark gives it. Raises UsageError."""
+    for medium in media():
+        if medium.key == key:
+            return medium
+    raise UsageError(f"there is no medium '{key}' (known: {', '.join(m.key for m in media())})")
+
+
+def of_head(head: bytes) -> Medium:
+    """Of a file to encode, by its first bytes."""
+    return next((medium for medium in media() if medium.recognises(head)), media()[0])
+
+
+def of_stream(head: bytes) -> Medium:
+    """Of a stream, by its first bytes. Raises CorruptStreamError for what is none, UnsupportedError for what is of a later
+    release."""
+    code = stream.modality(head)
+    for medium in media():
+        if medium.code == code:
+            return medium
+    raise UnsupportedError(f"modality {code} is reserved: the stream is from a later release, or damaged")
+
+
+def of_extension(path: str) -> Medium | None:
+    """Of a file to encode, by its name."""
+    extension = extension_of(path)
+    return next((medium for medium in media() if extension in medium.extensions()), None)
+
+
+def of_thing(thing) -> Medium:
+    """Of a Python object with samples."""
+    return next((medium for medium in media() if medium.takes(thing)), media()[0])
+
+
+def extension_of(path: str) -> str:
+    """The last extension of a path in lower case with its dot, or ''."""
+    stem, dot, extension = path.rpartition("/")[2].rpartition(".")
+    return (dot + extension).lower() if stem else ""
+
+
+def all_targets() -> tuple[Target, ...]:
+    """Of all media, each name once."""
+    return tuple({target.name: target for medium in media() for target in medium.targets}.values())
+
+
+def check_target(medium: Medium, request: Request, prefix: str = "") -> None:
+    """Raises UsageError for a target that is another medium's. prefix: of options, "--"."""
+    if request.target is None or request.target[0] in [target.name for target in medium.targets]:
+        return
+    name = request.target[0]
+    owner = next(m for m in media() if name in [t.name for t in m.targets])
+    own = next(t.name for t in medium.targets)
+    raise UsageError(f"{prefix}{name} is for {owner.nouns}; of {medium.nouns}, give {prefix}{own}")
