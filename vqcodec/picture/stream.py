@@ -1,7 +1,6 @@
-"""Stream (fields, entropy-coded segments, alpha payload) ⇄ bytes of a .vq file. Standard library only.
+"""Stream (fields, entropy-coded segments, alpha payload, metadata) ⇄ bytes of a .vq file of a picture. Standard library only.
 
-`bitstream_spec.md`, section "Container", defines every byte. The header's checksum is verified before any
-number in it is trusted, and nothing is allocated from a number that the file's real length does not cover.
+`bitstream_spec.md` defines every byte; what other media share is in `vqcodec/stream.py`.
 """
 
 from __future__ import annotations
@@ -9,20 +8,27 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, fields
 
-from ..stream import Reader, crc16, uvarint
-from ..errors import CorruptStreamError, UnsupportedError, UsageError
+from ..errors import CorruptStreamError, UsageError
+from ..stream import (
+    Beginning,
+    Reader,
+    Sealed,
+    check_beginning,
+    checked_metadata,
+    pack_beginning,
+    read_beginning,
+    seal,
+    unseal,
+    uvarint,
+)
 
-MAGIC = b"VQ"
-VERSION = 1
-IMAGE, AUDIO = 0, 1  # modalities; 2..7 are reserved. Streams of sound are the business of `sound_container.py`
-MODALITIES = {IMAGE: "image", AUDIO: "audio"}
-MAX_MODEL_ID = (1 << 16) - 1
+CODE = 0  # of the modality
 MAX_SIDE = 1 << 17  # so that a band of two rows of grid positions stays small
 MAX_PIXELS = 1 << 30
 MAX_SEGMENTS = 4096
 MAX_PAYLOAD = (1 << 31) - 1  # bytes of one segment, of all of them if joined, and of the alpha payload
 
-_MODALITY, _GREY, _ALPHA, _JOINED, _RESERVED = 0x07, 0x08, 0x10, 0x20, 0xC0
+_GREY, _ALPHA, _JOINED = 0x08, 0x10, 0x20  # flags
 _LENGTH_BITS = MAX_PAYLOAD.bit_length()
 
 
@@ -30,14 +36,13 @@ _LENGTH_BITS = MAX_PAYLOAD.bit_length()
 class _Description:
     """What a file says about itself apart from its payloads."""
 
-    modality: int = IMAGE
     grey: bool = False
     width: int  # in pixels; width and height in 1..2^17, their product at most 2^30
     height: int
     quality: int  # 0..255, in sixteenths above the lowest quality: q = 1 + quality / 16
     model_id: int  # 0..65535
     model_hash: bytes  # first 4 bytes of the SHA-256 of the model
-    grids_crc: int  # see grids_crc()
+    grids_crc: int  # see `vqcodec.stream.grids_crc`
     joined: bool = False  # the segments follow one another without a table of their lengths
 
 
@@ -49,6 +54,7 @@ class Stream(_Description):
     # only a decoder with the model can tell where each of them ends.
     segments: tuple[bytes, ...]
     alpha: bytes | None = None  # the coded alpha plane, opaque here
+    metadata: bytes | None = None  # see `vqcodec.metadata`, opaque here
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +64,17 @@ class Header(_Description):
     segment_lengths: tuple[int, ...]  # of the pieces in Stream.segments
     alpha_length: int | None  # None: no alpha
     alpha_crc: int | None
-    size: int  # bytes of the header, its checksum included
+    sealed: Sealed
+
+    @property
+    def size(self) -> int:
+        """Bytes of the header, its checksum included."""
+        return self.sealed.size
 
     @property
     def file_size(self) -> int:
         """Bytes of the whole file."""
-        return self.size + sum(self.segment_lengths) + (self.alpha_length or 0)
+        return self.sealed.end + sum(self.segment_lengths) + (self.alpha_length or 0)
 
 
 def pack(stream: Stream) -> bytes:
@@ -76,15 +87,13 @@ def pack(stream: Stream) -> bytes:
         raise UsageError(f"a stream has 1..{MAX_SEGMENTS} segments, not {len(lengths)}")
     if max(lengths + [len(stream.alpha or b"")]) > MAX_PAYLOAD:
         raise UsageError(f"a segment or the alpha payload is longer than {MAX_PAYLOAD} bytes")
-    flags = (stream.modality | _GREY * bool(stream.grey) | _ALPHA * (stream.alpha is not None)
-             | _JOINED * bool(stream.joined))
-    header = (MAGIC + bytes([VERSION, flags]) + uvarint(stream.model_id) + stream.model_hash
-              + bytes([stream.quality]) + uvarint(stream.width) + uvarint(stream.height)
+    header = (pack_beginning(CODE, _beginning(stream, stream.metadata is not None, stream.alpha is not None))
+              + uvarint(stream.width) + uvarint(stream.height)
               + stream.grids_crc.to_bytes(4, "little")
               + (uvarint(lengths[0]) if stream.joined else _pack_lengths(lengths)))
     if stream.alpha is not None:
         header += uvarint(len(stream.alpha)) + zlib.crc32(stream.alpha).to_bytes(4, "little")
-    return b"".join([header, crc16(header), *stream.segments, stream.alpha or b""])
+    return b"".join([seal(header, stream.metadata), *stream.segments, stream.alpha or b""])
 
 
 def unpack(data: bytes) -> Stream:
@@ -97,7 +106,8 @@ def unpack(data: bytes) -> Stream:
     if len(data) != header.file_size:
         what = "truncated" if len(data) < header.file_size else "followed by other data"
         raise CorruptStreamError(f"the stream is {what}: {len(data)} bytes instead of {header.file_size}")
-    payloads, position = [], header.size
+    metadata = checked_metadata(data, header.sealed)
+    payloads, position = [], header.sealed.end
     for length in (*header.segment_lengths, header.alpha_length or 0):
         payloads.append(bytes(data[position:position + length]))
         position += length
@@ -106,19 +116,14 @@ def unpack(data: bytes) -> Stream:
         alpha = None
     elif zlib.crc32(alpha) != header.alpha_crc:
         raise CorruptStreamError("the alpha payload is damaged: its checksum does not match")
-    return Stream(segments=tuple(segments), alpha=alpha,
+    return Stream(segments=tuple(segments), alpha=alpha, metadata=metadata,
                   **{field.name: getattr(header, field.name) for field in fields(_Description)})
 
 
 def peek(data: bytes) -> Header:
     """Parse and verify the header only; `data` need not reach further. Raises as `unpack` does."""
-    if modality(data) != "image":
-        raise UnsupportedError("the stream holds sound, not an image")
-    reader = Reader(data, 3)
-    flags = reader.uint(1)
-    model_id = reader.uvarint(3)
-    model_hash = reader.take(4)
-    quality = reader.uint(1)
+    beginning, reader = read_beginning(data, CODE, _GREY | _ALPHA | _JOINED)
+    flags = beginning.flags
     width = reader.uvarint(3)
     height = reader.uvarint(3)
     grids = reader.uint(4)
@@ -126,8 +131,7 @@ def peek(data: bytes) -> Header:
     count, bits, packed = (1, _LENGTH_BITS, reader.uvarint(5)) if joined else _read_lengths(reader)
     alpha_length = reader.uvarint(5) if flags & _ALPHA else None
     alpha_crc = reader.uint(4) if flags & _ALPHA else None
-    if crc16(data[:reader.position]) != reader.take(2):
-        raise CorruptStreamError("the header is damaged: its checksum does not match")
+    sealed = unseal(reader, beginning.metadata)
     # From here on the numbers are what some encoder wrote, which is not to say that they make sense.
     lengths = tuple(packed >> i * bits & (1 << bits) - 1 for i in range(count))
     if packed >> count * bits:
@@ -137,58 +141,22 @@ def peek(data: bytes) -> Header:
         raise CorruptStreamError("the segment lengths are stored with more bits than they need")
     if (alpha_length or 0) > MAX_PAYLOAD:
         raise CorruptStreamError(f"the alpha payload is said to be longer than {MAX_PAYLOAD} bytes")
-    header = Header(modality=flags & _MODALITY, grey=bool(flags & _GREY), width=width, height=height,
-                    quality=quality, model_id=model_id, model_hash=model_hash, grids_crc=grids, joined=joined,
-                    segment_lengths=lengths, alpha_length=alpha_length, alpha_crc=alpha_crc,
-                    size=reader.position)
+    header = Header(grey=bool(flags & _GREY), width=width, height=height, quality=beginning.quality,
+                    model_id=beginning.model_id, model_hash=beginning.model_hash, grids_crc=grids, joined=joined,
+                    segment_lengths=lengths, alpha_length=alpha_length, alpha_crc=alpha_crc, sealed=sealed)
     _check_fields(header, CorruptStreamError)
     return header
 
 
-def modality(data: bytes) -> str:
-    """"image" or "audio", from the first four bytes of a file: what may follow depends on it.
-
-    Raises CorruptStreamError for what is not a stream, UnsupportedError for another version, a reserved modality and
-    reserved flags.
-    """
-    if data[:2] != MAGIC:
-        raise CorruptStreamError("not a vqcodec file: it does not begin with 'VQ'")
-    reader = Reader(data, 2)
-    version = reader.uint(1)
-    if version != VERSION:
-        raise UnsupportedError(f"format version {version} is unknown (this release reads {VERSION})")
-    flags = reader.uint(1)
-    modality = flags & _MODALITY
-    if modality not in MODALITIES:
-        raise UnsupportedError(f"modality {modality} is reserved: the stream is from a later release, or damaged")
-    if flags & _RESERVED or (modality == AUDIO and flags != AUDIO):
-        raise UnsupportedError("reserved flags are set: the stream is from a later release, or damaged")
-    return MODALITIES[modality]
-
-
-def grids_crc(grids) -> int:
-    """CRC-32 of index grids, int[G, h, w] or int[G, U, T] with values in 0..65535, as uint16 little-endian in C order."""
-    import numpy as np
-
-    grids = np.asarray(grids)
-    if grids.dtype.kind not in "iu" or (grids.size and (grids.min() < 0 or grids.max() > 0xFFFF)):
-        raise UsageError("index grids must be integers in 0..65535")
-    return zlib.crc32(np.ascontiguousarray(grids, "<u2"))
+def _beginning(d: _Description, metadata: bool, alpha: bool) -> Beginning:
+    flags = _GREY * bool(d.grey) | _ALPHA * alpha | _JOINED * bool(d.joined)
+    return Beginning(flags, metadata, d.model_id, d.model_hash, d.quality)
 
 
 def _check_fields(description: _Description, error: type[Exception]) -> None:
-    """Raise `error` where a field is out of range, UnsupportedError for a reserved modality."""
+    """Raise `error` where a field is out of range."""
     d = description
-    if not 0 <= d.modality <= _MODALITY:
-        raise error(f"the modality must be 0..{_MODALITY}, not {d.modality}")
-    if d.modality != IMAGE:
-        raise UnsupportedError(f"modality {d.modality} is reserved")
-    if not 0 <= d.model_id <= MAX_MODEL_ID:
-        raise error(f"the model number must be 0..{MAX_MODEL_ID}, not {d.model_id}")
-    if len(d.model_hash) != 4:
-        raise error(f"the model hash must have 4 bytes, not {len(d.model_hash)}")
-    if not 0 <= d.quality <= 255:
-        raise error(f"the quality must be 0..255, not {d.quality}")
+    check_beginning(_beginning(d, False, False), error)
     if not (1 <= d.width <= MAX_SIDE and 1 <= d.height <= MAX_SIDE):
         raise error(f"{d.width}x{d.height} pixels: width and height must be 1..{MAX_SIDE}")
     if d.width * d.height > MAX_PIXELS:

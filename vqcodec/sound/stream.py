@@ -1,7 +1,8 @@
 """Header and chunks of a recording ⇄ bytes of a .vq file. Standard library only.
 
-`bitstream_spec.md`, section "Sound", defines every byte. A chunk's header has a checksum of its own that covers the
-chunk's number, so that a reader can go on behind damage: it scans for the next place where a header checks.
+`bitstream_spec.md`, section "Sound", defines every byte; what other media share is in `vqcodec/stream.py`. A chunk's header
+has a checksum of its own that covers the file's header and the chunk's number, so that a reader can go on behind damage:
+it scans for the next place where a header checks, and takes no chunk of another recording.
 """
 
 from __future__ import annotations
@@ -12,16 +13,27 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ..picture import stream as container
-from ..stream import Reader, crc16, uvarint
-from ..errors import CorruptStreamError, UnsupportedError, UsageError
+from ..errors import CorruptStreamError, UsageError
+from ..stream import (
+    Beginning,
+    Sealed,
+    check_beginning,
+    crc16,
+    pack_beginning,
+    read_beginning,
+    seal,
+    unseal,
+    uvarint,
+)
 
+CODE = 1  # of the modality
 MAX_RATE = (1 << 20) - 1  # Hz
 MAX_CHANNELS = 255
 MAX_LENGTH = 1 << 40  # sample frames
 MAX_PAYLOAD = 1 << 24  # bytes of one chunk
 MAX_CHUNKS = 1 << 32  # a chunk's number has 32 bits
 MAX_HEADER = 64  # bytes; no header is longer
+_BOUND = 0x08  # flag
 MAX_CHUNK_HEADER = 4 + 4 + 2  # length, checksum of the grids, checksum of the header
 _WINDOW = 1 << 16  # bytes read at a time where chunks are searched for
 _NEAR = 64  # chunks that a search may skip on the evidence of two headers; more need three
@@ -44,6 +56,7 @@ class SoundHeader:
     coded_channels: int  # as many, or 1: all channels are equal
     length: int  # sample frames at `rate`
     gain: int  # -128..127: decoded samples are multiplied by 2^(gain/4)
+    bound: bool = True  # the checksums of chunks cover the header's; not so in streams of specifications before 1.5
 
 
 @dataclass(frozen=True)
@@ -59,41 +72,42 @@ class Chunk:
         return self.position - len(uvarint(len(self.payload))) - 4 - 2
 
 
-def pack_header(header: SoundHeader) -> bytes:
-    """Raises UsageError where a field is out of range."""
+def pack_header(header: SoundHeader, metadata: bytes | None = None) -> bytes:
+    """The header, and the metadata behind it. Raises UsageError where a field is out of range."""
     _check_fields(header, UsageError)
-    data = (container.MAGIC + bytes([container.VERSION, container.AUDIO]) + uvarint(header.model_id) + header.model_hash
-            + bytes([header.quality]) + uvarint(header.rate) + uvarint(header.channels) + uvarint(header.coded_channels)
-            + uvarint(header.length) + header.gain.to_bytes(1, "little", signed=True))
-    return data + crc16(data)
+    return seal(
+        pack_beginning(CODE, _beginning(header, metadata is not None)) + uvarint(header.rate) + uvarint(header.channels)
+        + uvarint(header.coded_channels) + uvarint(header.length) + header.gain.to_bytes(1, "little", signed=True), metadata)
 
 
-def peek(data: bytes) -> tuple[SoundHeader, int]:
-    """(header, its size in bytes) from the first bytes of a file. Raises CorruptStreamError, UnsupportedError."""
-    if container.modality(data) != "audio":
-        raise UnsupportedError("the stream holds an image, not sound")
-    reader = Reader(data, 4)
-    model_id, model_hash, quality = reader.uvarint(3), reader.take(4), reader.uint(1)
+def peek(data: bytes) -> tuple[SoundHeader, Sealed]:
+    """(header, where it ends) from the first bytes of a file. Raises CorruptStreamError, UnsupportedError."""
+    beginning, reader = read_beginning(data, CODE, _BOUND)
     rate, channels, coded, length = reader.uvarint(3), reader.uvarint(2), reader.uvarint(2), reader.uvarint(6)
     gain = int.from_bytes(reader.take(1), "little", signed=True)
-    if crc16(data[: reader.position]) != reader.take(2):
-        raise CorruptStreamError("the header is damaged: its checksum does not match")
-    header = SoundHeader(model_id=model_id, model_hash=model_hash, quality=quality, rate=rate, channels=channels,
-                         coded_channels=coded, length=length, gain=gain)
+    sealed = unseal(reader, beginning.metadata)
+    header = SoundHeader(
+        model_id=beginning.model_id, model_hash=beginning.model_hash, quality=beginning.quality, rate=rate,
+        channels=channels, coded_channels=coded, length=length, gain=gain, bound=bool(beginning.flags & _BOUND))
     _check_fields(header, CorruptStreamError)
-    return header, reader.position
+    return header, sealed
 
 
-def read_header(file: BinaryIO) -> SoundHeader:
+def read_header(file: BinaryIO) -> tuple[SoundHeader, Sealed]:
     """Reads a header and leaves `file`, which must be seekable, at the first chunk. Raises as `peek`."""
     start = file.tell()
-    header, size = peek(file.read(MAX_HEADER))
-    file.seek(start + size)
-    return header
+    header, sealed = peek(file.read(MAX_HEADER))
+    file.seek(start + sealed.end)
+    return header, sealed
 
 
-def pack_chunk(number: int, grids_crc: int, payload: bytes) -> bytes:
-    """Raises UsageError where a number is out of range or the payload too long."""
+def seed_of(header: SoundHeader, sealed: Sealed) -> bytes:
+    """What the checksums of a stream's chunks begin with."""
+    return sealed.checksum if header.bound else b""
+
+
+def pack_chunk(number: int, grids_crc: int, payload: bytes, seed: bytes) -> bytes:
+    """`seed`: see `seed_of`. Raises UsageError where a number is out of range or the payload too long."""
     if not 1 <= len(payload) <= MAX_PAYLOAD:
         raise UsageError(f"the payload of a chunk has 1..{MAX_PAYLOAD} bytes, not {len(payload)}")
     if not 0 <= number < MAX_CHUNKS:
@@ -101,22 +115,23 @@ def pack_chunk(number: int, grids_crc: int, payload: bytes) -> bytes:
     if not 0 <= grids_crc <= 0xFFFFFFFF:
         raise UsageError("the grids' checksum must have 32 bits")
     fields = uvarint(len(payload)) + grids_crc.to_bytes(4, "little")
-    return fields + _chunk_crc(number, fields) + payload
+    return fields + _chunk_crc(number, fields, seed) + payload
 
 
-def _chunk_crc(number: int, fields: bytes) -> bytes:
-    return crc16(number.to_bytes(4, "little") + fields)
+def _chunk_crc(number: int, fields: bytes, seed: bytes) -> bytes:
+    return crc16(number.to_bytes(4, "little") + fields, seed)
 
 
-def _fitting(fields: bytes, checksum: bytes, first: int, end: int) -> Iterator[int]:
+def _fitting(fields: bytes, checksum: bytes, first: int, end: int, seed: bytes) -> Iterator[int]:
     """The numbers in first..end-1, ascending, that a chunk with this header may have. Of any 65536 with the same upper
     half it is one: the checksum is followed back to what the lower half must have been."""
+    start = binascii.crc_hqx(seed, 0xFFFF)
     for upper in range(first >> 16, (end - 1 >> 16) + 1):
         crc = int.from_bytes(checksum, "little")
         for byte in reversed(b"\0\0" + upper.to_bytes(2, "little") + fields):
             entry = _ENTRY[crc & 0xFF]
             crc = (entry ^ byte) << 8 | (crc ^ _CRC[entry]) >> 8
-        number = upper << 16 | int.from_bytes((crc ^ 0xFFFF).to_bytes(2, "big"), "little")
+        number = upper << 16 | int.from_bytes((crc ^ start).to_bytes(2, "big"), "little")
         if first <= number < end:
             yield number
 
@@ -161,10 +176,10 @@ class ChunkReader:
     `reject` makes the search go on right behind where it began, since it may be none: one place in 65,536 checks by
     chance. Searching takes time in proportion to the file's size. Raises CorruptStreamError for more than 2^32 chunks."""
 
-    def __init__(self, file: BinaryIO, count: int, *, conceal: bool = False):
+    def __init__(self, file: BinaryIO, count: int, seed: bytes, *, conceal: bool = False):
         if count > MAX_CHUNKS:
             raise CorruptStreamError(f"the stream is said to have more than {MAX_CHUNKS} chunks")
-        self.file, self.count, self.conceal = file, count, conceal
+        self.file, self.count, self.seed, self.conceal = file, count, seed, conceal
         self.position = file.tell()
         self.size = file.seek(0, os.SEEK_END)
         self.ahead: tuple[int, _ChunkHeader] | None = None  # found while an earlier one was searched for
@@ -174,7 +189,7 @@ class ChunkReader:
         """Chunk `number`, which must not fall."""
         if self.ahead is None:
             header = self._header(self.position)
-            if header and header.end <= self.size and _chunk_crc(number, header.fields) == header.checksum:
+            if header and header.end <= self.size and _chunk_crc(number, header.fields, self.seed) == header.checksum:
                 self.ahead = number, header
             elif self.conceal:
                 self.ahead = self._search(number)
@@ -207,7 +222,7 @@ class ChunkReader:
         data = self.file.read(MAX_CHUNK_HEADER)
         size = 1 + next((i for i, byte in enumerate(data[:4]) if byte <= 0x7F), min(len(data), 3))
         header = self._header(self.position)
-        if len(data) < size + 6 or (header and _chunk_crc(number, header.fields) == header.checksum):
+        if len(data) < size + 6 or (header and _chunk_crc(number, header.fields, self.seed) == header.checksum):
             raise CorruptStreamError(f"the stream is truncated: chunk {number} of {self.count} is not complete")
         raise CorruptStreamError(f"the header of chunk {number} is damaged: its checksum does not match")
 
@@ -222,7 +237,7 @@ class ChunkReader:
                 header = _parse(data, i, start + i)
                 if header is None or header.end > self.size:
                     continue
-                for found in _fitting(header.fields, header.checksum, number, end):
+                for found in _fitting(header.fields, header.checksum, number, end, self.seed):
                     if self._followed(found, header, (found > number + 1) + (found > number + _NEAR)):
                         return found, header
             start += _WINDOW
@@ -235,19 +250,21 @@ class ChunkReader:
             if following == self.count:
                 return header.end == self.size
             header = self._header(header.end)
-            if header is None or _chunk_crc(following, header.fields) != header.checksum:
+            if header is None or _chunk_crc(following, header.fields, self.seed) != header.checksum:
                 return False
         return True
 
 
+def _beginning(h: SoundHeader, metadata: bool) -> Beginning:
+    return Beginning(_BOUND * h.bound, metadata, h.model_id, h.model_hash, h.quality)
+
+
 def _check_fields(h: SoundHeader, error: type[Exception]) -> None:
-    limits = (("the model number", h.model_id, 0, container.MAX_MODEL_ID), ("the quality", h.quality, 0, 255),
-              ("the sampling rate", h.rate, 1, MAX_RATE), ("the number of channels", h.channels, 1, MAX_CHANNELS),
+    check_beginning(_beginning(h, False), error)
+    limits = (("the sampling rate", h.rate, 1, MAX_RATE), ("the number of channels", h.channels, 1, MAX_CHANNELS),
               ("the length", h.length, 1, MAX_LENGTH), ("the gain", h.gain, -128, 127))
     for name, value, least, most in limits:
         if not least <= value <= most:
             raise error(f"{name} must be {least}..{most}, not {value}")
     if h.coded_channels not in (1, h.channels):
         raise error(f"{h.coded_channels} of {h.channels} channels cannot be coded: it is one for all, or each")
-    if len(h.model_hash) != 4:
-        raise error(f"the model hash must have 4 bytes, not {len(h.model_hash)}")
