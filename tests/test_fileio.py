@@ -4,13 +4,15 @@ import errno
 import io
 import os
 import stat
+import subprocess
 import sys
+import threading
 
 import pytest
 
 from vqcodec import fileio
 from vqcodec.errors import InputError, UsageError
-from vqcodec.fileio import ensure_writable, read_input, write_output
+from vqcodec.fileio import HEAD, Source, ensure_writable, read_input, write_output
 
 OLD, NEW = b"old content", b"new content" * 1000
 
@@ -229,3 +231,66 @@ def test_file_names_that_look_like_options(tmp_path, monkeypatch):
     write_output("./-", NEW)  # the file, not standard output
     write_output("plain", NEW)  # no directory part
     assert read_input("./-") == read_input("plain") == NEW
+
+
+# sources: what is no regular file is read once
+
+
+def _shell(command: str, *arguments: str) -> str:
+    code = ("import sys; from vqcodec.fileio import Source; s = Source.open(sys.argv[1]); "
+            "print(len(s.head), s.path is None, len(s.data()), s.size, s.data()[-3:].decode())")
+    result = subprocess.run(["bash", "-c", command, "bash", sys.executable, code, *arguments],
+                            capture_output=True, text=True, timeout=60, check=True)
+    return result.stdout.strip()
+
+
+@pytest.mark.parametrize("count", [3, HEAD - 1, HEAD, HEAD + 1, 5 * HEAD])
+def test_sources_give_the_whole_content_whatever_they_are(tmp_path, monkeypatch, count):
+    content = (bytes(range(256)) * (count // 256 + 1))[:count]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").write_bytes(content)
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=lambda: (tmp_path / "pipe").write_bytes(content))
+    writer.start()
+    pipe = Source.open("pipe")
+    monkeypatch.setattr(sys, "stdin", Stream(io.BytesIO(content)))
+    sources = [Source.open("x"), pipe, Source.open("-"), Source.open(memoryview(content)), Source.of_file(io.BytesIO(content))]
+    for source in sources:
+        assert source.head == content[:HEAD]
+        assert source.data() == content and source.data() == content and source.size == count
+        with source.open_file() as file:
+            assert file.seek(-1, os.SEEK_END) == count - 1 and file.read() == content[-1:]
+    writer.join()
+    assert [source.path for source in sources] == ["x", None, None, None, None]
+    assert [source.name for source in sources] == ["x", "pipe", "standard input", "input", "input"]
+    assert sources[0].modified_ns == os.stat("x").st_mtime_ns and pipe.modified_ns is None
+
+
+def test_the_shell_s_ways_to_pass_a_pipe(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"a" * 100_000 + b"end")
+    for command in ('cat "$3" | "$1" -c "$2" /dev/stdin', '"$1" -c "$2" <(cat "$3")', '"$1" -c "$2" - < "$3"'):
+        assert _shell(command, str(path)) == f"{HEAD} True 100003 100003 end", command
+    assert _shell('"$1" -c "$2" /dev/stdin < "$3"', str(path)) == f"{HEAD} False 100003 100003 end"
+
+
+def test_what_has_no_end_is_given_up(monkeypatch):
+    source = Source.open("/dev/zero")
+    assert source.head == bytes(HEAD)
+    assert error_of(source.data) == "/dev/zero: cannot read (more than 16 MiB, and no regular file)"
+    monkeypatch.setattr(fileio, "PIPE_LIMIT", HEAD + 5)
+    assert Source.of_file(io.BytesIO(bytes(HEAD + 5))).size == HEAD + 5
+    assert "more than" in error_of(Source.of_file(io.BytesIO(bytes(HEAD + 6))).data)
+
+
+def test_refusals_of_sources_name_them_safely(tmp_path):
+    for source in (b"", "/dev/null", tmp_path):
+        error_of(Source.open, source)
+    assert error_of(Source.of_bytes, b"", "a\nb") == r"a\nb: empty"
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\x1b[31m\xff\n\xc3\xa9")
+    assert error_of(Source.open, path) == rf"{tmp_path}/\x1b[31m\xff\né: cannot read (No such file or directory)"
+
+
+def test_files_that_hide_their_size_are_read():
+    source = Source.open("/proc/self/status")
+    assert source.size == len(source.data()) > 100

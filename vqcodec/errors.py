@@ -5,6 +5,11 @@ Exit codes: 1 input/output, 2 usage, 3 corrupt stream, 4 unsupported version or 
 
 from __future__ import annotations
 
+import unicodedata
+
+_HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
+_JOINERS = "\u200c\u200d"  # of format characters those that spelling and emoji need
+
 
 class VqcodecError(Exception):
     """Base of all errors raised on purpose; `exit_code` is what the command line returns."""
@@ -49,5 +54,21 @@ def cause(error: BaseException | None) -> str:
     return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
+def shown(name: object) -> str:
+    """A name of a file or other foreign text as one line may show it: control characters, line ends and what reorders
+    text as escapes, bytes that are no UTF-8 as \\xff; all other Unicode as it is."""
+    return "".join(map(_visible, str(name)))
+
+
 def one_line(message: object) -> str:
-    return " ".join(str(message).splitlines())
+    """A message, which may quote foreign text, as one line that does nothing to a terminal."""
+    return shown(" ".join(str(message).splitlines()))
+
+
+def _visible(character: str) -> str:
+    code = ord(character)
+    if 0x20 <= code < 0x7F or unicodedata.category(character) not in _HIDDEN or character in _JOINERS:
+        return character
+    if 0xDC80 <= code <= 0xDCFF:  # a byte that Python could not decode (PEP 383)
+        return f"\\x{code - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode()

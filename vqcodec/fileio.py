@@ -1,4 +1,4 @@
-"""path or '-' ⇄ bytes: whole inputs in, whole outputs out, never a half-written file.
+"""path or '-' ⇄ bytes: whole inputs in, each read once, whole outputs out, never a half-written file.
 
 A new output is written beside its destination and renamed over it when complete, so that the old file stays
 intact whatever goes wrong. Devices and pipes are written in place. Symbolic links are followed, not replaced.
@@ -6,48 +6,127 @@ intact whatever goes wrong. Devices and pipes are written in place. Symbolic lin
 
 from __future__ import annotations
 
+import io
 import os
 import secrets
 import stat
 import sys
 import tempfile
 from contextlib import contextmanager, nullcontext
+from typing import BinaryIO
 
-from .errors import InputError, UsageError
+from .errors import InputError, UsageError, shown
 
 STDIO = "-"
+HEAD = 1 << 16  # bytes of an input that are read to tell what it is
+PIPE_LIMIT = 1 << 32  # bytes that a pipe or a socket may give (a WAV has no more)
+DEVICE_LIMIT = 1 << 24  # bytes that a device may give: /dev/zero has no end
+
+
+class Source:
+    """An input: a file, a pipe, a device, standard input or bytes. What is no regular file is read once, and only as
+    far as is asked for: who looks at `head` first never reads all of something that it does not know.
+
+    name: for messages, printable. path: of a regular file that was named, else None. head: the first 64 KiB, or all.
+    modified_ns: time of the last change in nanoseconds since 1970, of a regular file, else None.
+    """
+
+    __slots__ = ("name", "path", "head", "modified_ns", "_size", "_data", "_rest", "_limit")
+
+    def __init__(self, name: str, head: bytes, path: str | None = None, modified_ns: int | None = None,
+                 size: int | None = None, data: bytes | None = None, rest: BinaryIO | None = None, limit: int = 0):
+        """Use `open`, `of_bytes` or `of_file`. rest: gives what comes behind `head`, up to `limit` bytes in all."""
+        if not head:
+            raise InputError(f"{name}: empty")
+        self.name, self.path, self.head, self.modified_ns = name, path, head, modified_ns
+        self._size, self._data, self._rest, self._limit = size, data, rest, limit
+
+    @classmethod
+    def open(cls, source: str | os.PathLike | bytes | bytearray | memoryview) -> Source:
+        """A path, '-' for standard input, or the bytes themselves. Waits for the other end of a named pipe.
+
+        Raises InputError: missing, a directory, no permission, empty, or any other failure to read.
+        """
+        if isinstance(source, (bytes, bytearray, memoryview)):
+            return cls.of_bytes(source)
+        path = os.fsdecode(source)
+        if path == STDIO:
+            if sys.stdin is None:
+                raise InputError("standard input: cannot read (it is closed)")
+            return cls.of_file(sys.stdin.buffer, "standard input")
+        name = shown(path)
+        with _reading(name):
+            file = open(path, "rb")
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                device = stat.S_ISBLK(status.st_mode) or (stat.S_ISCHR(status.st_mode) and not file.isatty())
+                return cls._of_pipe(file, name, DEVICE_LIMIT if device else PIPE_LIMIT)
+            with file:
+                head = file.read(HEAD)
+                # the whole is read at once where the size tells nothing (/proc) or the head is all
+                data = head + file.read() if status.st_size < HEAD else None
+        size = status.st_size if data is None else len(data)
+        return cls(name, head, path, status.st_mtime_ns, size, data)
+
+    @classmethod
+    def of_bytes(cls, data: bytes | bytearray | memoryview, name: str = "input") -> Source:
+        """Raises InputError: empty."""
+        data = bytes(data)
+        return cls(shown(name), data[:HEAD], size=len(data), data=data)
+
+    @classmethod
+    def of_file(cls, file: BinaryIO, name: str = "input") -> Source:
+        """An open binary file, from where it stands, never sought in: not to be closed before all is read.
+        Raises InputError: empty, or a failure to read."""
+        return cls._of_pipe(file, shown(name), PIPE_LIMIT)
+
+    @classmethod
+    def _of_pipe(cls, pipe: BinaryIO, name: str, limit: int) -> Source:
+        with _reading(name):
+            head = _read_up_to(pipe, HEAD)
+        if len(head) < HEAD:
+            return cls(name, head, size=len(head), data=head)
+        return cls(name, head, rest=pipe, limit=limit)
+
+    @property
+    def size(self) -> int:
+        """Bytes; of what is no regular file all is read to tell. Raises as `data`."""
+        return len(self.data()) if self._size is None else self._size
+
+    def data(self) -> bytes:
+        """The whole content, kept for the next call.
+
+        Raises InputError: a failure to read; a pipe of more than PIPE_LIMIT bytes, a device of more than DEVICE_LIMIT.
+        """
+        if self._data is None:
+            with _reading(self.name):
+                if self.path is not None:
+                    with open(self.path, "rb") as file:
+                        self._data = file.read()
+                else:
+                    data = self.head + _read_up_to(self._rest, self._limit - len(self.head) + 1)
+                    if len(data) > self._limit:
+                        raise ValueError(f"more than {self._limit >> 20} MiB, and no regular file")
+                    self._data, self._rest = data, None
+            self._size = len(self._data)
+        return self._data
+
+    def open_file(self) -> BinaryIO:
+        """The content as a file that can seek; the caller closes it. Raises as `data`."""
+        if self.path is None or self._data is not None:
+            return io.BytesIO(self.data())
+        with _reading(self.name):
+            return open(self.path, "rb")
 
 
 def read_input(path: str | os.PathLike) -> bytes:
-    """Whole content of a file, or of standard input for '-'.
-
-    Raises InputError: missing, a directory, no permission, empty, or any other failure to read.
-    """
-    path = os.fspath(path)
-    name = "standard input" if path == STDIO else path
-    try:
-        if path == STDIO:
-            data = sys.stdin.buffer.read()
-        else:
-            with open(path, "rb") as file:
-                data = file.read()
-    except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise InputError(f"{name}: cannot read ({_reason(error)})") from error
-    if not data:
-        raise InputError(f"{name}: empty")
-    return data
+    """Whole content of a file, or of standard input for '-'. Raises as `Source.open` and `Source.data`."""
+    return Source.open(path).data()
 
 
 def first_bytes(path: str | os.PathLike, count: int = 64) -> bytes:
-    """The beginning of a file. Raises as `read_input`."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(count)
-    except (OSError, ValueError) as error:
-        raise InputError(f"{os.fspath(path)}: cannot read ({_reason(error)})") from error
-    if not data:
-        raise InputError(f"{os.fspath(path)}: empty")
-    return data
+    """The beginning of a regular file: of a pipe they are gone then. Raises as `Source.open`."""
+    return Source.open(path).head[:count]
 
 
 def ensure_writable(path: str | os.PathLike, force: bool = False) -> None:
@@ -160,6 +239,24 @@ def replacing(target: str, status: os.stat_result | None, prefix: str = ".vqcode
         except OSError:
             pass
         raise
+
+
+@contextmanager
+def _reading(name: str):
+    """Failures as InputErrors."""
+    try:
+        yield
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path, a closed file
+        raise InputError(f"{name}: cannot read ({_reason(error)})") from error
+
+
+def _read_up_to(file: BinaryIO, count: int) -> bytes:
+    """Reads until `count` bytes are there or the end is: a raw file may give less at a time, or None while it waits."""
+    pieces = []
+    while count and (piece := file.read(min(count, 1 << 24))):
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
 
 
 def _write_all(device, data: bytes) -> None:
