@@ -111,6 +111,10 @@ class Source:
             self._size = len(self._data)
         return self._data
 
+    def forget(self) -> None:
+        """Lets go of the content, which is not asked for again."""
+        self._data, self._size = None, self.size
+
     def open_file(self) -> BinaryIO:
         """The content as a file that can seek; the caller closes it. Raises as `data`."""
         if self.path is None or self._data is not None:

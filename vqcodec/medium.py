@@ -14,13 +14,15 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import stream
 from .errors import UnsupportedError, UsageError
+from .indices.quality import SIXTEENTHS, checked_sixteenths, usual_quality
 from .metadata import Metadata
+from .metadata import pack as pack_metadata
 
 if TYPE_CHECKING:
     from .fileio import Source
@@ -38,14 +40,15 @@ class Target:
     whole: bool = False  # a number of bytes
 
 
+STRIPPED = ("all", "gps", "exif", "xmp", "icc", "density", "tags")
 SIZE = Target("size", "Stay within this many bytes per file: 20000, 20k, 20KiB.", whole=True)
 
 
 @dataclass(frozen=True)
 class Request:
     """How to encode. quality: None where there is a target, or for the middle of the model's scale; target: (name, value);
-    exact: what cannot be seen or heard is coded as it is; strict: damage of the input is an error; strip: names of fields of
-    the metadata to leave out, "all", or "gps"."""
+    exact: what cannot be seen or heard is coded as it is; strict: damage of the input is an error; strip: what of the metadata
+    to leave out (of STRIPPED); modified: the file's time, in nanoseconds since 1970, if it is to be kept."""
 
     quality: float | None = None
     target: tuple[str, float] | None = None
@@ -53,6 +56,7 @@ class Request:
     exact: bool = False
     strict: bool = False
     strip: tuple[str, ...] = ()
+    modified: int | None = None
 
     @classmethod
     def of(cls, quality: float | None, targets: Mapping[str, float | None], **more) -> Request:
@@ -75,7 +79,8 @@ class Format:
 
 @dataclass(frozen=True)
 class Made:
-    """What came of encoding or decoding. facts: for JSON and manifests; summary: the same in words; note: where a target
+    """What came of encoding or decoding. facts: for JSON and manifests; summary: the same in words, in which {input} or
+    {output} stands for the size of the other file; note: where a target
     was missed, by how much; lost: seconds (begin, end) that are silent because of damage."""
 
     facts: dict[str, Any]
@@ -84,15 +89,31 @@ class Made:
     lost: tuple[tuple[float, float], ...] = ()
 
 
+def asked_quality(request: Request, highest: int) -> float:
+    """The nearest sixteenth; the middle of the scale where none is asked for. Raises UsageError beyond the scale."""
+    quality = usual_quality(highest) if request.quality is None else request.quality
+    return 1 + checked_sixteenths(quality, highest) / SIXTEENTHS
+
+
+def kept(found: Metadata | None, request: Request) -> bytes | None:
+    """Metadata as a stream has them, without what is to be left out; None where nothing is left."""
+    found = Metadata() if found is None or "all" in request.strip else found
+    found = found.without(*(name for name in request.strip if name in Metadata.__dataclass_fields__))
+    found = replace(found, modified=request.modified)
+    return pack_metadata(found) if found else None
+
+
 class Medium(ABC):
     key: str  # as the benchmark calls it, "picture"
     modality: str  # as models and commands call it, "image"
     code: int  # of the modality in streams
     noun: str
     nouns: str
-    articled: str  # "an image", "sound"
+    trained_on: str  # "pictures"
     targets: tuple[Target, ...]
+    conceals: bool  # decoders can go on behind damage
     default_extension: str  # of what is decoded
+    has_subtypes: bool  # formats of files with a choice of codings within
     reads_pieces: bool  # of files that need not fit into memory
 
     # --- is it you? --------------------------------------------------------------------------------------------
@@ -126,8 +147,9 @@ class Medium(ABC):
         """A file, or a Python object that `takes` accepts → samples as `encode` takes them. Raises InputError."""
 
     @abstractmethod
-    def encode(self, codec, samples, request: Request, write: Callable[[bytes], Any]) -> Made:
-        """Hands the bytes of a stream to `write`. Raises UsageError for a quality or target that the model has not."""
+    def encode(self, codec, samples, request: Request, write: Callable[[bytes], Any],
+               progress: Callable[[str], None] = lambda text: None) -> Made:
+        """Hands the bytes of a stream to `write`, and a word on how far it is to `progress`. Raises UsageError for a quality or target that the model has not."""
 
     # --- streams → files ---------------------------------------------------------------------------------------
 
@@ -141,7 +163,8 @@ class Medium(ABC):
         CorruptStreamError, UnsupportedError."""
 
     @abstractmethod
-    def decode(self, codec, source: Source, made: Format, file: BinaryIO, *, conceal: bool = False) -> Made:
+    def decode(self, codec, source: Source, made: Format, file: BinaryIO, *, conceal: bool = False,
+               progress: Callable[[str], None] = lambda text: None) -> Made:
         """A stream → a file of that format, written to an open file that can seek. Raises CorruptStreamError."""
 
     @abstractmethod
@@ -173,6 +196,10 @@ class Medium(ABC):
     @abstractmethod
     def draw_bits(self, codec, data: bytes):
         """uint8[H,W] or [H,W,3]: where the bits went."""
+
+    @abstractmethod
+    def verify(self, codec, file: BinaryIO) -> None:
+        """Reads all of a stream, a file that can seek. Raises CorruptStreamError."""
 
     @abstractmethod
     def metadata(self, source: Source) -> Metadata | None:

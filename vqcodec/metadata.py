@@ -9,6 +9,7 @@ from __future__ import annotations
 import struct
 import zlib
 from dataclasses import dataclass, replace
+from datetime import datetime, timezone
 
 from .errors import CorruptStreamError, UsageError
 from .stream import Reader, uvarint
@@ -36,6 +37,16 @@ class Metadata:
 
     def __bool__(self) -> bool:
         return self != Metadata()
+
+    def described(self) -> dict[str, str]:
+        """What there is, in words."""
+        found = {"exif": self.exif, "xmp": self.xmp, "icc": self.icc}
+        words = {name: f"{len(data)} bytes" for name, data in found.items() if data}
+        if self.density:
+            words["density"] = "{} x {} pixels per metre".format(*self.density)
+        if self.modified is not None:
+            words["modified"] = f"{datetime.fromtimestamp(self.modified / 1e9, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+        return {**words, **dict(self.tags)}
 
     def without(self, *names: str) -> Metadata:
         """A copy that lacks the fields of these names."""

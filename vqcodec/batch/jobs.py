@@ -5,35 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import InputError
-
-TARGETS = {"image": ("bpp", "psnr", "size"), "audio": ("kbps", "size")}  # beside quality, of each kind
-
+from ..medium import Format, Request
 
 @dataclass(frozen=True)
 class Encoding:
-    """How files of one kind are encoded. quality: None with a target, or for the middle of the model's scale."""
+    """How files of one kind are encoded."""
 
     model: str
     model_hash: str = ""
     encoder_hash: str = ""
-    quality: float | None = None
-    bpp: float | None = None
-    psnr: float | None = None
-    kbps: float | None = None
-    size: int | None = None
+    request: Request = field(default_factory=Request)
 
-    def targets(self, kind: str) -> dict[str, float | None]:
-        """The arguments of a codec's `encode_to_target`."""
-        return {name: getattr(self, name) for name in TARGETS[kind]}
-
-
-@dataclass(frozen=True)
-class Format:
-    """What files of one kind are decoded to. name: as the library that writes it has it; subtype: of sound."""
-
-    extension: str
-    name: str
-    subtype: str | None = None
+    @classmethod
+    def from_dict(cls, values: dict) -> Encoding:
+        request = {name: tuple(value) if isinstance(value, list) else value for name, value in values["request"].items()}
+        return cls(**{**values, "request": Request(**request)})
 
 
 @dataclass(frozen=True)
@@ -45,7 +31,6 @@ class Settings:
     destination: str
     encodings: dict[str, Encoding] = field(default_factory=dict)
     formats: dict[str, Format] = field(default_factory=dict)
-    effort: int | None = None
     models_dir: str | None = None
     verify: bool = False
     threads: int = 1
@@ -55,7 +40,7 @@ class Settings:
     def from_dict(cls, values: dict) -> Settings:
         """The inverse of `dataclasses.asdict`."""
         return cls(**{**values,
-                      "encodings": {kind: Encoding(**value) for kind, value in values["encodings"].items()},
+                      "encodings": {kind: Encoding.from_dict(value) for kind, value in values["encodings"].items()},
                       "formats": {kind: Format(**value) for kind, value in values["formats"].items()}})
 
     def fingerprint(self, kind: str) -> dict:
@@ -65,7 +50,9 @@ class Settings:
             subtype = {} if made.subtype is None else {"subtype": made.subtype}
             return {"command": "decode", "format": made.name, **subtype, "gpu": self.gpu}
         encoding = self.encodings[kind]
-        choices = {"quality": encoding.quality, **encoding.targets(kind), "effort": self.effort}
+        request = encoding.request
+        choices = {"quality": request.quality, **dict([request.target] if request.target else []), "effort": request.effort,
+                   "exact": request.exact or None, "strip": list(request.strip) or None}
         return {"command": "encode", **{name: value for name, value in choices.items() if value is not None},
                 "model_hash": encoding.model_hash, "encoder": encoding.encoder_hash, "threads": self.threads,
                 "gpu": self.gpu}
@@ -82,7 +69,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Job:
-    """One file to do; kind: a name from `kinds`; retried: a worker died over it once."""
+    """One file to do; kind: name of a modality; retried: a worker died over it once."""
 
     source: Source
     output: str

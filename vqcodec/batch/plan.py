@@ -5,11 +5,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
-from . import kinds, names
+from .. import medium
+from ..errors import InputError, VqcodecError
+from . import names
 from .globs import Selection
 from .jobs import Failure, Job, Settings, Source
 from .manifest import NAME, History
 from .stores import Store
+
+
+STREAM = ".vq"
+HEAD = 64  # bytes that tell what a file is
 
 
 @dataclass
@@ -76,13 +82,21 @@ def _kinds(source: Store, paths: list[str], command: str, all_files: bool) -> di
     """The kinds of those paths that the command takes."""
     streams, others = [], []
     for path in paths:
-        (streams if kinds.extension_of(path) == f".{kinds.STREAM}" else others).append(path)
+        (streams if medium.extension_of(path) == STREAM else others).append(path)
     if command == "decode":
-        return {path: kinds.kind_of_stream(head) for path, head in source.heads(streams, kinds.HEAD).items()}
+        return {path: _kind_of_stream(head) for path, head in source.heads(streams, HEAD).items()}
     # Streams never, so that no output can be a source.
-    known = {path: kind for path in others if (kind := kinds.kind_to_encode(path)) is not None}
+    known = {path: kind.modality for path in others if (kind := medium.of_extension(path)) is not None}
     unknown = [path for path in others if path not in known] if all_files else []
-    return known | {path: kinds.kind_of_content(head) for path, head in source.heads(unknown, kinds.HEAD).items()}
+    return known | {path: medium.of_head(head).modality for path, head in source.heads(unknown, HEAD).items()}
+
+
+def _kind_of_stream(head: bytes) -> str:
+    """What is none is given to the first medium: whoever decodes it will say what is wrong."""
+    try:
+        return medium.of_stream(head).modality
+    except VqcodecError:
+        return medium.media()[0].modality
 
 
 def _names(path: str, kind: str, settings: Settings) -> tuple[str, str]:
@@ -103,8 +117,6 @@ def _complete(record: dict, item: Source, size: int | None, fingerprint: dict, s
 
 
 def _sha256(store: Store, path: str) -> str | None:
-    from ..errors import InputError
-
     try:
         return hashlib.sha256(store.read(path)).hexdigest()
     except InputError:

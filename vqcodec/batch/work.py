@@ -1,5 +1,5 @@
-"""One worker: keeps its models warm and does one file at a time, as the module of its kind (`pictures`, `sounds`) says.
-These modules are the only ones of the package that need torch.
+"""One worker: keeps its models warm and does one file at a time, as its medium says. This is the only module of the package
+that needs torch.
 
 Files are not grouped: a forward pass over several small pictures at once gives other floats in the last bits
 than over each alone (below 208 pixels a side), so that the same file could get other codewords.
@@ -7,17 +7,23 @@ than over each alone (below 208 pixels a side), so that the same file could get 
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 import socket
 import time
 import warnings
+from contextlib import contextmanager
 
+from .. import medium
 from ..zoo import registry
-from ..errors import InputError, UnsupportedError, VqcodecError, one_line
+from ..errors import InputError, UnsupportedError, VqcodecError, one_line, shown
+from ..fileio import Source
 from ..process import peak_memory
 from .jobs import Settings
 from .stores import open_store
 
+_PIECE = 1 << 20
 _TRIM_PIXELS = 1 << 20  # above this the memory of a picture is given back to the system at once
 
 
@@ -63,8 +69,8 @@ class Worker:
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
-                act = getattr(_module(job["kind"]), self.settings.command)
-                facts = act(self, job["source"], job["output"])
+                facts = (self._encode if self.settings.command == "encode" else self._decode)(
+                    medium.of_modality(job["kind"]), job["source"], job["output"])
             messages = [str(w.message) for w in caught if w.category.__module__.partition(".")[0] == "vqcodec"]
         except VqcodecError as error:
             facts = {"error": one_line(error), "exit_code": error.exit_code}
@@ -77,23 +83,78 @@ class Worker:
         return {**facts, "seconds": round(time.monotonic() - started, 4), "worker": self.name,
                 "peak_memory": peak_memory() or 0, "messages": messages}
 
+    def _encode(self, kind: medium.Medium, path: str, output: str) -> dict:
+        codec, request = self.encoders[kind.modality], self.settings.encodings[kind.modality].request
+        with self._input(kind, path) as source:
+            digested = _digested(source)
+            samples = kind.read(source, request)
+            if not kind.reads_pieces:
+                source.forget()
+            with self._output(kind, output) as file:
+                made = kind.encode(codec, samples, request, file.write)
+                if self.settings.verify:
+                    file.seek(0)
+                    kind.verify(codec, file)
+                size, digest = _digest(file)
+        return {**digested, **made.facts, "bytes": size, "sha256": digest, "verified": self.settings.verify,
+                **({"note": made.note} if made.note else {})}
+
+    def _decode(self, kind: medium.Medium, path: str, output: str) -> dict:
+        with self._input(kind, path) as source:
+            digested = _digested(source)
+            header = kind.header(source.head)
+            codec = self.decoder(kind.modality, header.model_id, header.model_hash)
+            with self._output(kind, output) as file:
+                made = kind.decode(codec, source, self.settings.formats[kind.modality], file)
+                size, digest = _digest(file)
+        return {**digested, **made.facts, "bytes": size, "sha256": digest}
+
+    @contextmanager
+    def _input(self, kind: medium.Medium, path: str):
+        """A source; of what is read in pieces a file of this machine, else its bytes."""
+        if not kind.reads_pieces:
+            yield Source.of_bytes(self.source.read(path), path)
+            return
+        with self.source.local(path) as place:
+            try:
+                source = Source.open(place)
+            except InputError as error:
+                raise InputError(str(error).replace(shown(place), shown(path), 1)) from error
+            source.name = shown(path)
+            yield source
+
+    @contextmanager
+    def _output(self, kind: medium.Medium, path: str):
+        """A file that becomes the output at the end."""
+        if kind.reads_pieces:
+            with self.destination.create(path) as file:
+                yield file
+            return
+        file = io.BytesIO()
+        yield file
+        self.destination.write(path, file.getvalue())
+
     def _open(self, kind: str, entry: registry.ModelEntry, encoder: bool):
-        codec = _module(kind).CODEC.open(entry, encoder=encoder)
+        codec = medium.of_modality(kind).open(entry, encoder=encoder)
         if self.settings.gpu:
             codec.decoder = OnDevice(codec.decoder, "cuda")
             codec.encoder = OnDevice(codec.encoder, "cuda") if encoder else None
         return codec
 
 
-def _module(kind: str):
-    """What does the work of a kind."""
-    if kind == "audio":
-        from ..sound import batch as sounds
+def _digested(source: Source) -> dict:
+    with source.open_file() as file:
+        size, digest = _digest(file)
+    return {"source_sha256": digest, "bytes_in": size}
 
-        return sounds
-    from ..picture import batch as pictures
 
-    return pictures
+def _digest(file) -> tuple[int, str]:
+    """(size in bytes, SHA-256) of a whole file."""
+    digest = hashlib.sha256()
+    file.seek(0)
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+    return file.seek(0, os.SEEK_END), digest.hexdigest()
 
 
 def _trim() -> None:

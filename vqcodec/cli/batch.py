@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 
 import click
 
+from .. import medium
+from ..medium import Format
 from ..zoo import registry
 from ..batch.globs import Selection
-from ..batch.jobs import TARGETS, Encoding, Failure, Format, Settings
+from ..batch.jobs import Encoding, Failure, Settings
 from .support import (
     EXIT_CODES,
     ByteSize,
+    EncodingCommand,
     Number,
     echo_json,
     encoding_model,
@@ -20,12 +24,13 @@ from .support import (
     json_option,
     models_dir_option,
     shown,
-    snapped_quality,
+    request_of,
     target_options,
     warn,
 )
 from ..errors import UsageError, VqcodecError
 
+_ALL_TARGETS = [target.name for target in medium.all_targets()]
 BUILD_CODER_FROM = 1000  # files: fewer are done sooner than torchac is compiled
 
 
@@ -62,7 +67,7 @@ def _shared(function):
     return function
 
 
-@batch.command("encode", epilog="SRC and DST are folders, or URLs that fsspec knows. --bpp and --psnr are for images, "
+@batch.command("encode", cls=EncodingCommand, epilog="SRC and DST are folders, or URLs that fsspec knows. --bpp and --psnr are for images, "
                                 "--kbps is for sound, -q and --size are for both.")
 @_shared
 @target_options
@@ -70,12 +75,11 @@ def _shared(function):
               help="Model to encode with; one for images and one for sound may be given.")
 @click.option("--verify", is_flag=True, help="Read each result back before it is written.")
 @click.option("--all", "all_files", is_flag=True, help="Try files of unknown extensions too.")
-def encode(source, destination, models, verify, all_files, effort, quality, bpp, psnr, kbps, size, **options):
+def encode(source, destination, models, verify, all_files, **options):
     """Encode the images and recordings below SRC into the same tree below DST."""
-    values = {"quality": quality, "bpp": bpp, "psnr": psnr, "kbps": kbps, "size": size}
-    encodings, refused = _encodings(values, models, options["models_dir"])
+    encodings, refused = _encodings(options, models, options["models_dir"])
     return _run(options, all_files, refused, dict(
-        command="encode", source=source, destination=destination, encodings=encodings, effort=effort, verify=verify))
+        command="encode", source=source, destination=destination, encodings=encodings, verify=verify))
 
 
 @batch.command("decode", epilog="SRC and DST are folders, or URLs that fsspec knows.")
@@ -89,13 +93,9 @@ def decode(source, destination, extensions, subtype, **options):
         command="decode", source=source, destination=destination, formats=_formats(extensions, subtype)))
 
 
-def _encodings(values: dict, names: tuple[str, ...], models_dir) -> tuple[dict[str, Encoding], dict[str, Failure]]:
+def _encodings(options: dict, names: tuple[str, ...], models_dir) -> tuple[dict[str, Encoding], dict[str, Failure]]:
     """How each kind is encoded; and the kinds that cannot be as the user wants, and why. A model that is named must do;
     beyond that something is wrong only if nothing can be encoded at all. Raises UsageError, UnsupportedError."""
-    for kind, targets in TARGETS.items():
-        given = [name for name in ("quality", *targets) if values[name] is not None]
-        if len(given) > 1:
-            raise UsageError(f"give only one of {' and '.join('--' + name for name in given)}")
     named: dict[str, str] = {}
     for name in names:
         kind = registry.find_by_name(name, models_dir, None).modality
@@ -103,55 +103,52 @@ def _encodings(values: dict, names: tuple[str, ...], models_dir) -> tuple[dict[s
             raise UsageError(f"--model: '{named[kind]}' and '{name}' are both of {kind}")
         named[kind] = name
     encodings, refused, errors = {}, {}, []
-    for kind, targets in TARGETS.items():
+    for kind in medium.media():
+        own = [target.name for target in kind.targets]
+        request = request_of({name: value for name, value in options.items() if name not in _ALL_TARGETS or name in own})
         try:
-            encodings[kind] = _encoding(kind, {name: values[name] for name in targets}, values["quality"],
-                                        encoding_model(named.get(kind), models_dir, kind))
+            encodings[kind.modality] = _encoding(kind, request, encoding_model(named.get(kind.modality), models_dir, kind.modality))
         except VqcodecError as error:
-            if kind in named:
+            if kind.modality in named:
                 raise
             errors.append(error)
-            refused[kind] = Failure(str(error), error.exit_code)
+            refused[kind.modality] = Failure(str(error), error.exit_code)
     if not encodings:
         raise errors[0]
     return encodings, refused
 
 
-def _encoding(kind: str, targets: dict, quality: float | None, entry: registry.ModelEntry) -> Encoding:
-    from ..zoo import config
-
+def _encoding(kind: medium.Medium, request: medium.Request, entry: registry.ModelEntry) -> Encoding:
     entry.require_encoder()
-    if not any(value is not None for value in targets.values()):
-        table = config.parse_toml(entry.read("config.toml"), entry.name)
-        model = config.from_dict(config.MODELS[kind], table, complete=True)
-        quality = snapped_quality(quality, len(model.transform.lambdas))
-    return Encoding(entry.name, entry.hash.hex(), entry.sha256[registry.ENCODER], quality, **targets)
+    if request.target is None:
+        request = replace(request, quality=medium.asked_quality(request, kind.qualities(entry)))
+    return Encoding(entry.name, entry.hash.hex(), entry.sha256[registry.ENCODER], request)
 
 
 def _formats(extensions: tuple[str, ...], subtype: str | None) -> dict[str, Format]:
     """What each kind is decoded to. Raises UsageError."""
-    import io
-
-    from ..picture import file as media
-    from ..sound import file as sound
-
-    chosen: dict[str, str] = {}
+    chosen: dict[str, Format] = {}
     for extension in (extension.lstrip(".") for extension in extensions):
+        kind = _writer_of(extension)
+        if kind.modality in chosen:
+            raise UsageError(f"--format: '{chosen[kind.modality].extension}' and '{extension}' are both of {kind.modality}")
+        chosen[kind.modality] = kind.format_for(f"output.{extension}", subtype if kind.has_subtypes else None)
+    for kind in medium.media():
+        chosen.setdefault(kind.modality, kind.format_for(f"output.{kind.default_extension}",
+                                                         subtype if kind.has_subtypes else None))
+    return chosen
+
+
+def _writer_of(extension: str) -> medium.Medium:
+    """The medium that writes files of an extension; the first, which will say what is wrong, where none does."""
+    first, *others = medium.media()
+    for kind in others:
         try:
-            sound.format_for(f"output.{extension}")
-            kind = "audio"
+            kind.format_for(f"output.{extension}")
+            return kind
         except UsageError:
-            media.format_for(f"output.{extension}")
-            kind = "image"
-        if kind in chosen:
-            raise UsageError(f"--format: '{chosen[kind]}' and '{extension}' are both of {kind}")
-        chosen[kind] = extension
-    picture, recording = chosen.get("image", "png"), chosen.get("audio", "wav")
-    if subtype is not None or "audio" in chosen:  # does this libsndfile write it?
-        with sound.SoundWriter(io.BytesIO(), f"output.{recording}", 48000, 1, subtype):
-            pass
-    return {"image": Format(picture, media.format_for(f"output.{picture}")),
-            "audio": Format(recording, sound.format_for(f"output.{recording}"), subtype)}
+            continue
+    return first
 
 
 def _run(options: dict, all_files: bool, refused: dict[str, Failure], settings: dict) -> int:

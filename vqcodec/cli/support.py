@@ -13,9 +13,9 @@ from pathlib import Path
 
 import click
 
+from .. import medium
 from ..zoo import registry
 from ..errors import UsageError, VqcodecError, one_line
-from ..picture.inspection import usual_quality
 
 EXIT_CODES = """\b
 Exit codes:
@@ -130,35 +130,55 @@ models_dir_option = click.option(
 effort_option = click.option("--effort", type=click.IntRange(0, 5),
                              help="How long to look for a smaller file [2 up to 4 megapixels, 1 above]. Of sound, 0 or 1; "
                              "more is as 1.")
-_target_options = (
-    click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest, in steps of 1/16."),
-    click.option("--bpp", type=Number("x", 0, above=True), help="Of images: aim at this many bits per pixel."),
-    click.option("--psnr", type=Number("dB", 0, above=True), help="Of images: aim at this PSNR in dB."),
-    click.option("--kbps", type=Number("x", 0, above=True), help="Of sound: aim at this many kilobits per second."),
-    click.option("--size", type=ByteSize(), help="Stay within this many bytes per file: 20000, 20k, 20KiB."),
-    effort_option,
-)
 _model_option = click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list').")
+_more_encoding_options = (
+    click.option("--exact", is_flag=True, help="Keep the colours of what is wholly transparent."),
+    click.option("--strict", is_flag=True, help="Take what is cut short or damaged for an error."),
+    click.option("--strip", multiple=True, type=click.Choice(medium.STRIPPED),
+                 help="Leave the metadata out [all], or part of them: --strip gps."),
+)
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+verbose_option = click.option("-v", "--verbose", is_flag=True, help="Say what is being done.")
+
+
+def _target_option(target: medium.Target):
+    of = [m for m in medium.media() if target.name in [t.name for t in m.targets]]
+    text = target.help if len(of) == len(medium.media()) else f"Of {' and '.join(m.nouns for m in of)}: {target.help}"
+    kind = ByteSize() if target.whole else Number(target.unit, 0, above=True)
+    return click.option(f"--{target.name}", type=kind, help=text)
 
 
 def target_options(function):
-    """The options that say what to aim at."""
-    for option in reversed(_target_options):
+    """The options that say what to aim at, and how."""
+    quality = click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest, in steps of 1/16.")
+    for option in reversed((quality, *map(_target_option, medium.all_targets()), effort_option, *_more_encoding_options)):
         function = option(function)
     return function
 
 
 def encoding_options(function):
-    """The options that say how to encode, for `check_targets`, `encoding_model` and `snapped_quality`."""
+    """The options that say how to encode, for `request_of` and `encoding_model`."""
     return target_options(_model_option(function))
 
 
-def check_targets(*values) -> None:
-    """Raises UsageError where more than one of quality, bpp, psnr, kbps and size is given."""
-    if sum(value is not None for value in values) > 1:
-        raise UsageError("give only one of --quality, --bpp, --psnr, --kbps and --size")
+def request_of(options: dict) -> medium.Request:
+    """What the options of `target_options` ask for. Raises UsageError where they ask for more than one thing."""
+    targets = {target.name: options.get(target.name) for target in medium.all_targets()}
+    more = {name: options[name] for name in ("effort", "exact", "strict", "strip")}
+    return medium.Request.of(options["quality"], targets, **more)
+
+
+class EncodingCommand(click.Command):
+    """`--strip` without a value leaves all metadata out."""
+
+    def parse_args(self, ctx, args):
+        found = []
+        for i, word in enumerate(args):
+            found.append(word)
+            if word == "--strip" and (i + 1 == len(args) or args[i + 1] not in medium.STRIPPED):
+                found.append("all")
+        return super().parse_args(ctx, found)
 
 
 def encoding_model(name: str | None, models_dir, modality: str = "image") -> registry.ModelEntry:
@@ -167,15 +187,6 @@ def encoding_model(name: str | None, models_dir, modality: str = "image") -> reg
     if entry.status == "retired":
         raise UsageError(f"model '{entry.name}' is retired: it decodes only")
     return entry
-
-
-def snapped_quality(quality: float | None, highest: int) -> float:
-    """The nearest sixteenth; the middle of the scale for None. Raises UsageError beyond the scale."""
-    if quality is None:
-        quality = usual_quality(highest)
-    if not 1 <= quality <= highest:
-        raise UsageError(f"quality must be between 1 and {highest}, not {quality:g}")
-    return round(16 * quality) / 16
 
 
 def _fail(message: str, code: int) -> int:

@@ -28,6 +28,16 @@ def checked_quality(sixteenths: int, qualities: int) -> int:
     return sixteenths
 
 
+def quality_of(sixteenths: int) -> float:
+    """The user's scale of qualities: 1 is the lowest."""
+    return 1 + sixteenths / SIXTEENTHS
+
+
+def usual_quality(highest: int) -> float:
+    """What is used where none is asked for: the middle of the scale."""
+    return (1 + highest) / 2
+
+
 def reach(target: float, qualities: int, attempt: Callable[[int], tuple[Result, float]], *,
           upper_bound: bool) -> tuple[Result, str | None]:
     """(result nearest to `target`, a note if that is not near). `attempt(sixteenths)` gives a result and its value,

@@ -18,7 +18,8 @@ from functools import partial
 import numpy as np
 import torch
 
-from . import stream as container, search as refine
+from . import search as refine
+from . import stream as streams
 from .alpha import decode_alpha, encode_alpha
 from ..indices.cdf import CDF_BITS, Step
 from ..zoo.config import REMEMBERED_PIXELS, ModelConfig
@@ -26,16 +27,12 @@ from ..indices.context import fast_arithmetic
 from ..errors import CorruptStreamError, UnsupportedError, UsageError
 from ..indices.float_prior import ContextPrior
 from ..indices.grids import GridCoder, SegmentReader
-from .inspection import (
-    Inspection,
-    inspect,
-    quality_of,
-)  # noqa: F401 (part of this module's interface)
 from ..zoo.loading import load_model
 from .file import Picture
 from ..indices.prior import Prior
 from ..process import keep_freed_memory
-from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
+from ..stream import grids_crc
+from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths, quality_of, reach
 from ..indices.rates import Rates
 from ..zoo.registry import ModelEntry
 from .transform import PATCH, Decoder, Encoder, halo, samples
@@ -126,7 +123,7 @@ class Codec:
         return tuple(segment for top, bottom in bands(*grids.shape[1:])
                      for segment in self.coder.code(grids[:, top:bottom], sixteenths))
 
-    def _read_grids(self, stream: container.Stream, seen=None) -> torch.Tensor:
+    def _read_grids(self, stream: streams.Stream, seen=None) -> torch.Tensor:
         """Index grids int64[G,h,w] of a stream; `seen(step, symbols, length, top)` is told of every step that has
         symbols, of the bytes of its segment, and of the first row of its band."""
         rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
@@ -136,14 +133,14 @@ class Codec:
         grids = torch.cat([self.coder.read(reader, bottom - top, columns, quality, seen and partial(seen, top=top))
                            for top, bottom in pieces], 1)
         reader.finish()
-        if container.grids_crc(grids.numpy()) != stream.grids_crc:
+        if grids_crc(grids.numpy()) != stream.grids_crc:
             raise CorruptStreamError("checksum of the index grids does not match: the stream is damaged")
         return grids
 
     # --- whole pictures ----------------------------------------------------------------------------------
 
     def search(self, rgb: np.ndarray, sixteenths: int, effort: int):
-        """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort (see `refine.py`)."""
+        """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort (see `search.py`)."""
         transform = self.model.transform
         search = refine.SEARCHES[transform.distortion]
         weights = search.weights(self.coder.layouts)
@@ -160,9 +157,11 @@ class Codec:
             del rates, gradient  # before the choice: what they remember takes much memory
         return self._choose_and_code(latents, sixteenths, weights)
 
-    def encode(self, picture: Picture, quality: float, *, effort: int | None = None) -> Encoded:
+    def encode(self, picture: Picture, quality: float, *, effort: int | None = None,
+               metadata: bytes | None = None) -> Encoded:
         """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for
-        better codewords (see `refine.py`; None: as long as is usual for its size). Raises UsageError outside of that."""
+        better codewords (see `search.py`; None: as long as is usual for its size); `metadata` as `vqcodec.metadata` packs
+        them. Raises UsageError outside of that."""
         if self.encoder is None:
             raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
         sixteenths = checked_sixteenths(quality, self.qualities)
@@ -170,7 +169,7 @@ class Codec:
         effort = refine.checked_effort(effort, *picture.rgb.shape[:2])
         grids, segments = self.search(picture.rgb, sixteenths, effort)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
-        return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha)
+        return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata)
 
     def encode_tokens(self, grids, width: int, height: int, quality: float, *, grey: bool = False) -> Encoded:
         """Index grids int[G,h,w] → .vq file of a width×height picture. The inverse of `decode_grids`."""
@@ -185,15 +184,15 @@ class Codec:
             raise UsageError(f"index grids must have shape {expected}, not {tuple(grids.shape)}")
         return self._packed(grids, self.code_grids(grids, sixteenths), height, width, sixteenths, grey, None)
 
-    def _packed(self, grids, segments, height, width, sixteenths, grey, alpha) -> Encoded:
-        data = container.pack(container.Stream(
-            grey=grey, alpha=alpha, width=width, height=height, quality=sixteenths, model_id=self.entry.id,
-            model_hash=self.entry.hash, grids_crc=container.grids_crc(grids.numpy()),
+    def _packed(self, grids, segments, height, width, sixteenths, grey, alpha, metadata=None) -> Encoded:
+        data = streams.pack(streams.Stream(
+            grey=grey, alpha=alpha, metadata=metadata, width=width, height=height, quality=sixteenths, model_id=self.entry.id,
+            model_hash=self.entry.hash, grids_crc=grids_crc(grids.numpy()),
             joined=True, segments=(b"".join(segments),)))
         return Encoded(data, quality_of(sixteenths), 8 * len(data) / (width * height))
 
     def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
-                         size: int | None = None, effort: int | None = None) -> Encoded:
+                         size: int | None = None, effort: int | None = None, metadata: bytes | None = None) -> Encoded:
         """The quality whose result is nearest to the one target given; `size` (bytes) is an upper bound.
 
         Rates and PSNR rise with quality, so that a bisection over its sixteenths finds it."""
@@ -201,7 +200,7 @@ class Codec:
             raise UsageError("give exactly one of bpp, psnr and size")
 
         def attempt(sixteenths: int) -> tuple[Encoded, float]:
-            result = self.encode(picture, quality_of(sixteenths), effort=effort)
+            result = self.encode(picture, quality_of(sixteenths), effort=effort, metadata=metadata)
             if psnr is not None:
                 from .psnr import psnr as measure
 
@@ -257,31 +256,29 @@ class Codec:
         self._read_grids(stream, note)
         return tuple(lengths)
 
-    def _checked(self, data: bytes) -> container.Stream:
-        stream = container.unpack(data)
+    def _checked(self, data: bytes) -> streams.Stream:
+        stream = streams.unpack(data)
         if (stream.model_id, stream.model_hash) != (self.entry.id, self.entry.hash):
             raise UnsupportedError(f"the stream was made by model {stream.model_id}, not by '{self.entry.name}'")
-        if stream.modality != container.IMAGE:
-            raise UnsupportedError("the stream does not hold an image")
         return stream
 
 
-def segment_reader(stream: container.Stream, pieces: int, prior: Prior) -> SegmentReader:
+def segment_reader(stream: streams.Stream, pieces: int, prior: Prior) -> SegmentReader:
     """Raises CorruptStreamError where there cannot be enough segments for the picture."""
     data, needed = b"".join(stream.segments), pieces * prior.steps
     if not stream.joined and len(stream.segments) != needed:
         raise CorruptStreamError(f"expected {needed} segments, found {len(stream.segments)}")
     # Phase 0 of each slice has positions in every band, and a segment with symbols has a byte or more.
-    if stream.joined and (needed > container.MAX_SEGMENTS or len(data) < pieces * len(prior.slices)):
+    if stream.joined and (needed > streams.MAX_SEGMENTS or len(data) < pieces * len(prior.slices)):
         raise CorruptStreamError(f"{len(data)} bytes cannot hold the segments of such a picture")
     return SegmentReader(data, None if stream.joined else [len(segment) for segment in stream.segments])
 
 
 def check_size(width: int, height: int, steps: int) -> None:
     """Raises UsageError for a picture that a stream cannot describe, before any work goes into it."""
-    if not (1 <= width <= container.MAX_SIDE and 1 <= height <= container.MAX_SIDE
-            and width * height <= container.MAX_PIXELS
-            and len(bands(-(-height // PATCH), -(-width // PATCH))) * steps <= container.MAX_SEGMENTS):
+    if not (1 <= width <= streams.MAX_SIDE and 1 <= height <= streams.MAX_SIDE
+            and width * height <= streams.MAX_PIXELS
+            and len(bands(-(-height // PATCH), -(-width // PATCH))) * steps <= streams.MAX_SEGMENTS):
         raise UsageError(f"a picture of {width}×{height} pixels cannot be coded")
 
 

@@ -32,6 +32,7 @@ from PIL import Image, UnidentifiedImageError
 from .colour import split, srgb_converter
 from ..errors import InputError, UsageError, VqcodecError, VqcodecWarning, cause
 from ..fileio import read_input
+from ..metadata import Metadata
 
 MAX_PIXELS = 2**30
 MAX_SIDE = 2**17
@@ -64,6 +65,7 @@ class Picture:
     rgb: np.ndarray
     alpha: np.ndarray | None = None
     grey: bool = False
+    metadata: Metadata | None = None
 
     def __post_init__(self):
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3:
@@ -120,7 +122,7 @@ def to_image(picture: Picture) -> Image.Image:
     return image
 
 
-def write_picture(picture: Picture, format: str = "PNG") -> bytes:
+def write_picture(picture: Picture, format: str = "PNG", metadata: Metadata | None = None) -> bytes:
     """Encode a picture in a format that Pillow can write, by its name there ('PNG', 'JPEG', 'WEBP', …).
 
     Grey pictures become L or LA where the format has these. Alpha that the format cannot hold is composited

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import stream as container
+from ..indices.quality import quality_of
+from . import stream
 
 BLOCK = 16  # pixels per side of the block that one grid position stands for
 
@@ -27,27 +28,43 @@ class Inspection:
     payload_bytes: int
     segment_bytes: tuple[int, ...] | None
     alpha_bytes: int
+    metadata_bytes: int
     bytes: int
     bpp: float
 
 
 def inspect(data: bytes) -> Inspection:
     """Raises CorruptStreamError or UnsupportedError for what is not a complete stream."""
-    container.unpack(data)
-    h = container.peek(data)
+    stream.unpack(data)
+    h = stream.peek(data)
     return Inspection(
         width=h.width, height=h.height, quality=quality_of(h.quality), grey=h.grey, alpha=h.alpha_length is not None,
         model_id=h.model_id, model_hash=h.model_hash.hex(), blocks=(-(-h.height // BLOCK), -(-h.width // BLOCK)),
         header_bytes=h.size, payload_bytes=sum(h.segment_lengths),
-        segment_bytes=None if h.joined else h.segment_lengths, alpha_bytes=h.alpha_length or 0, bytes=len(data),
+        segment_bytes=None if h.joined else h.segment_lengths, alpha_bytes=h.alpha_length or 0,
+        metadata_bytes=h.sealed.metadata_length, bytes=len(data),
         bpp=8 * len(data) / (h.width * h.height))
 
 
-def quality_of(sixteenths: int) -> float:
-    """The user's quality scale: 1 is the lowest."""
-    return 1 + sixteenths / 16
-
-
-def usual_quality(highest: int) -> float:
-    """What is used where none is asked for: the middle of the scale."""
-    return (1 + highest) / 2
+def table(facts: dict) -> str:
+    """The facts of `inspect` as text: what the picture is, then where the bytes are."""
+    model = f"model {facts['model_id']}, hash {facts['model_hash']}"
+    kind = ("grey" if facts["grey"] else "colour") + (" with alpha" if facts["alpha"] else "")
+    rows, columns = facts["blocks"]
+    lines = [
+        f"picture    {facts['width']}x{facts['height']}, {kind}",
+        f"quality    {facts['quality']:g}",
+        f"model      {facts['model']} ({model})" if facts["model"] else f"model      not installed ({model})",
+        f"grids      {columns}x{rows} indices each, one for every {BLOCK}x{BLOCK} pixels",
+        f"rate       {facts['bpp']:.4f} bpp",
+        "",
+    ]
+    parts = [("header", facts["header_bytes"])]
+    if facts["segment_bytes"] is None:
+        parts.append(("segments", facts["payload_bytes"]))
+    else:
+        parts += [(f"segment {i}", size) for i, size in enumerate(facts["segment_bytes"])]
+    parts += [("alpha", facts["alpha_bytes"])] * facts["alpha"]
+    parts += [("metadata", facts["metadata_bytes"])] * (facts["metadata_bytes"] > 0) + [("total", facts["bytes"])]
+    lines += [f"{name:<10} {size:>10} bytes {100 * size / facts['bytes']:>6.2f} %" for name, size in parts]
+    return "\n".join(lines)

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..picture import stream as container
-from . import stream as sound_container
+from . import stream as streams
+from ..stream import Sealed, grids_crc
 from .transform import Decoder, Encoder, halo, white_noise
 from ..indices.cdf import CDF_BITS, Step
 from ..zoo.config import AudioModelConfig
@@ -183,12 +183,13 @@ class AudioCodec:
     # --- whole recordings --------------------------------------------------------------------------------
 
     def encode_stream(self, reader: SoundReader, write: Callable[[bytes], object], quality: float, *,
-                      effort: int | None = None, level: Level | None = None) -> SoundHeader:
+                      effort: int | None = None, level: Level | None = None,
+                      metadata: bytes | None = None) -> SoundHeader:
         """Encodes a recording, handing the parts of its .vq file to `write` as they are made.
 
         `quality` in 1..`qualities`, in sixteenths; `effort`: 0 takes the nearest codewords, anything else (None: 1) those
-        of the best trade of distance for bits; `level`: what `level_of` found, if that is known. Raises UsageError, and
-        InputError from the reader."""
+        of the best trade of distance for bits; `level`: what `level_of` found, if that is known; `metadata` as
+        `vqcodec.metadata` packs them. Raises UsageError, and InputError from the reader."""
         if self.encoder is None:
             raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
         sixteenths = checked_sixteenths(quality, self.qualities)
@@ -200,35 +201,38 @@ class AudioCodec:
             model_id=self.entry.id, model_hash=self.entry.hash, quality=sixteenths, rate=reader.rate,
             channels=reader.channels, coded_channels=1 if level.equal_channels else reader.channels,
             length=reader.length, gain=level.gain)
-        write(sound_container.pack_header(header))
+        start = streams.pack_header(header, metadata)
+        seed = streams.seed_of(header, streams.peek(start)[1])
+        write(start)
         scale = np.float32(2.0 ** (-level.gain / 4))
         blocks = (block[:, : header.coded_channels] * scale for block in reader.blocks(BLOCK))
         blocks = resampled(blocks, reader.rate, self.rate, self.samples(header))
         for number, (piece, (begin, end)) in enumerate(zip(self._pieces(blocks, header), self.chunks(header))):
             latents = self._latents(*piece, end - begin, sixteenths)
             coded = [self.coder.choose(unit, sixteenths, weights) for unit in latents]
-            write(_packed_chunk(number, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded]))
+            write(_packed_chunk(number, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded], seed))
         return header
 
     def encode(self, sound: Sound, quality: float, *, effort: int | None = None) -> EncodedSound:
         """Sound → .vq file; as `encode_stream`."""
         return self._encode(SoundReader.of(sound), quality, effort, None)
 
-    def _encode(self, reader: SoundReader, quality: float, effort: int | None, level: Level | None) -> EncodedSound:
+    def _encode(self, reader: SoundReader, quality: float, effort: int | None, level: Level | None,
+                metadata: bytes | None = None) -> EncodedSound:
         file = io.BytesIO()
-        header = self.encode_stream(reader, file.write, quality, effort=effort, level=level)
+        header = self.encode_stream(reader, file.write, quality, effort=effort, level=level, metadata=metadata)
         data = file.getvalue()
         return EncodedSound(data, 1 + header.quality / SIXTEENTHS, kbps(len(data), header))
 
     def encode_to_target(self, reader: SoundReader, *, kbps: float | None = None, size: int | None = None,
-                         effort: int | None = None) -> EncodedSound:
+                         effort: int | None = None, metadata: bytes | None = None) -> EncodedSound:
         """The quality whose result is nearest to the one target given; `size` (bytes) is an upper bound."""
         if (kbps is None) == (size is None):
             raise UsageError("give exactly one of kbps and size")
         level = level_of(reader)
 
         def attempt(sixteenths: int) -> tuple[EncodedSound, float]:
-            result = self._encode(reader, 1 + sixteenths / SIXTEENTHS, effort, level)
+            result = self._encode(reader, 1 + sixteenths / SIXTEENTHS, effort, level, metadata)
             return result, float(len(result.data)) if size is not None else result.kbps
 
         result, note = reach(kbps if size is None else float(size), self.qualities, attempt, upper_bound=size is not None)
@@ -237,7 +241,7 @@ class AudioCodec:
     def decode_stream(self, file, *, conceal: bool = False) -> DecodedStream:
         """An open .vq file → its samples, block by block. Raises CorruptStreamError, UnsupportedError; damage within a
         chunk only when its samples are asked for, or, with `conceal`, never: such chunks are silent and listed."""
-        header = sound_container.read_header(file)
+        header, sealed = streams.read_header(file)
         if (header.model_id, header.model_hash) != (self.entry.id, self.entry.hash):
             raise UnsupportedError(f"the stream was made by model {header.model_id}, not by '{self.entry.name}'")
         checked_quality(header.quality, self.qualities)
@@ -246,7 +250,7 @@ class AudioCodec:
         file.seek(first)
         if len(self.chunks(header)) > 1000 + size:  # a chunk has 8 bytes or more; some may be lost
             raise CorruptStreamError(f"{size} bytes cannot hold {header.length} samples at {header.rate} Hz")
-        return DecodedStream(self, file, header, conceal)
+        return DecodedStream(self, file, header, sealed, conceal)
 
     def decode(self, data: bytes) -> Sound:
         """.vq file → Sound of its original rate, channels and length. Raises as `decode_stream`."""
@@ -258,7 +262,7 @@ class AudioCodec:
         reader = SegmentReader(chunk.payload)
         grids = torch.cat([self.coder.read(reader, 1, frames, header.quality, seen) for _ in range(self.units(header))], 1)
         reader.finish()
-        if container.grids_crc(grids.numpy()) != chunk.grids_crc:
+        if grids_crc(grids.numpy()) != chunk.grids_crc:
             raise CorruptStreamError(f"checksum of the index grids of chunk {chunk.number} does not match: it is damaged")
         return grids
 
@@ -275,19 +279,21 @@ class AudioCodec:
         if grids.dtype.kind not in "iu" or grids.shape != expected:
             raise UsageError(f"index grids must be integers of shape {expected}, not {grids.dtype} of {grids.shape}")
         whole = torch.from_numpy(grids.astype(np.int64))
-        parts = [sound_container.pack_header(header)]
+        parts = [streams.pack_header(header)]
+        seed = streams.seed_of(header, streams.peek(parts[0])[1])
         for number, (begin, end) in enumerate(self.chunks(header)):
             part = whole[:, :, begin:end]
             parts.append(_packed_chunk(number, part, [self.coder.code(unit[:, None], header.quality)
-                                                      for unit in part.unbind(1)]))
+                                                      for unit in part.unbind(1)], seed))
         data = b"".join(parts)
         return EncodedSound(data, 1 + header.quality / SIXTEENTHS, kbps(len(data), header))
 
     def chunk_bytes(self, data: bytes) -> list[int]:
         """Bytes of each chunk of a .vq file, headers included. Raises CorruptStreamError."""
         file = io.BytesIO(data)
-        count = len(self.chunks(sound_container.read_header(file)))
-        ends, reader = [file.tell()], sound_container.ChunkReader(file, count)
+        header, sealed = streams.read_header(file)
+        count = len(self.chunks(header))
+        ends, reader = [file.tell()], streams.ChunkReader(file, count, streams.seed_of(header, sealed))
         for number in range(count):
             reader.read(number)
             ends.append(reader.position)
@@ -310,15 +316,16 @@ class AudioCodec:
 class DecodedStream:
     """A .vq file that is being decoded: its `header`, and after `blocks()` has ended, what was `lost`."""
 
-    def __init__(self, codec: AudioCodec, file, header: SoundHeader, conceal: bool):
+    def __init__(self, codec: AudioCodec, file, header: SoundHeader, sealed: Sealed, conceal: bool):
         self.codec, self.file, self.header, self.conceal = codec, file, header, conceal
+        self.seed = streams.seed_of(header, sealed)
         self.lost: list[Lost] = []
 
     def grids(self, seen=None, begin: Callable[[], object] | None = None) -> Iterator[torch.Tensor | None]:
         """Index grids int64[G,U,T] of each chunk, None for one that is lost; `begin()` is called before each, `seen` as
         in `GridCoder.read`."""
         sizes = self.codec.chunks(self.header)
-        chunks = sound_container.ChunkReader(self.file, len(sizes), conceal=self.conceal)
+        chunks = streams.ChunkReader(self.file, len(sizes), self.seed, conceal=self.conceal)
         for number, (first, end) in enumerate(sizes):
             if begin:
                 begin()
@@ -401,6 +408,6 @@ def kbps(size: int, header: SoundHeader) -> float:
     return 8 * size * header.rate / header.length / 1000
 
 
-def _packed_chunk(number: int, grids: torch.Tensor, segments: list[list[bytes]]) -> bytes:
+def _packed_chunk(number: int, grids: torch.Tensor, segments: list[list[bytes]], seed: bytes) -> bytes:
     payload = b"".join(segment for unit in segments for segment in unit)
-    return sound_container.pack_chunk(number, container.grids_crc(grids.numpy()), payload)
+    return streams.pack_chunk(number, grids_crc(grids.numpy()), payload, seed)

@@ -15,6 +15,7 @@ from pathlib import PurePath
 import numpy as np
 
 from ..errors import InputError, UnsupportedError, UsageError
+from ..metadata import Metadata
 
 RATES = (1000, 768000)  # Hz, least and greatest
 MAX_CHANNELS = 255
@@ -25,6 +26,10 @@ _FLOAT = {"FLOAT", "DOUBLE"}
 _FORMATS = {"wav": "WAV", "wave": "WAV", "flac": "FLAC", "ogg": "OGG", "oga": "OGG", "opus": "OGG", "mp3": "MP3",
             "aif": "AIFF", "aiff": "AIFF", "au": "AU", "caf": "CAF", "w64": "W64", "rf64": "RF64"}
 _MAGIC = (b"fLaC", b"OggS", b"ID3", b".snd", b"caff", b"riff", b"RF64")
+
+
+EXTENSIONS = frozenset({".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd",
+                        ".caf", ".w64", ".rf64"})
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,18 @@ def looks_like_sound(first: bytes) -> bool:
     return riff or mpeg or first.startswith(_MAGIC)
 
 
+def sound_of(thing) -> Sound:
+    """`Sound`, or (float array [N] or [N,C], rate in Hz). Raises UsageError for anything else."""
+    if isinstance(thing, Sound):
+        return thing
+    if not isinstance(thing, tuple) or len(thing) != 2:
+        raise UsageError("sound is (samples, rate in Hz)")
+    samples, rate = np.asarray(thing[0]), thing[1]
+    if isinstance(rate, np.ndarray) and rate.ndim or not isinstance(rate, (int, float, np.integer, np.floating)):
+        raise UsageError("sound is (samples, rate in Hz), in this order")
+    return Sound(samples[:, None] if samples.ndim == 1 else samples, int(rate))
+
+
 class SoundReader:
     """A recording that can be read again and again. `length` is exact: as many sample frames as `blocks` gives.
 
@@ -50,6 +67,7 @@ class SoundReader:
 
     def __init__(self, source, rate: int, channels: int, length: int, name: str = "sound"):
         self._source, self.name = source, name
+        self.metadata: Metadata | None = None
         self.rate, self.channels, self.length = rate, channels, length
         if not RATES[0] <= rate <= RATES[1]:
             raise UnsupportedError(f"{name}: a sampling rate of {rate} Hz; {RATES[0]}..{RATES[1]} Hz are supported")

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ..errors import CorruptStreamError, UsageError
-from ..stream import (
+from ..stream import (  # noqa: F401 (checked_metadata: for who reads a header here)
     Beginning,
     Sealed,
     check_beginning,
+    checked_metadata,
     crc16,
     pack_beginning,
     read_beginning,
@@ -166,6 +167,19 @@ def _parse(data: bytes, i: int, position: int) -> _ChunkHeader | None:
         return None
     fields, checksum = data[i : i + size + 4], data[i + size + 4 : i + size + 6]
     return _ChunkHeader(position, length, int.from_bytes(fields[size:], "little"), fields, checksum)
+
+
+def next_chunk(file: BinaryIO, position: int, number: int, seed: bytes) -> int:
+    """Where the chunk `number`, which begins at `position`, ends. Raises CorruptStreamError for a damaged header and a chunk
+    that is not complete."""
+    file.seek(position)
+    data = file.read(MAX_CHUNK_HEADER)
+    header = _parse(data, 0, position)
+    if header is None or _chunk_crc(number, header.fields, seed) != header.checksum:
+        raise CorruptStreamError(f"the header of chunk {number} is damaged, or the stream is followed by other data")
+    if header.end > file.seek(0, os.SEEK_END):
+        raise CorruptStreamError(f"the stream is truncated: chunk {number} is not complete")
+    return header.end
 
 
 class ChunkReader:

@@ -1,0 +1,180 @@
+"""Pictures, as everything that is not of one medium asks for them (`vqcodec/medium.py`). Imports what is slow when it is asked."""
+
+from __future__ import annotations
+
+import functools
+import os
+from dataclasses import asdict
+
+from .. import metadata as parts_of_metadata
+from ..indices.quality import usual_quality
+from ..medium import SIZE, Format, Made, Medium, Request, Target, asked_quality, kept
+from . import inspection, stream
+
+# Pillow lists these among its formats, but only identifies them, or would run an interpreter on them.
+_NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
+
+
+class Pictures(Medium):
+    key, modality, code = "picture", "image", stream.CODE
+    noun, nouns, trained_on = "image", "images", "pictures"
+    targets = (Target("bpp", "aim at this many bits per pixel."), Target("psnr", "aim at this PSNR in dB.", "dB"), SIZE)
+    default_extension, reads_pieces, conceals, has_subtypes = "png", False, False, False
+
+    @functools.cache
+    def extensions(self):
+        from PIL import Image
+
+        known = Image.registered_extensions()  # loads all plugins
+        return frozenset(extension for extension, format in known.items()
+                         if format in Image.OPEN and format not in _NOT_DECODED)
+
+    def recognises(self, head):
+        return False  # but takes what nobody else does
+
+    def takes(self, thing):
+        return False
+
+    def open(self, entry, *, encoder=False):
+        from .codec import Codec
+
+        return Codec.open(entry, encoder=encoder)
+
+    def qualities(self, entry):
+        from ..zoo.loading import model_config
+
+        return len(model_config(entry).transform.lambdas)
+
+    # --- files ⇄ streams -----------------------------------------------------------------------------------------
+
+    def read(self, thing, request):
+        from ..fileio import Source
+        from .file import read_picture
+
+        if isinstance(thing, Source):
+            return read_picture(thing.data(), name=thing.name)
+        return read_picture(os.fspath(thing) if isinstance(thing, os.PathLike) else thing)
+
+    def encode(self, codec, samples, request: Request, write, progress=lambda text: None):
+        height, width = samples.rgb.shape[:2]
+        more = dict(effort=request.effort, metadata=_kept(samples.metadata, request))
+        if request.target is None:
+            result = codec.encode(samples, asked_quality(request, codec.qualities), **more)
+        else:
+            name, value = request.target
+            result = codec.encode_to_target(samples, **{name: value}, **more)
+        write(result.data)
+        facts = _facts(width, height, len(result.data), result.quality)
+        summary = f"{width}x{height}, {{input}} -> {len(result.data)} bytes, {result.bpp:.3f} bpp, quality {result.quality:g}"
+        return Made(facts, summary, result.note)
+
+    def format_for(self, name, subtype=None):
+        from ..errors import UsageError
+        from .file import format_for
+
+        if subtype is not None:
+            raise UsageError("--subtype is for sound")
+        format = format_for(name)
+        return Format(os.path.splitext(name)[1].lstrip(".").lower() or self.default_extension, format)
+
+    def header(self, head):
+        return stream.peek(head)
+
+    def decode(self, codec, source, made, file, *, conceal=False, progress=lambda text: None):
+        from .file import write_picture
+
+        header, data = stream.peek(source.head), source.data()
+        file.write(write_picture(codec.decode(data), made.name, metadata=self.metadata(source)))
+        facts = _facts(header.width, header.height, len(data), inspection.quality_of(header.quality))
+        return Made(facts, f"{header.width}x{header.height}, {len(data)} -> {{output}} bytes, quality {facts['quality']:g}")
+
+    def decoded(self, codec, data):
+        from .file import to_image
+
+        return to_image(codec.decode(data))
+
+    # --- about streams -------------------------------------------------------------------------------------------
+
+    def inspect(self, data):
+        return inspection.inspect(data)
+
+    def facts(self, data):
+        return asdict(inspection.inspect(data))
+
+    def table(self, facts):
+        return inspection.table(facts)
+
+    def parts(self, codec, data):
+        return {"segment_bytes": codec.segment_bytes(data)}
+
+    def draw_grids(self, codec, data):
+        from .codec import grids_image
+
+        return grids_image(codec.decode_grids(data))
+
+    def draw_bits(self, codec, data):
+        import numpy as np
+
+        header = stream.peek(data)
+        spent = codec.bits_per_block(data)
+        heat = 3 * spent / max(spent.max(), 1e-9)  # black, red, yellow, white
+        colours = np.stack([heat, heat - 1, heat - 2], axis=-1).clip(0, 1)
+        pixels = (255 * colours + 0.5).astype(np.uint8).repeat(inspection.BLOCK, axis=0).repeat(inspection.BLOCK, axis=1)
+        return np.ascontiguousarray(pixels[: header.height, : header.width])
+
+    def verify(self, codec, file):
+        codec.decode_grids(file.read())
+
+    def metadata(self, source):
+        found = stream.unpack(source.data()).metadata
+        return None if found is None else parts_of_metadata.unpack(found)
+
+    # --- index grids ---------------------------------------------------------------------------------------------
+
+    def described_by(self, shape):
+        return isinstance(shape, (tuple, inspection.Inspection))
+
+    def from_tokens(self, codec, grids, shape, quality):
+        from ..errors import UsageError
+
+        if isinstance(shape, inspection.Inspection):
+            quality, grey = shape.quality if quality is None else quality, shape.grey
+            shape = shape.width, shape.height
+        else:
+            grey = False
+        if quality is None:
+            raise UsageError("give the height and the quality of the picture")
+        return codec.encode_tokens(grids, *shape, quality, grey=grey).data
+
+    # --- for the tools -------------------------------------------------------------------------------------------
+
+    def memory(self, file, command):
+        from . import memory
+
+        return memory.needed(400, 1000) if file is None else memory.needed(*memory.size_of(file, command))
+
+    def comparison(self):
+        from .bench import Pictures as Compared
+
+        return Compared()
+
+    def training(self):
+        from .training import Pictures as Trained
+
+        return Trained
+
+
+def _kept(found, request: Request) -> bytes | None:
+    if found and "gps" in request.strip:
+        from .metadata import without_gps
+
+        found = without_gps(found)
+    return kept(found, request)
+
+
+def _facts(width: int, height: int, size: int, quality: float) -> dict:
+    return {"width": width, "height": height, "pixels": width * height, "bytes": size, "bpp": 8 * size / (width * height),
+            "quality": quality}
+
+
+MEDIUM = Pictures()

@@ -1,0 +1,83 @@
+"""What the header of a .vq file of sound says, and whether its chunks are whole. Needs neither torch nor the stream's model."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+from ..errors import CorruptStreamError
+from ..indices.quality import quality_of
+from .stream import SoundHeader, next_chunk, peek, seed_of
+
+
+@dataclass(frozen=True)
+class SoundInspection:
+    """seconds; rate in Hz; channels; samples: sample frames; coded_channels: as many as channels, or 1 where all are equal;
+    quality in 1..N; kbps: kilobits per second of the whole file; sizes in bytes; chunks: how many there are; bound: their
+    checksums cover the header."""
+
+    seconds: float
+    rate: int
+    channels: int
+    samples: int
+    coded_channels: int
+    quality: float
+    gain_db: float
+    model_id: int
+    model_hash: str
+    bound: bool
+    header_bytes: int
+    metadata_bytes: int
+    chunks: int
+    bytes: int
+    kbps: float
+    header: SoundHeader
+
+    def facts(self) -> dict:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "header"}
+        return {"modality": "audio", **values}
+
+
+def inspect(data: bytes) -> SoundInspection:
+    """Raises CorruptStreamError or UnsupportedError for what is not a complete stream. (A stream that was cut between two
+    chunks is told from a whole one only with its model: by `verify`.)"""
+    header, sealed = peek(data)
+    file, seed, position, count = io.BytesIO(data), seed_of(header, sealed), sealed.end, 0
+    if position > len(data):
+        raise CorruptStreamError("the stream is truncated within its metadata")
+    while position < len(data):
+        position = next_chunk(file, position, count, seed)
+        count += 1
+    if not count:
+        raise CorruptStreamError("the stream is truncated: it has no chunk")
+    found = facts(header, len(data))
+    return SoundInspection(
+        seconds=found["seconds"], rate=header.rate, channels=header.channels, samples=header.length,
+        coded_channels=header.coded_channels, quality=found["quality"], gain_db=round(header.gain / 4 * 20 * 0.30103, 2),
+        model_id=header.model_id, model_hash=header.model_hash.hex(), bound=header.bound, header_bytes=sealed.size,
+        metadata_bytes=sealed.metadata_length, chunks=count, bytes=len(data), kbps=found["kbps"], header=header)
+
+
+def facts(header: SoundHeader, size: int) -> dict:
+    """Of a stream of `size` bytes."""
+    seconds = header.length / header.rate
+    return {"seconds": round(seconds, 6), "duration": round(seconds, 6), "rate": header.rate, "channels": header.channels,
+            "samples": header.length, "quality": quality_of(header.quality), "bytes": size, "kbps": 8 * size / seconds / 1000}
+
+
+def table(facts: dict) -> str:
+    """The facts of `inspect` as text."""
+    model = f"model {facts['model_id']}, hash {facts['model_hash']}"
+    once = " (all equal, coded once)" if facts["coded_channels"] < facts["channels"] else ""
+    lines = [
+        f"sound      {facts['seconds']:.3f} s, {facts['channels']} x {facts['rate']} Hz{once}",
+        f"quality    {facts['quality']:g}",
+        f"model      {facts['model']} ({model})" if facts["model"] else f"model      not installed ({model})",
+        f"level      {facts['gain_db']:+.2f} dB",
+        f"rate       {facts['kbps']:.3f} kbps", "",
+        f"header     {facts['header_bytes']:>10} bytes",
+    ]
+    if facts["metadata_bytes"]:
+        lines.append(f"metadata   {facts['metadata_bytes']:>10} bytes")
+    lines += [f"chunk {i:<4} {size:>10} bytes" for i, size in enumerate(facts.get("chunk_bytes", ()))]
+    return "\n".join([*lines, f"total      {facts['bytes']:>10} bytes"])

@@ -1,0 +1,185 @@
+"""Recordings, as everything that is not of one medium asks for them (`vqcodec/medium.py`). Imports what is slow when it is
+asked."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+from pathlib import PurePath
+
+from .. import metadata as parts_of_metadata
+from ..medium import SIZE, Format, Made, Medium, Request, Target, asked_quality, kept
+from . import inspection, stream
+from .stream import SoundHeader
+
+
+class Sounds(Medium):
+    key, modality, code = "sound", "audio", stream.CODE
+    noun, nouns, trained_on = "recording", "sound", "recordings"
+    targets = (Target("kbps", "aim at this many kilobits per second."), SIZE)
+    default_extension, reads_pieces, conceals, has_subtypes = "wav", True, True, True
+
+    @functools.cache
+    def extensions(self):
+        from .file import EXTENSIONS
+
+        return EXTENSIONS
+
+    def recognises(self, head):
+        from .file import looks_like_sound
+
+        return looks_like_sound(head)
+
+    def takes(self, thing):
+        from .file import Sound
+
+        return isinstance(thing, (Sound, tuple))
+
+    def open(self, entry, *, encoder=False):
+        from .codec import AudioCodec
+
+        return AudioCodec.open(entry, encoder=encoder)
+
+    def qualities(self, entry):
+        from ..zoo.loading import model_config
+
+        return len(model_config(entry).transform.lambdas)
+
+    # --- files ⇄ streams -----------------------------------------------------------------------------------------
+
+    def read(self, thing, request):
+        from ..fileio import Source
+        from .file import SoundReader, sound_of
+
+        if isinstance(thing, Source):
+            return SoundReader.open(thing.data() if thing.path is None else thing.path, thing.name)
+        return SoundReader.of(sound_of(thing))
+
+    def encode(self, codec, samples, request: Request, write, progress=lambda text: None):
+        note, size = None, 0
+        more = dict(effort=request.effort, metadata=kept(samples.metadata, request))
+
+        def count(data: bytes) -> None:
+            nonlocal size
+            size += len(data)
+            write(data)
+
+        if request.target is None:
+            header = codec.encode_stream(samples, count, asked_quality(request, codec.qualities), **more)
+        else:
+            name, value = request.target
+            result = codec.encode_to_target(samples, **{name: value}, **more)
+            count(result.data)
+            header, note = stream.peek(result.data)[0], result.note
+        facts = {**inspection.facts(header, size), "model_rate": codec.rate}
+        band = f" of which up to {codec.rate / 2000:g} kHz are kept" if codec.rate < header.rate else ""
+        summary = (f"{facts['seconds']:.2f} s, {header.channels} x {header.rate} Hz{band}, {{input}} -> {size} bytes, "
+                   f"{facts['kbps']:.2f} kbps, quality {facts['quality']:g}")
+        return Made(facts, summary, note)
+
+    def format_for(self, name, subtype=None):
+        from .file import SoundWriter, format_for
+
+        format = format_for(name)
+        extension = PurePath(name).suffix.lstrip(".").lower()
+        if subtype is not None:  # does this libsndfile write it?
+            with SoundWriter(io.BytesIO(), name, 48000, 1, subtype):
+                pass
+        return Format(extension, format, subtype)
+
+    def header(self, head):
+        return stream.peek(head)[0]
+
+    def decode(self, codec, source, made, file, *, conceal=False, progress=lambda text: None):
+        from .file import SoundWriter
+
+        with source.open_file() as data:
+            decoded = codec.decode_stream(data, conceal=conceal)
+            header = decoded.header
+            with SoundWriter(file, f"output.{made.extension}", header.rate, header.channels, made.subtype) as writer:
+                for block in decoded.blocks():
+                    writer.write(block)
+        facts = inspection.facts(header, source.size)
+        lost = tuple((part.start, part.end) for part in decoded.lost)
+        return Made(facts, f"{facts['seconds']:.2f} s, {header.channels} x {header.rate} Hz, {source.size} -> {{output}} bytes, "
+                    f"quality {facts['quality']:g}", lost=lost)
+
+    def decoded(self, codec, data):
+        return codec.decode(data)
+
+    # --- about streams -------------------------------------------------------------------------------------------
+
+    def inspect(self, data):
+        return inspection.inspect(data)
+
+    def facts(self, data):
+        return inspection.inspect(data).facts()
+
+    def table(self, facts):
+        return inspection.table(facts)
+
+    def parts(self, codec, data):
+        return {"chunk_bytes": codec.chunk_bytes(data)}
+
+    def draw_grids(self, codec, data):
+        """All index grids over time, one line each."""
+        import numpy as np
+
+        found = codec.decode_grids(data)
+        rows = found.reshape(-1, found.shape[2]).astype(np.int64)
+        low, span = rows.min(1, keepdims=True), np.maximum(1, np.ptp(rows, 1)[:, None])
+        return ((rows - low) * 255 // span).astype(np.uint8).repeat(2, 0)
+
+    def draw_bits(self, codec, data):
+        """Bits of every latent frame, as columns."""
+        import numpy as np
+
+        spent, height = codec.bits_per_frame(data), 128
+        tall = spent / max(spent.max(), 1e-9) * height
+        return (np.arange(height, 0, -1)[:, None] <= tall).astype(np.uint8) * 255
+
+    def verify(self, codec, file):
+        for _ in codec.decode_stream(file).grids():
+            pass
+
+    def metadata(self, source):
+        sealed = stream.peek(source.head)[1]
+        with source.open_file() as file:
+            found = stream.checked_metadata(file.read(sealed.end), sealed)
+        return None if found is None else parts_of_metadata.unpack(found)
+
+    # --- index grids ---------------------------------------------------------------------------------------------
+
+    def described_by(self, shape):
+        return isinstance(shape, (SoundHeader, inspection.SoundInspection))
+
+    def from_tokens(self, codec, grids, shape, quality):
+        from dataclasses import replace
+
+        from ..indices.quality import checked_sixteenths
+
+        header = shape.header if isinstance(shape, inspection.SoundInspection) else shape
+        if quality is not None:
+            header = replace(header, quality=checked_sixteenths(quality, codec.qualities))
+        return codec.encode_tokens(grids, header).data
+
+    # --- for the tools -------------------------------------------------------------------------------------------
+
+    def memory(self, file, command):
+        from . import memory
+
+        return memory.needed(2, 48000, 2) if file is None else memory.needed(*memory.size_of(file, command))
+
+    def comparison(self):
+        from .bench import Sounds as Compared
+
+        return Compared()
+
+    def training(self):
+        from .training import Sounds as Trained
+
+        return Trained
+
+
+MEDIUM = Sounds()
