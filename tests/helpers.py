@@ -18,6 +18,7 @@ from vqcodec.indices import rangecoder
 from vqcodec.zoo import registration, registry
 from vqcodec.picture.stream import Stream
 from vqcodec.errors import UnsupportedError, UsageError
+from vqcodec.stream import grids_crc
 
 WILD_ID = 60002
 
@@ -215,13 +216,13 @@ def sealed(codec, stream: Stream) -> bytes:
             return torch.from_numpy(symbols).reshape(step.cdf.shape[:2])
 
         grids.append(codec.coder.prior.code(bottom - top, columns, stream.quality, read).numpy())
-    grids_crc = container.grids_crc(np.concatenate(grids, 1))
-    return container.pack(replace(stream, segments=tuple(segments), grids_crc=grids_crc))
+    crc = grids_crc(np.concatenate(grids, 1))
+    return container.pack(replace(stream, segments=tuple(segments), grids_crc=crc))
 
 
 def assert_consistent(codec, data: bytes, grids: np.ndarray) -> None:
     """What a decoder accepted is what an encoder writes for the grids that it read."""
     stream = container.unpack(data)
-    assert container.grids_crc(grids) == stream.grids_crc
+    assert grids_crc(grids) == stream.grids_crc
     again = codec.encode_tokens(grids, stream.width, stream.height, 1 + stream.quality / 16, grey=stream.grey)
     assert b"".join(container.unpack(again.data).segments) == b"".join(stream.segments)

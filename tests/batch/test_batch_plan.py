@@ -12,11 +12,14 @@ from dataclasses import asdict, replace
 import pytest
 
 from vqcodec.sound import file as sound
-from vqcodec.batch import kinds, memory, names
+from vqcodec import medium
+from vqcodec.batch import memory, names, plan
 from vqcodec.batch.dispatch import Budget, dispatch
 from vqcodec.batch.engine_local import Died
 from vqcodec.batch.globs import Selection, compile_glob
-from vqcodec.batch.jobs import Encoding, Failure, Format, Job, Settings, Source
+from vqcodec.batch.jobs import Encoding, Failure, Job, Settings, Source
+from vqcodec.medium import Format, Request
+from vqcodec.sound import memory as sound_memory
 from vqcodec.batch.manifest import NAME, Manifest
 from vqcodec.batch.stores import TEMPORARY, LocalLog, LocalStore, open_store
 from vqcodec.errors import InputError, UsageError
@@ -95,19 +98,20 @@ def test_decoding_undoes_longer_names():
 
 
 def test_kinds():
-    assert {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".ppm"} <= kinds.image_extensions()
-    assert not {".pdf", ".eps", ".h5", ".vq", ".txt"} & kinds.image_extensions()
-    assert kinds.kind_to_encode("d.png/A.PNG") == "image"
-    assert kinds.kind_to_encode("d.png/A") is None and kinds.kind_to_encode(".png") is None
-    assert kinds.kind_to_encode("d.png/A.FLAC") == "audio"
-    assert not kinds.image_extensions() & kinds.sound_extensions()
-    assert {f".{extension}" for extension in sound._FORMATS} <= kinds.sound_extensions()
+    pictures, sounds = medium.of_modality("image").extensions(), medium.of_modality("audio").extensions()
+    assert {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".ppm"} <= pictures
+    assert not {".pdf", ".eps", ".h5", ".vq", ".txt"} & pictures
+    assert medium.of_extension("d.png/A.PNG").modality == "image"
+    assert medium.of_extension("d.png/A") is None and medium.of_extension(".png") is None
+    assert medium.of_extension("d.png/A.FLAC").modality == "audio"
+    assert not pictures & sounds
+    assert {f".{extension}" for extension in sound._FORMATS} <= sounds
 
 
 def test_kinds_of_streams_are_told_by_their_flags():
-    assert kinds.kind_of_stream(b"VQ\1\0") == "image" and kinds.kind_of_stream(b"VQ\1\1") == "audio"
+    assert plan._kind_of_stream(b"VQ\1\0") == "image" and plan._kind_of_stream(b"VQ\1\1") == "audio"
     for head in (b"", b"VQ", b"RIFF", b"VQ\7\1", b"VQ\1\2"):  # whoever decodes it says what is wrong
-        assert kinds.kind_of_stream(head) == "image"
+        assert plan._kind_of_stream(head) == "image"
 
 
 def scan(folder, leave_out=None, **selection):
@@ -206,23 +210,28 @@ def test_the_memory_model_covers_what_was_measured():
 def test_the_memory_model_of_sound_covers_what_was_measured():
     for channels, rate, mib in ((1, 16000, 58), (2, 44100, 85), (8, 48000, 357), (16, 48000, 531), (32, 48000, 696),
                                 (64, 48000, 835), (255, 48000, 1388), (2, 768000, 155)):
-        assert mib <= memory.needed_by_sound(channels, rate, channels) / 2**20 < 3 * mib
-    assert memory.WORKER + memory.needed_by_sound(1, 16000, 1) >= 410 << 20  # after 164 recordings
+        assert mib <= sound_memory.needed(channels, rate, channels) / 2**20 < 3 * mib
+    assert memory.WORKER + sound_memory.needed(1, 16000, 1) >= 410 << 20  # after 164 recordings
     for channels, rate, mib in ((255, 48000, 972), (16, 192000, 200)):
-        assert mib <= memory.needed_by_sound(channels, rate, 1) / 2**20 < 3 * mib
+        assert mib <= sound_memory.needed(channels, rate, 1) / 2**20 < 3 * mib
 
 
 def test_settings_that_change_bytes_change_the_fingerprint():
-    both = {"image": Encoding("m", "ab", quality=3.0), "audio": Encoding("n", "ef", kbps=2.0)}
+    both = {"image": Encoding("m", "ab", request=Request(3.0)), "audio": Encoding("n", "ef", request=Request(target=("kbps", 2.0)))}
     base = Settings("encode", "s", "d", both)
-    for kind, other, changes in (("image", "audio", (dict(quality=4.0), dict(quality=None, bpp=0.2), dict(model_hash="cd"))),
-                                 ("audio", "image", (dict(kbps=3.0), dict(kbps=None, size=9), dict(encoder_hash="cd")))):
+    def asked(*args, **more):
+        return dict(request=Request(*args, **more))
+
+    for kind, other, changes in (
+            ("image", "audio", (asked(4.0), asked(target=("bpp", 0.2)), asked(3.0, effort=3), asked(3.0, exact=True),
+                                asked(3.0, strip=("gps",)), dict(model_hash="cd"))),
+            ("audio", "image", (asked(target=("kbps", 3.0)), asked(target=("size", 9)), dict(encoder_hash="cd")))):
         for change in changes:
             changed = replace(base, encodings={**both, kind: replace(both[kind], **change)})
             assert changed.fingerprint(kind) != base.fingerprint(kind)
             assert changed.fingerprint(other) == base.fingerprint(other)
     for kind in both:
-        for change in (dict(effort=3), dict(threads=2), dict(gpu=True)):
+        for change in (dict(threads=2), dict(gpu=True)):
             assert replace(base, **change).fingerprint(kind) != base.fingerprint(kind)
         assert replace(base, source="t", models_dir="m").fingerprint(kind) == base.fingerprint(kind)
         assert json.loads(json.dumps(base.fingerprint(kind))) == base.fingerprint(kind)
@@ -237,7 +246,7 @@ def test_settings_that_change_bytes_change_the_fingerprint():
 
 
 def test_settings_travel_as_json():
-    for settings in (Settings("encode", "s", "d", {"audio": Encoding("n", "ef", kbps=2.0)}, verify=True),
+    for settings in (Settings("encode", "s", "d", {"audio": Encoding("n", "ef", request=Request(target=("kbps", 2.0)))}, verify=True),
                      Settings("decode", "s", "d", formats={"audio": Format("flac", "FLAC", "PCM_24")})):
         assert Settings.from_dict(json.loads(json.dumps(asdict(settings)))) == settings
 

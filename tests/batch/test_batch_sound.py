@@ -21,6 +21,7 @@ from vqcodec import cli
 from vqcodec.sound import stream as sound_container
 from vqcodec.batch import memory
 from vqcodec.batch.jobs import Encoding, Settings
+from vqcodec.sound import memory as sound_memory
 from vqcodec.batch.manifest import NAME
 from vqcodec.batch.stores import TEMPORARY, LocalStore
 
@@ -208,7 +209,7 @@ def test_memory_limit(tree):
     batch("encode src dst --include many.wav")
     store = LocalStore("dst")
     assert memory.sound_of(store, "many.vq", "decode") == (200, 48000, 200)
-    assert memory.of_file(store, "many.vq", "audio", "decode") == memory.needed_by_sound(200, 48000, 200)
+    assert memory.of_file(store, "many.vq", "audio", "decode") == sound_memory.needed(200, 48000, 200)
     assert memory.sound_of(LocalStore("src"), "notes.txt", "encode") == (0, 0, 0)
 
 

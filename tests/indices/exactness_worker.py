@@ -17,6 +17,7 @@ from vqcodec.indices import rangecoder
 from vqcodec.zoo import registry
 from vqcodec.sound import stream as sound_container
 from vqcodec.sound.codec import AudioCodec
+from vqcodec import medium
 from vqcodec.picture.codec import Codec
 
 CODECS = {"image": Codec, "audio": AudioCodec}
@@ -32,7 +33,7 @@ def main(folder: Path, output: Path) -> None:
         data, codec = path.read_bytes(), codecs[model]
         grids = codec.decode_grids(data)
         found[f"{path.stem}.grids"] = grids
-        if container.modality(data) == "audio":
+        if medium.of_stream(data).modality == "audio":
             again = codec.encode_tokens(grids, sound_container.peek(data)[0])
             found[f"{path.stem}.decoded"] = codec.decode(data).samples
         else:

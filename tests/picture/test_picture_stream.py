@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vqcodec import medium
 from vqcodec import stream as bytefields
-from vqcodec.picture import stream as container
-from vqcodec.picture.stream import Stream, grids_crc, pack, peek, unpack
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
+from vqcodec.picture import stream as container
+from vqcodec.picture.stream import Stream, pack, peek, unpack
+from vqcodec.stream import grids_crc
 
 SMALL = Stream(width=768, height=512, quality=80, model_id=1, model_hash=b"\x0a\x0b\x0c\x0d",
                grids_crc=0x12345678, segments=tuple(bytes([i]) * (200 + i) for i in range(8)))
@@ -160,10 +162,9 @@ def test_flipped_bits_of_alpha_are_detected():
     (b"VQ", CorruptStreamError, "truncated within its header"),
     (changed(2, 0), UnsupportedError, "format version 0 is unknown"),
     (changed(2, 2), UnsupportedError, "format version 2 is unknown"),
-    (changed(3, 0x40), UnsupportedError, "reserved flags"),
     (changed(3, 0x80), UnsupportedError, "reserved flags"),
-    (changed(3, 1), UnsupportedError, "holds sound"),
-    (changed(3, 2), UnsupportedError, "modality 2 is reserved"),
+    (changed(3, 1), UnsupportedError, "of modality 1, not 0"),
+    (changed(3, 2), UnsupportedError, "of modality 2, not 0"),
     (SMALL_HEADER[:-1] + b"\0", CorruptStreamError, "header is damaged"),
     (changed(slice(4, 5), b"\x81\x00"), CorruptStreamError, "longer than it need be"),
     (changed(slice(4, 5), b"\x80\x80\x80\x01"), CorruptStreamError, "longer than 3 bytes"),
@@ -191,10 +192,9 @@ def test_each_defect_has_its_message(data, error, match):
 
 
 def test_modality():
-    assert container.modality(SMALL_HEADER[:4]) == container.modality(ALPHA_HEADER) == "image"
-    assert container.modality(b"VQ\x01\x01") == "audio"
-    with pytest.raises(UnsupportedError, match="holds sound, not an image"):
-        peek(b"VQ\x01\x01" + SMALL_HEADER[4:])
+    assert bytefields.modality(SMALL_HEADER[:4]) == bytefields.modality(ALPHA_HEADER) == 0
+    assert bytefields.modality(b"VQ\x01\x01") == 1
+    assert medium.of_stream(SMALL_HEADER).modality == "image" and medium.of_stream(b"VQ\x01\x01").modality == "audio"
 
 
 @pytest.mark.parametrize("data, error, match", [
@@ -204,17 +204,16 @@ def test_modality():
     (b"VQ\x01", CorruptStreamError, "truncated"),
     (b"VQ\x02", UnsupportedError, "format version 2 is unknown"),
     (b"VQ\x02\x01", UnsupportedError, "format version 2 is unknown"),
-    *((b"VQ\x01" + bytes([flags]), UnsupportedError, "reserved") for flags in (2, 7, 0x40, 0x80, 9, 0x11, 0x21, 0x41)),
+    *((b"VQ\x01" + bytes([flags]), UnsupportedError, "reserved") for flags in (2, 7, 10, 0x42)),
 ])
 def test_modality_of_other_streams(data, error, match):
-    for function in (container.modality, peek):
-        with pytest.raises(error, match=match):
-            function(data)
+    with pytest.raises(error, match=match):
+        medium.of_stream(data)
+    with pytest.raises(error):
+        peek(data)
 
 
 @pytest.mark.parametrize("field, value, error, match", [
-    ("modality", 1, UnsupportedError, "modality 1 is reserved"),
-    ("modality", 8, UsageError, "modality must be 0..7"),
     ("model_id", 65536, UsageError, "model number"),
     ("model_hash", b"abc", UsageError, "model hash"),
     ("quality", 256, UsageError, "quality must be 0..255"),
@@ -234,6 +233,30 @@ def test_pack_refuses_fields_out_of_range(field, value, error, match):
     else:
         with pytest.raises(error, match=match):
             pack(stream)
+
+
+def test_metadata_follow_the_header():
+    data = pack(dataclasses.replace(JOINED, metadata=b"some metadata"))
+    header = peek(data)
+    assert data[: header.size] == bytefields.seal(b"VQ\1\x60" + JOINED_HEADER[4:-2] + b"\x0d" + zlib.crc32(
+        b"some metadata").to_bytes(4, "little"))
+    assert data[header.size : header.sealed.end] == b"some metadata"
+    assert unpack(data) == dataclasses.replace(JOINED, metadata=b"some metadata")
+    damaged = data[: header.size] + b"S" + data[header.size + 1 :]
+    with pytest.raises(CorruptStreamError, match="metadata are damaged"):
+        unpack(damaged)
+    assert peek(damaged) == header
+    with pytest.raises(CorruptStreamError, match="truncated"):
+        unpack(data[: header.size + 3])
+
+
+@pytest.mark.parametrize("length", [0, bytefields.MAX_METADATA + 1])
+def test_lengths_of_metadata(length):
+    fields = bytefields.uvarint(length) + bytes(4)
+    with pytest.raises(CorruptStreamError, match="metadata have 1"):
+        peek(resealed(b"VQ\1\x60" + JOINED_HEADER[4:-2] + fields))
+    with pytest.raises(UsageError, match="metadata have 1"):
+        pack(dataclasses.replace(JOINED, metadata=bytes(length)))
 
 
 def test_pack_refuses_too_many_pixels():

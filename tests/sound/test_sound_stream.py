@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vqcodec.picture import stream as container
+from vqcodec import medium
 from vqcodec.sound import stream as sound_container
 from vqcodec.stream import crc16
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
 from vqcodec.sound.stream import ChunkReader, SoundHeader, pack_chunk, pack_header, peek, read_header
 
 HEADER = SoundHeader(model_id=300, model_hash=b"\1\2\3\4", quality=16, rate=8000, channels=1, coded_channels=1, length=1,
-                     gain=-4)
+                     gain=-4, bound=False)
 PAYLOADS = [bytes([i + 1]) * (40 + 7 * i) for i in range(6)]
 
 
@@ -93,11 +93,13 @@ def test_the_specifications_example():
 
 @given(st.builds(SoundHeader, model_id=st.integers(0, 65535), model_hash=st.binary(min_size=4, max_size=4),
                  quality=st.integers(0, 255), rate=st.integers(1, 2**20 - 1), channels=st.integers(1, 255),
-                 coded_channels=st.just(1), length=st.integers(1, 2**40), gain=st.integers(-128, 127)))
+                 coded_channels=st.just(1), length=st.integers(1, 2**40), gain=st.integers(-128, 127), bound=st.booleans()))
 def test_headers_come_back(header):
     data = pack_header(header)
-    assert peek(data) == (header, len(data)) and len(data) <= 32
-    assert container.modality(data) == "audio"
+    found, sealed = peek(data)
+    assert (found, sealed.size, sealed.end) == (header, len(data), len(data)) and len(data) <= 32
+    assert sealed.checksum == data[-2:]
+    assert medium.of_stream(data).modality == "audio"
 
 
 @pytest.mark.parametrize("changes, words", [
@@ -127,10 +129,10 @@ def sealed(header: str) -> bytes:
     (b"", CorruptStreamError, "not a vqcodec file"),
     (b"VQ", CorruptStreamError, "truncated"),
     (sealed("56510001 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "version 0"),
-    (sealed("56510141 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "reserved flags"),
-    (sealed("56510109 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "reserved flags"),
-    (sealed("56510102 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "modality 2 is reserved"),
-    (sealed("56510100 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "an image, not sound"),
+    (sealed("56510181 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "reserved flags"),
+    (sealed("56510111 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "reserved flags"),
+    (sealed("56510102 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "of modality 2, not 1"),
+    (sealed("56510100 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "of modality 0, not 1"),
     (sealed("56510101 808004 01020304 10 c03e 01 01 01 fc"), CorruptStreamError, "model number must be 0..65535"),
     (sealed("56510101 01 01020304 10 00 01 01 01 fc"), CorruptStreamError, "sampling rate must be"),
     (sealed("56510101 01 01020304 10 808040 01 01 01 fc"), CorruptStreamError, "sampling rate must be"),

@@ -107,7 +107,7 @@ def seed_of(header: SoundHeader, sealed: Sealed) -> bytes:
     return sealed.checksum if header.bound else b""
 
 
-def pack_chunk(number: int, grids_crc: int, payload: bytes, seed: bytes) -> bytes:
+def pack_chunk(number: int, grids_crc: int, payload: bytes, seed: bytes = b"") -> bytes:
     """`seed`: see `seed_of`. Raises UsageError where a number is out of range or the payload too long."""
     if not 1 <= len(payload) <= MAX_PAYLOAD:
         raise UsageError(f"the payload of a chunk has 1..{MAX_PAYLOAD} bytes, not {len(payload)}")
@@ -190,7 +190,7 @@ class ChunkReader:
     `reject` makes the search go on right behind where it began, since it may be none: one place in 65,536 checks by
     chance. Searching takes time in proportion to the file's size. Raises CorruptStreamError for more than 2^32 chunks."""
 
-    def __init__(self, file: BinaryIO, count: int, seed: bytes, *, conceal: bool = False):
+    def __init__(self, file: BinaryIO, count: int, seed: bytes = b"", *, conceal: bool = False):
         if count > MAX_CHUNKS:
             raise CorruptStreamError(f"the stream is said to have more than {MAX_CHUNKS} chunks")
         self.file, self.count, self.seed, self.conceal = file, count, seed, conceal
