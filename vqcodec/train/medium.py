@@ -45,7 +45,7 @@ class Pictures(Medium):
     find = staticmethod(find_pictures)
 
     def __init__(self, config: RunConfig, paths):
-        self.config, self.crops = config, Crops(paths, seed=config.training.seed)
+        self.config, self.crops = config, Crops(paths, seed=config.training.seed, share=config.training.drawn)
 
     def batch(self, step, size, count, rank=0):
         return self.crops.batch(step, size, count, rank).float().div_(255)

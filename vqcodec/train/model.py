@@ -56,6 +56,10 @@ class Model(nn.Module):
             self.encoder, self.decoder, self.patch = transform.Encoder(t), transform.Decoder(t), transform.PATCH**2
         self.prior = ContextPrior(config)
         self.quantizers = vq.build(config.quantizer, assignment=assignment, update=update, decay=decay)
+        slices = torch.tensor([config.quantizer.present(level) for level in range(len(t.lambdas))])
+        self.register_buffer("present", slices, persistent=False)  # bool[L,slices]
+        dims = slices.repeat_interleave(torch.tensor(config.quantizer.slices), 1)
+        self.register_buffer("present_dims", None if slices.all() else dims.float()[:, :, None, None], persistent=False)
 
     @property
     def codebooks(self):
@@ -63,13 +67,20 @@ class Model(nn.Module):
 
     def soft_losses(self, pixels, level) -> Losses:
         latents = self.analyse(pixels, level)
-        noisy = latents + torch.rand_like(latents) - 0.5
-        bits = self.prior.density_bits(noisy, level)
-        return self._losses(bits.sum((1, 2, 3)), noisy, level, pixels)
+        noisy = self.masked(latents + torch.rand_like(latents) - 0.5, level)
+        return self._losses(self.density_bits(noisy, level), noisy, level, pixels)
+
+    def density_bits(self, latents, level):
+        """f32[B]: bits of latents with noise under the soft heads, absent dims left out."""
+        return self.masked(self.prior.density_bits(latents, level), level).sum((1, 2, 3))
+
+    def masked(self, latents, level):
+        """f32[B,D,h,w], zero in the dims of slices that are absent at these qualities."""
+        return latents if self.present_dims is None else latents * self.present_dims[level.long()]
 
     def analyse(self, pixels, level):
         with bfloat16() if self.training else nullcontext():
-            return self.encoder(pixels, level)
+            return self.masked(self.encoder(pixels, level), level)
 
     def synthesise(self, latents, level, *noise):
         """`noise`: of sound, what its decoder adds."""

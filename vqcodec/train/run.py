@@ -21,7 +21,7 @@ from ..config import AudioRunConfig, RunConfig, StageConfig
 from ..errors import InputError, UsageError
 from ..loading import model_config
 from ..registry import ModelEntry, find_by_name
-from . import distributed
+from . import distributed, grow
 from .data import split
 from .medium import MEDIA
 from .model import Model, start_codebooks
@@ -29,7 +29,7 @@ from .optim import MuonAdam, parameter_groups
 from .restore import restore
 
 CALIBRATION_STEPS = 30
-RESTORE_BATCHES = 8
+RESTORE_BATCHES = 12
 SPIKE = 20  # steps whose gradient is this many times the usual norm are skipped
 
 
@@ -87,13 +87,23 @@ class Trainer:
             return
         if isinstance(init, ModelEntry):
             self.model.eval()
-            restore(self.model, init, [self.batch(-1000 - i, 128, 16) for i in range(RESTORE_BATCHES)])
+            self._restore(init)
             self._codebooks_started = self.stage_config.kind != "soft"  # what soft training moves wants other codewords
         elif init is not None:
             self._start_from(init)
         else:
             self.medium.start(self.model)
         self._enter_stage()
+
+    def _restore(self, entry: ModelEntry) -> None:
+        batches = [self.batch(-1000 - i, 128, 16) for i in range(RESTORE_BATCHES)]
+        smaller = grow.smaller(self.config.model, model_config(entry))
+        if smaller is None:
+            restore(self.model, entry, batches)
+            return
+        small = Model(smaller).eval()
+        restore(small, entry, [(samples, level % len(smaller.transform.lambdas)) for samples, level in batches])
+        grow.grow(self.model, small, batches)
 
     def _start_from(self, init: Path) -> None:
         try:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .. import ssimulacra2
 from ..distortion import similarity
 from ..transform import samples
 from .sounds import load as load_sound
@@ -26,10 +27,10 @@ def load(path, side: int = 768) -> torch.Tensor:
 def code(model, x: torch.Tensor, level: torch.Tensor, soft: bool, search: int = 0) -> tuple[torch.Tensor, float]:
     """(decoded samples, bits). `soft`: latents rounded to integers and rated by the soft heads; else codewords
     chosen with the prior's bits, after so many gradients of the search."""
-    latents = model.encoder(x, level)
+    latents = model.analyse(x, level)
     if soft:
         values = latents.round()
-        bits = model.prior.density_bits(values, level).sum().item()
+        bits = model.density_bits(values, level).sum().item()
     else:
         latents, wish = model.searched(latents, x, level, search)
         chosen, values = model.choose_by(latents, wish)
@@ -58,9 +59,10 @@ def distance_of_sound(model, paths, soft: bool) -> list[dict]:
 
 @torch.no_grad()
 def rate_distortion(model, paths, soft: bool, search: int = 0) -> list[dict]:
-    """One row per quality: mean bpp and mean PSNR (RGB, dB); of models trained on MS-SSIM its mean too, in dB. `soft`: see `code`."""
+    """One row per quality: mean bpp and mean PSNR (RGB, dB); of models trained on MS-SSIM its mean too, in dB, on SSIMULACRA2 the
+    mean score. `soft`: see `code`."""
     pictures = [load(p) for p in paths]
-    by_similarity = model.config.transform.distortion == "ms-ssim"
+    measure = {"ms-ssim": similarity, "ssimulacra2": ssimulacra2.error}.get(model.config.transform.distortion)
     rows = []
     for index in range(len(model.config.transform.lambdas)):
         level = torch.tensor([float(index)])
@@ -71,9 +73,11 @@ def rate_distortion(model, paths, soft: bool, search: int = 0) -> list[dict]:
             mse = (decoded - x * 255).square().mean().item()
             bpp.append(bits / x[0, 0].numel())
             psnr.append(10 * math.log10(255**2 / max(mse, 1e-9)))
-            if by_similarity:
-                alike.append(similarity(decoded / 255, x).item())
+            if measure:
+                alike.append(measure(decoded / 255, x))
         rows.append(dict(quality=index + 1, bpp=round(float(np.mean(bpp)), 5), psnr=round(float(np.mean(psnr)), 3)))
-        if by_similarity:
-            rows[-1]["ms_ssim_db"] = round(-10 * math.log10(max(1 - float(np.mean(alike)), 1e-9)), 3)
+        if measure is similarity:
+            rows[-1]["ms_ssim_db"] = round(-10 * math.log10(max(1 - torch.cat(alike).mean().item(), 1e-9)), 3)
+        elif measure:
+            rows[-1]["ssimulacra2"] = round(ssimulacra2.score(torch.cat(alike)).mean().item(), 3)
     return rows
