@@ -22,12 +22,13 @@ from vqcodec.zoo.config import AudioRunConfig, RunConfig, StageConfig, TrainingC
 from vqcodec.errors import InputError, UsageError
 from vqcodec.picture.file import Picture
 from vqcodec.indices.quantize import RATE_WEIGHT
-from vqcodec.picture.crops import Crops, split
+from vqcodec.picture.crops import Crops
+from vqcodec.train.data import split
 from vqcodec.train.model import Model
 from vqcodec.train.optim import orthogonalise
 from vqcodec.train.quantize_prior import integer_prior
 from vqcodec.train.run import KINDS, Trainer, train
-from vqcodec.train.validate import rate_distortion
+from vqcodec.picture.training import rate_distortion
 
 SMALL = dict(batch=4, crop=32, late_crop=64)
 STAGES = (StageConfig("soft", steps=12, **SMALL), StageConfig("vq", steps=8, head_steps=3, **SMALL),

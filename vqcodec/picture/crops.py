@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,11 @@ import torch
 from PIL import Image
 
 from ..errors import InputError
+from . import drawn
 
 EXTENSIONS = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm"}
+DRAWN = 400  # pictures that are drawn, if any are
+GREY = 1 / 32  # of the crops of photographs lose their colour, if any crops are drawn
 SCALES = (1.0, 0.7, 0.5)  # halved pictures are as sharp per pixel as a camera's downscaled output
 
 
@@ -24,22 +26,16 @@ def find_pictures(directories) -> list[Path]:
     return paths
 
 
-def split(paths, validation: int, seed: int = 1):
-    """(training paths, validation paths): the validation ones chosen by a hash of the file name."""
-    ranked = sorted(paths, key=lambda p: zlib.crc32(f"{seed}:{p.name}".encode()))
-    held_out = set(ranked[:validation])
-    return [p for p in paths if p not in held_out], sorted(held_out)
-
-
 class Crops:
-    """Random crops with flips from pictures held in memory, each at up to three scales.
+    """Random crops with flips from pictures held in memory, each at up to three scales; a `share` of them from drawn pictures.
 
     `batch(step, size, count)` → u8 tensor [count, 3, size, size]; the same (seed, step, rank) gives the
     same batch, so that a resumed run sees the data it would have seen.
     """
 
-    def __init__(self, paths, *, seed: int = 0, min_side: int = 256, scales=SCALES):
-        self.seed = seed
+    def __init__(self, paths, *, seed: int = 0, min_side: int = 256, scales=SCALES, share: float = 0.0):
+        self.seed, self.share = seed, share
+        self.drawn = drawn.pictures(DRAWN, seed) if share else []
         self.pictures: list[np.ndarray] = []
         weights = []
         for path in paths:
@@ -62,10 +58,17 @@ class Crops:
         rng = random.Random(f"{self.seed}/{step}/{rank}")
         crops = []
         for picture in rng.choices(self.pictures, cum_weights=self.cumulative, k=count):
+            is_drawn = rng.random() < self.share
+            if is_drawn:
+                picture = rng.choice(self.drawn)
             height, width = picture.shape[:2]
             top, left = rng.randint(0, height - size), rng.randint(0, width - size)
             crop = picture[top : top + size, left : left + size]
             if rng.random() < 0.5:
                 crop = crop[:, ::-1]
+            if is_drawn:
+                crop = drawn.varied(rng, crop)
+            elif self.share and rng.random() < GREY:
+                crop = drawn.grey(crop)
             crops.append(torch.from_numpy(np.ascontiguousarray(crop)))
         return torch.stack(crops).permute(0, 3, 1, 2)

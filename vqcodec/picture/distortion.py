@@ -11,8 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
+from . import ssimulacra2
+from .transform import PATCH
+
 MS_SSIM_UNIT = 1000.0  # brings 1 - MS-SSIM to the size of the MSE, so that the same λ give about the same rates
 MSE_SHARE = 0.02  # MS-SSIM hardly sees a small shift of a whole region's colour; the MSE does
+SSIMULACRA2_UNIT = 5.0  # likewise for half of the sum of SSIMULACRA2's error norms; half of the MSE is the other half
+SSIMULACRA2_MSE_SHARE = 0.5
+FLAT_SHARE = 2.0  # of the squared error of the means of flat blocks: neither metric minds a small tint, people do
+FLAT_VARIANCE = 1.0  # of 8-bit samples: blocks of this variance count half
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW, SIGMA = 11, 1.5
 LINE = torch.exp(-(torch.arange(float(WINDOW)) - WINDOW // 2).square() / (2 * SIGMA**2))
@@ -130,12 +137,34 @@ def ms_ssim(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False, or
     return MS_SSIM_UNIT * (1 - similarity(decoded, pixels, edges, original)) + MSE_SHARE * mse(decoded, pixels)
 
 
-KINDS = {"mse": mse, "ms-ssim": ms_ssim}
-KINDS_OF_CROPS = {"mse": mse, "ms-ssim": partial(ms_ssim, edges=True)}
+def flat_error(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """Squared error f32[B] of the mean colours of whole blocks of PATCH pixels, those counted that are flat, as a part of all
+    blocks; in units of 8-bit samples."""
+    if min(pixels.shape[2:]) < PATCH:
+        return mse(decoded, pixels)
+    y = pixels.float() * 255
+    means = F.avg_pool2d(y, PATCH)
+    variances = (F.avg_pool2d(y * y, PATCH) - means.square()).mean(1).clamp_min(0)
+    error = (F.avg_pool2d(decoded.float() * 255, PATCH) - means).square().mean(1)
+    return (error * FLAT_VARIANCE / (FLAT_VARIANCE + variances)).mean((1, 2))
+
+
+def mixed(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False, original: list[ssimulacra2.Scale] | None = None):
+    """Half of it the errors that SSIMULACRA2 counts, half the MSE, and the tint of flat blocks."""
+    return (SSIMULACRA2_UNIT * ssimulacra2.error(decoded, pixels, edges, original)
+            + SSIMULACRA2_MSE_SHARE * mse(decoded, pixels) + FLAT_SHARE * flat_error(decoded, pixels))
+
+
+KINDS = {"mse": mse, "ms-ssim": ms_ssim, "ssimulacra2": mixed}
+KINDS_OF_CROPS = {"mse": mse, "ms-ssim": partial(ms_ssim, edges=True), "ssimulacra2": partial(mixed, edges=True)}
 
 
 def against(kind: str, pixels: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """A distortion from pixels f32[B,3,H,W]: of decoded ones, same, f32[B]. What it needs of the pixels is made once, and MS-SSIM's
     windows are `SPACING` apart: the gradient is the same within 2 %, in half the time."""
-    known = {"original": scales(pixels, spacing=SPACING)} if kind == "ms-ssim" else {}
+    known = {}
+    if kind == "ms-ssim":
+        known["original"] = scales(pixels, spacing=SPACING)
+    elif kind == "ssimulacra2":
+        known["original"] = ssimulacra2.scales(pixels)
     return partial(KINDS[kind], pixels=pixels, **known)

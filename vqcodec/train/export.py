@@ -9,18 +9,13 @@ import numpy as np
 import torch
 from safetensors.torch import save_file
 
+from .. import medium
+from ..indices.context import bfloat16
 from ..zoo import config as configuration
 from ..zoo import registration, registry, weights
-from ..sound.codec import AudioCodec
-from ..picture.codec import Codec
-from ..zoo.config import AudioModelConfig, ModelConfig
-from ..indices.context import bfloat16
-from ..picture.file import Picture
-from ..sound.file import Sound
+from .medium import Medium
 from .model import Model
 from .quantize_prior import integer_prior
-from ..sound.excerpts import load as load_sound
-from .validate import load
 
 
 @torch.no_grad()
@@ -40,7 +35,7 @@ def count_use(model: Model, batches, search: int) -> list[torch.Tensor]:
     return use
 
 
-def write_model(model: Model, batches, folder: Path, config: ModelConfig | AudioModelConfig, card: str, search: int = 0) -> None:
+def write_model(model: Model, batches, folder: Path, config, card: str, search: int = 0) -> None:
     """Writes config.toml, the four weight files and card.md into `folder`. Which codewords a quality uses is counted in
     `batches` of (samples, level), after `search` gradients."""
     folder = Path(folder)
@@ -66,36 +61,18 @@ class PriorLoss:
 
 
 @torch.no_grad()
-def compare_priors(model: Model, codec, paths, qualities) -> PriorLoss:
+def compare_priors(model: Model, codec, paths, qualities, kind: type[Medium]) -> PriorLoss:
     """Codes files with the exported codec and rates the very same indices with the float prior."""
     rows = []
     model.prior.set_mode("float")
-    code = _code_sound if isinstance(codec, AudioCodec) else _code_picture
     for path in paths:
         for quality in qualities:
-            data, grids, coded_bits, extent = code(codec, path, quality)
-            values = codec.coder.dequantize(grids[None])
-            indices = [grids[s.planes].flatten(1) for s in model.prior.layouts]
+            coded = kind.code_file(codec, path, quality)
+            values = codec.coder.dequantize(coded.grids[None])
+            indices = [coded.grids[s.planes].flatten(1) for s in model.prior.layouts]
             bits = model.index_bits(values, values, indices, torch.tensor([quality - 1.0])).item()
-            rows.append((bits / extent, coded_bits / extent, 8 * len(data) / extent))
-    return PriorLoss(*np.mean(rows, axis=0).tolist(), "kbps" if code is _code_sound else "bpp")
-
-
-def _code_picture(codec: Codec, path, quality: float):
-    """(file, index grids int64[G,h,w], their ideal code length in bits, pixels)"""
-    x = load(path)
-    rgb = (x[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
-    data = codec.encode(Picture(rgb, None, False), quality).data
-    return data, torch.from_numpy(codec.decode_grids(data)), codec.bits_per_block(data).sum(), x[0, 0].numel()
-
-
-def _code_sound(codec: AudioCodec, path, quality: float):
-    """(file, index grids int64[G,1,T], their ideal code length in bits, milliseconds); of one chunk of the sound."""
-    t = codec.model.transform
-    samples = load_sound(path, t)[0, :, 0, : t.chunk * t.step].T.numpy()
-    data = codec.encode(Sound(np.ascontiguousarray(samples), t.sample_rate), quality).data
-    bits = codec.bits_per_frame(data).sum()
-    return data, torch.from_numpy(codec.decode_grids(data)), bits, 1000 * len(samples) / t.sample_rate
+            rows.append((bits / coded.extent, coded.bits / coded.extent, 8 * len(coded.data) / coded.extent))
+    return PriorLoss(*np.mean(rows, axis=0).tolist(), kind.rate_unit)
 
 
 def export_model(trainer, name: str, models_dir, model_id: int | None = None, status: str = "experimental") -> PriorLoss:
@@ -110,8 +87,9 @@ def export_model(trainer, name: str, models_dir, model_id: int | None = None, st
     modality = trainer.medium.modality
     entry = registration.register(folder, name, models_dir or registry.user_dir(), id=model_id, status=status,
                                   modality=modality)
-    codec = (AudioCodec if modality == "audio" else Codec).open(entry)
-    loss = compare_priors(model, codec, trainer.validation, sorted({1, (codec.qualities + 1) // 2, codec.qualities}))
+    codec = medium.of_modality(modality).open(entry, encoder=True)
+    qualities = sorted({1, (codec.qualities + 1) // 2, codec.qualities})
+    loss = compare_priors(model, codec, trainer.validation, qualities, type(trainer.medium))
     print(f"{name}: {loss.floating:.4f} {loss.unit} with the float prior, {loss.integer:.4f} with the integer one, "
           f"{loss.coded:.4f} in files")
     return loss

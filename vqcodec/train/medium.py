@@ -1,29 +1,64 @@
-"""What differs between training on pictures and on sound: where samples come from, how training starts, how it is
-judged. One class each; `Trainer` knows only what they share."""
+"""What training asks of a medium: where samples come from, its networks and losses, how training starts, how it is judged.
+`Trainer` and `Model` know only this; each medium has its answers in a module `training` of its own."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import nn
 
-from ..sound import transform as audio_transform
-from ..picture import transform
-from ..zoo.config import AudioRunConfig, RunConfig, StageConfig
-from ..picture.crops import Crops, find_pictures
-from ..sound.excerpts import Excerpts, find_sounds
-from .validate import distance_of_sound, rate_distortion
+from ..errors import UnsupportedError
+from ..medium import media
+
+
+@dataclass(frozen=True)
+class Networks:
+    """patch: samples of a channel for each latent. distortion: (decoded, original), both f32[B,C,H,W] → f32[B]. error: what
+    training takes for the distortion, (model, latents, level, samples) → f32[B], if it is more than that of what the decoder
+    gives. search: the encoder's, None where there is none; improve: (model, latents f32[B,D,h,w], samples, level, steps) →
+    (latents and codewords after so many steps of it), same."""
+
+    encoder: nn.Module
+    decoder: nn.Module
+    patch: int
+    distortion: Callable
+    error: Callable | None = None
+    search: Any = None
+    improve: Callable | None = None
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A validation file: the bytes of its stream, index grids int64[G,h,w], their ideal code length in bits; extent: pixels, or
+    milliseconds."""
+
+    data: bytes
+    grids: torch.Tensor
+    bits: float
+    extent: float
 
 
 class Medium(ABC):
     modality: str
     counted: str
     unit: str  # what progress counts, in millions
+    rate_unit: str
+    run_config: type
+    model_config: type
 
-    @classmethod
+    @staticmethod
     @abstractmethod
-    def find(cls, directories) -> list[Path]: ...
+    def networks(config) -> Networks:
+        """Of a model's configuration."""
+
+    @staticmethod
+    @abstractmethod
+    def find(directories) -> list[Path]: ...
 
     @abstractmethod
     def batch(self, step: int, size: int, count: int, rank: int = 0) -> torch.Tensor:
@@ -34,54 +69,37 @@ class Medium(ABC):
         """Pixels, or samples, of a batch."""
 
     @abstractmethod
+    def rate(self, bits: float) -> float:
+        """Bits per sample → `rate_unit`."""
+
+    @abstractmethod
     def start(self, model) -> None:
         """Starts the linear paths and gains."""
 
     @abstractmethod
-    def validate(self, model, paths, stage: StageConfig) -> list[dict]: ...
+    def validate(self, model, paths, soft: bool, search: int) -> list[dict]:
+        """A row for each quality. soft: see `validate.code`."""
+
+    @staticmethod
+    @abstractmethod
+    def code_file(codec, path, quality: float) -> Coded: ...
+
+    @staticmethod
+    def smaller(config, theirs):
+        """The part of a model's configuration that has the shape of a published one, where it is larger and `grow` can start it
+        from that; else None."""
+        return None
+
+    @staticmethod
+    def grow(large, small, batches) -> None:
+        """Fills a model from one that has the shape that `smaller` gave; `batches` of (samples, level) to learn from."""
+        raise NotImplementedError
 
 
-class Pictures(Medium):
-    modality, counted, unit = "image", "pixels", "Mpixel"
-    find = staticmethod(find_pictures)
-
-    def __init__(self, config: RunConfig, paths):
-        self.config, self.crops = config, Crops(paths, seed=config.training.seed)
-
-    def batch(self, step, size, count, rank=0):
-        return self.crops.batch(step, size, count, rank).float().div_(255)
-
-    def amount(self, size, count):
-        return count * size * size
-
-    def start(self, model):
-        patches = torch.cat([self.crops.batch(-1 - i, 16, 256) for i in range(60)]).float() / 255
-        transform.init_linear_path(model.encoder, model.decoder, patches, self.config.model.transform.lambdas)
-
-    def validate(self, model, paths, stage):
-        return rate_distortion(model, paths, stage.kind == "soft", stage.search)
-
-
-class Sounds(Medium):
-    modality, counted, unit = "audio", "samples", "Msample"
-    find = staticmethod(find_sounds)
-
-    def __init__(self, config: AudioRunConfig, paths):
-        self.config = config
-        self.excerpts = Excerpts(paths, config.model.transform, seed=config.training.seed)
-
-    def batch(self, step, size, count, rank=0):
-        return self.excerpts.batch(step, size, count, rank)
-
-    def amount(self, size, count):
-        return count * size * self.config.model.transform.step
-
-    def start(self, model):
-        samples = torch.cat([self.excerpts.batch(-1 - i, 64, 16) for i in range(20)])
-        audio_transform.init_linear_path(model.encoder, model.decoder, samples, self.config.model.transform)
-
-    def validate(self, model, paths, stage):
-        return distance_of_sound(model, paths, stage.kind == "soft")
-
-
-MEDIA = {RunConfig: Pictures, AudioRunConfig: Sounds}
+def of_config(config) -> type[Medium]:
+    """By the configuration of a model or a run. Raises UnsupportedError."""
+    for medium in media():
+        found = medium.training()
+        if found is not None and isinstance(config, (found.model_config, found.run_config)):
+            return found
+    raise UnsupportedError(f"nothing here can be trained by a {type(config).__name__}")

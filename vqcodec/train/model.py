@@ -1,4 +1,4 @@
-"""The model in training, of images or sound: encoder, quantiser, context prior and decoder, and the losses of each stage.
+"""The model in training, of any medium: encoder, quantiser, context prior and decoder, and the losses of each stage.
 
 Stages, in order (why this order is in docs/training.md):
   soft    uniform noise in place of quantisation, logistic densities as prior (Ballé et al., 2017)
@@ -12,26 +12,22 @@ from __future__ import annotations
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import nn
 
-from ..sound import distortion as audio_distortion, transform as audio_transform
-from ..picture import distortion, search as refine, transform
-from ..zoo.config import AudioModelConfig, AudioTransformConfig, ModelConfig
 from ..indices.context import bfloat16, logistic_bits
 from ..indices.float_prior import ContextPrior
 from ..indices.quantize import RATE_WEIGHT, choose, codewords_of, distances, look_up, nearest, split_groups
-from ..indices.rates import Rates
 from . import vq
+from .medium import of_config
 
 SOFT_ASSIGNMENT = 0.25  # temperature, in squared latent units, of the encoder's view of the rate
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Per-sample bits per pixel f32[B], distortion f32[B] (see `distortion.py`), and bits per pixel f32[B] that the search
+    """Per-sample bits per pixel f32[B], distortion f32[B] (its medium's), and bits per pixel f32[B] that the search
     saves the encoder, by its own model; auxiliary f32[]."""
 
     bpp: torch.Tensor
@@ -41,22 +37,21 @@ class Losses:
 
 
 class Model(nn.Module):
-    """Samples are pictures f32[B,3,H,W] or sound f32[B,C,1,N]; everything between the transforms is the same."""
+    """Samples are, say, pictures f32[B,3,H,W] or sound f32[B,C,1,N]; everything between the transforms is the same."""
 
-    def __init__(self, config: ModelConfig | AudioModelConfig, *, assignment: str = "straight-through", update: str = "gradient",
-                 decay: float = 0.99):
+    def __init__(self, config, *, assignment: str = "straight-through", update: str = "gradient", decay: float = 0.99):
+        """config: of a model of any medium."""
         super().__init__()
         self.config = config
-        t = config.transform
-        if isinstance(t, AudioTransformConfig):
-            self.distortion = partial(audio_distortion.spectral, rate=t.sample_rate, floor=t.floor)
-            self.energy = partial(audio_distortion.energy, rate=t.sample_rate, floor=t.floor)
-            self.encoder, self.decoder, self.patch = audio_transform.Encoder(t), audio_transform.Decoder(t), t.step
-        else:
-            self.distortion, self.energy = distortion.KINDS_OF_CROPS[t.distortion], None
-            self.encoder, self.decoder, self.patch = transform.Encoder(t), transform.Decoder(t), transform.PATCH**2
+        parts = of_config(config).networks(config)
+        self.encoder, self.decoder, self.patch = parts.encoder, parts.decoder, parts.patch
+        self.distortion, self.error, self.search, self.improve = parts.distortion, parts.error, parts.search, parts.improve
         self.prior = ContextPrior(config)
         self.quantizers = vq.build(config.quantizer, assignment=assignment, update=update, decay=decay)
+        slices = torch.tensor([config.quantizer.present(level) for level in range(len(config.transform.lambdas))])
+        self.register_buffer("present", slices, persistent=False)  # bool[L,slices]
+        dims = slices.repeat_interleave(torch.tensor(config.quantizer.slices), 1)
+        self.register_buffer("present_dims", None if slices.all() else dims.float()[:, :, None, None], persistent=False)
 
     @property
     def codebooks(self):
@@ -64,13 +59,20 @@ class Model(nn.Module):
 
     def soft_losses(self, pixels, level) -> Losses:
         latents = self.analyse(pixels, level)
-        noisy = latents + torch.rand_like(latents) - 0.5
-        bits = self.prior.density_bits(noisy, level)
-        return self._losses(bits.sum((1, 2, 3)), noisy, level, pixels)
+        noisy = self.masked(latents + torch.rand_like(latents) - 0.5, level)
+        return self._losses(self.density_bits(noisy, level), noisy, level, pixels)
+
+    def density_bits(self, latents, level):
+        """f32[B]: bits of latents with noise under the soft heads, absent dims left out."""
+        return self.masked(self.prior.density_bits(latents, level), level).sum((1, 2, 3))
+
+    def masked(self, latents, level):
+        """f32[B,D,h,w], zero in the dims of slices that are absent at these qualities."""
+        return latents if self.present_dims is None else latents * self.present_dims[level.long()]
 
     def analyse(self, pixels, level):
         with bfloat16() if self.training else nullcontext():
-            return self.encoder(pixels, level)
+            return self.masked(self.encoder(pixels, level), level)
 
     def synthesise(self, latents, level, *noise):
         """`noise`: of sound, what its decoder adds."""
@@ -78,21 +80,11 @@ class Model(nn.Module):
             return self.decoder(latents, level, *noise)
 
     def _losses(self, bits, latents, level, samples, auxiliary=0.0, saved=0.0) -> Losses:
-        if self.energy:
-            noises = (torch.rand_like(samples).mul_(2).sub_(1) for _ in range(2))
-            apart = self.energy(*(self.synthesise(latents, level, noise) for noise in noises), samples)
-            if self.config.transform.tones:
-                apart = apart + self.tone_error(latents, level, samples)
+        if self.error:
+            apart = self.error(self, latents, level, samples)
         else:
             apart = self.distortion(self.synthesise(latents, level), samples)
         return Losses(bits / samples[0, 0].numel(), apart, auxiliary, saved)
-
-    def tone_error(self, latents, level, samples):
-        """f32[B]: weighed squared error of the companded coefficients of tones, the mean of frames."""
-        t = self.config.transform
-        wanted = audio_transform.to_tones(audio_transform.to_mid_side(samples), t)
-        error = (self.decoder.unscaled(latents, level)[:, t.network_dims :] - wanted).square()
-        return (error.squeeze(2) * audio_transform.tone_weights(t)[:, None]).sum(1).mean(1)
 
     @torch.no_grad()
     def choice_bits(self, latents, level):
@@ -100,11 +92,6 @@ class Model(nn.Module):
         indices = nearest(latents, self.codebooks, self.prior.layouts)
         values = codewords_of(indices, self.codebooks, (len(latents), *latents.shape[2:]))
         return list(self.prior.codeword_bits(values, level, self.codebooks))
-
-    @property
-    def search(self) -> refine.Search | None:
-        """How the encoder will search, if it does: that of sound only weighs bits."""
-        return refine.SEARCHES.get(getattr(self.config.transform, "distortion", None))
 
     @property
     def rate_weights(self) -> tuple[float, ...]:
@@ -130,13 +117,7 @@ class Model(nn.Module):
         codewords are to be chosen by."""
         if not steps:
             return own.detach(), self.choice_bits(own, level)
-        slope = torch.tensor(self.config.transform.lambdas)[level.long()] * pixels[0, 0].numel()
-
-        def gradient(chosen):
-            return refine.gradient_at(chosen, lambda y: self.synthesise(y, level), lambda x: self.distortion(x, pixels), slope)
-
-        rates = Rates(self.prior, self.codebooks, self.rate_weights, level)
-        moved, last = refine.refine(own.detach(), steps, self.search, rates, gradient)
+        moved, last = self.improve(self, own.detach(), pixels, level, steps)
         return moved, list(self.prior.codeword_bits(last, level, self.codebooks))
 
     def vq_losses(self, pixels, level, beta: float, search: int = 0) -> Losses:

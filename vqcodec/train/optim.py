@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 
 
+GAIN_SCALE = 0.2  # of the learning rate: gains of new qualities have some way to go
+
+
 class MuonAdam(torch.optim.Optimizer):
     """Momentum orthogonalised by Newton–Schulz steps for matrices (Jordan et al., 2024), scaled to Adam's
     update size as in Liu et al. (2025), so that one learning rate serves both kinds of parameter groups.
@@ -68,8 +71,8 @@ def parameter_groups(model: torch.nn.Module, optimizer: str, linear_scale: float
     for name, p in model.named_parameters():
         if not p.requires_grad:
             continue
-        slow = ".linear." in name or "log_gain" in name
-        muon = optimizer == "muon" and p.dim() == 4 and "head" not in name and not slow
-        scale = (linear_scale if slow else 1.0) * (encoder_scale if name.startswith("encoder.") else 1.0)
+        linear, gain = ".linear." in name, "log_gain" in name
+        muon = optimizer == "muon" and p.dim() == 4 and "head" not in name and not linear
+        scale = (linear_scale if linear else GAIN_SCALE if gain else 1.0) * (encoder_scale if name.startswith("encoder.") else 1.0)
         groups.setdefault((muon, scale), []).append(p)
     return [dict(params=params, muon=muon, scale=scale) for (muon, scale), params in groups.items()]

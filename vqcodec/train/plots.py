@@ -17,7 +17,8 @@ def draw_curves(log: Path, out: Path) -> None:
     tables = [row for row in rows if "validation" in row]
     figure = Figure(figsize=(14, 4), layout="constrained")
     axes = figure.subplots(1, 3)
-    for axis, key in zip(axes, ("loss", "bpp")):
+    rate = next((name for name in ("bpp", "kbps") if steps and name in steps[0]), "bpp")
+    for axis, key in zip(axes, ("loss", rate)):
         for stage in dict.fromkeys(row["stage"] for row in steps):
             part = [row for row in steps if row["stage"] == stage]
             axis.plot([row["pixels"] / 1e6 for row in part], [row[key] for row in part], label=stage)

@@ -16,20 +16,21 @@ from pathlib import Path
 
 import torch
 
+from .. import medium as media
 from ..zoo import config as configuration
-from ..zoo.config import AudioRunConfig, RunConfig, StageConfig
+from ..zoo.config import StageConfig
 from ..errors import InputError, UsageError
 from ..zoo.loading import model_config
 from ..zoo.registry import ModelEntry, find_by_name
 from . import distributed
-from ..picture.crops import split
-from .medium import MEDIA
+from .data import split
+from .medium import of_config
 from .model import Model, start_codebooks
 from .optim import MuonAdam, parameter_groups
 from .restore import restore
 
 CALIBRATION_STEPS = 30
-RESTORE_BATCHES = 8
+RESTORE_BATCHES = 12
 SPIKE = 20  # steps whose gradient is this many times the usual norm are skipped
 
 
@@ -57,11 +58,11 @@ KINDS = {
 class Trainer:
     """State of one run in folder `out`: config.toml, state.pt, log.jsonl, curves.png."""
 
-    def __init__(self, config: RunConfig | AudioRunConfig, directories, out: Path):
+    def __init__(self, config, directories, out: Path):
         self.config, self.out = configuration.check(config), Path(out)
         self.rank, self.world = distributed.start()
         t = config.training
-        medium = MEDIA[type(config)]
+        medium = of_config(config)
         paths, held_out = split(medium.find(directories), t.validation)
         self.medium = medium(config, paths)
         self.validation = held_out
@@ -87,13 +88,23 @@ class Trainer:
             return
         if isinstance(init, ModelEntry):
             self.model.eval()
-            restore(self.model, init, [self.batch(-1000 - i, 128, 16) for i in range(RESTORE_BATCHES)])
+            self._restore(init)
             self._codebooks_started = self.stage_config.kind != "soft"  # what soft training moves wants other codewords
         elif init is not None:
             self._start_from(init)
         else:
             self.medium.start(self.model)
         self._enter_stage()
+
+    def _restore(self, entry: ModelEntry) -> None:
+        batches = [self.batch(-1000 - i, 128, 16) for i in range(RESTORE_BATCHES)]
+        smaller = self.medium.smaller(self.config.model, model_config(entry))
+        if smaller is None:
+            restore(self.model, entry, batches)
+            return
+        small = Model(smaller).eval()
+        restore(small, entry, [(samples, level % len(smaller.transform.lambdas)) for samples, level in batches])
+        self.medium.grow(self.model, small, batches)
 
     def _start_from(self, init: Path) -> None:
         try:
@@ -294,6 +305,7 @@ class Trainer:
             return
         c = self.stage_config
         mean = {k: sum(w[k] for w in window) / len(window) for k in window[0]}
+        mean[self.medium.rate_unit] = self.medium.rate(mean.pop("bpp"))
         entry = dict(stage=c.kind, step=self.step, pixels=self.pixels, seconds=round(self.seconds, 1),
                      pixels_per_second=round(speed), skipped=self.skipped,
                      **{k: round(v, 5) for k, v in mean.items()})
@@ -303,7 +315,7 @@ class Trainer:
             entry["revived"] = self.revived
         self._write(entry)
         left = (c.steps - self.step) * self.medium.amount(c.crop, c.batch) * self.world / speed
-        print(f"{c.kind} {self.step}/{c.steps} loss {mean['loss']:.4f} bpp {mean['bpp']:.4f} distortion {mean['distortion']:.4g} "
+        print(f"{c.kind} {self.step}/{c.steps} loss {mean['loss']:.4f} {mean[self.medium.rate_unit]:.4f} {self.medium.rate_unit} distortion {mean['distortion']:.4g} "
               f"{speed / 1e6:.2f} {self.medium.unit}/s, stage done in {left / 60:.0f} min", file=sys.stderr, flush=True)
 
     def _write(self, entry: dict) -> None:
@@ -315,7 +327,7 @@ class Trainer:
         if self.rank or not self.validation:
             return
         self.average.eval()
-        rows = self.medium.validate(self.average, self.validation, self.stage_config)
+        rows = self.medium.validate(self.average, self.validation, self.stage_config.kind == "soft", self.stage_config.search)
         self._write(dict(validation=rows, stage=self.stage_config.kind, step=self.step))
         for row in rows:
             print("  validation " + ", ".join(f"{name} {value:g}" for name, value in row.items()), file=sys.stderr)
@@ -335,7 +347,7 @@ def train(modality: str, directories, config: Path | None, out: Path, export: st
     out = Path(out)
     stored = out / "config.toml"
     path = config or (stored if stored.exists() else None)
-    kind = configuration.RUNS[modality]
+    kind = media.of_modality(modality).training().run_config
     table = configuration.load_toml(path) if path else {}
     run_config = configuration.from_dict(kind, table)
     if from_model is not None:

@@ -17,6 +17,8 @@ else:  # pragma: no cover
 
 
 MS_SSIM_SIDE = 176  # least side whose coarsest of five scales still holds a window
+SSIMULACRA2_SIDE = 128  # likewise
+LEAST_SIDES = {"mse": 1, "ms-ssim": MS_SSIM_SIDE, "ssimulacra2": SSIMULACRA2_SIDE}  # of the crops of each distortion
 REMEMBERED_PIXELS = 3 << 22  # of larger pictures the search remembers nothing between its steps, so that memory is bounded
 ADDED_LATER = {"added_later": True}  # marks keys that older models lack: their defaults must never change
 WIDE_DIMS = 32  # the prior sees the first dims, of large range, linearly too
@@ -31,7 +33,7 @@ class TransformConfig:
     encoder_blocks: tuple[int, int, int] = (1, 2, 2)
     decoder_blocks: tuple[int, int, int] = (1, 3, 3)
     lambdas: tuple[float, ...] = (0.0006, 0.00108, 0.00194, 0.0035, 0.0063, 0.0113, 0.0204, 0.0367)
-    distortion: str = field(default="mse", metadata=ADDED_LATER)  # or 'ms-ssim' (see `distortion.py`)
+    distortion: str = field(default="mse", metadata=ADDED_LATER)  # or 'ms-ssim', 'ssimulacra2' (see `distortion.py`)
 
 
     @property
@@ -82,6 +84,11 @@ class QuantizerConfig:
     slices: tuple[int, ...] = (4, 4, 8, 16, 56, 104)  # latent dims per slice, in coding order
     dims: tuple[int, ...] = (1, 1, 1, 1, 1, 2)  # dims per group, for each slice
     codewords: tuple[int, ...] = (256, 256, 128, 128, 96, 128)  # K per group, for each slice
+    from_quality: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)  # of each slice: below it the slice is absent; none: 1
+
+    def present(self, level: float) -> tuple[bool, ...]:
+        """Which slices there are at a level, counted from 0."""
+        return tuple(level >= first - 1 for first in self.from_quality or (1,) * len(self.slices))
 
 
 @dataclass(frozen=True)
@@ -212,6 +219,7 @@ class StageConfig:
 @dataclass(frozen=True)
 class TrainingConfig:
     seed: int = 0
+    drawn: float = 0.15  # share of the crops that are drawn by program: flat colours, pages, charts (see `picture/drawn.py`)
     validation: int = 12  # pictures set aside, chosen by a hash of their names
     optimizer: str = "muon"  # or 'adam'
     assignment: str = "straight-through"  # or 'soft', 'noise'
@@ -234,6 +242,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class AudioTrainingConfig(TrainingConfig):
+    drawn: float = 0.0
     stages: tuple[StageConfig, ...] = (
         StageConfig("soft", steps=5000),
         StageConfig("vq", steps=350, learning_rate=4e-4),
@@ -283,9 +292,11 @@ def check(config: RunConfig) -> RunConfig:
             raise UsageError("config: a 'joint' stage needs 'search': it is what the encoder learns from")
         if not 0 <= stage.vary_search <= 1 or (stage.vary_search and not stage.search):
             raise UsageError("config: 'vary_search' is a share, from 0 to 1, of the steps of a stage with 'search'")
-        if (getattr(config.model.transform, "distortion", None) == "ms-ssim" and (stage.kind != "prior" or stage.search)
-                and min(stage.crop, stage.late_crop) < MS_SSIM_SIDE):
-            raise UsageError(f"config: MS-SSIM needs crops of {MS_SSIM_SIDE} pixels or more")
+        kind = getattr(config.model.transform, "distortion", "mse")
+        if (stage.kind != "prior" or stage.search) and min(stage.crop, stage.late_crop) < LEAST_SIDES.get(kind, 1):
+            raise UsageError(f"config: {kind.upper()} needs crops of {LEAST_SIDES[kind]} pixels or more")
+    if not 0 <= config.training.drawn <= 1 or (config.training.drawn and isinstance(config, AudioRunConfig)):
+        raise UsageError("config: 'training.drawn' is a share, from 0 to 1, of crops of pictures")
     check_model(config.model)
     return config
 
@@ -305,14 +316,18 @@ def check_model(model: ModelConfig) -> ModelConfig:
         least = -(-transform.network_dims // (2 * transform.channels))
         if transform.bands and not least <= transform.bands <= transform.bins:
             raise UsageError(f"config: 'transform.bands' must be 0 or in {least}..{transform.bins} for these latent_dims")
-    elif transform.distortion not in ("mse", "ms-ssim"):
-        raise UsageError("config: 'transform.distortion' must be one of mse, ms-ssim")
+    elif transform.distortion not in LEAST_SIDES:
+        raise UsageError("config: 'transform.distortion' must be one of mse, ms-ssim, ssimulacra2")
     if sum(quantizer.slices) != transform.latent_dims:
         raise UsageError("config: 'quantizer.slices' must add up to 'transform.latent_dims'")
     counts = {len(quantizer.slices), len(quantizer.dims), len(quantizer.codewords),
               len(model.prior.context_channels), len(model.prior.rank)}
     if len(counts) != 1:
         raise UsageError("config: slices, dims, codewords, context_channels and rank need one entry per slice")
+    firsts = quantizer.from_quality
+    if firsts and (len(firsts) != len(quantizer.slices) or firsts[0] != 1 or list(firsts) != sorted(firsts)
+                   or firsts[-1] > len(transform.lambdas)):
+        raise UsageError("config: 'quantizer.from_quality' needs one entry per slice, from 1 on, ascending, and no more than there are")
     if any(dims % d for dims, d in zip(quantizer.slices, quantizer.dims)):
         raise UsageError("config: each slice must be a multiple of its 'dims'")
     if any(not 2 <= k <= 4096 for k in quantizer.codewords):

@@ -1,0 +1,105 @@
+"""Pictures, as training asks for them (`train/medium.py`)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..indices.rates import Rates
+from ..train.medium import Coded, Medium, Networks
+from ..train.validate import code
+from ..zoo.config import ModelConfig, RunConfig
+from . import distortion, grow, search, ssimulacra2, transform
+from .crops import Crops, find_pictures
+from .file import Picture
+
+SHOWN_SIDE = 768  # pixels of a side of validation pictures, at most
+
+
+class Pictures(Medium):
+    modality, counted, unit, rate_unit = "image", "pixels", "Mpixel", "bpp"
+    run_config, model_config = RunConfig, ModelConfig
+    find = staticmethod(find_pictures)
+    smaller, grow = staticmethod(grow.smaller), staticmethod(grow.grow)
+
+    def __init__(self, config: RunConfig, paths):
+        self.config, self.crops = config, Crops(paths, seed=config.training.seed, share=config.training.drawn)
+
+    @staticmethod
+    def networks(config):
+        t = config.transform
+        return Networks(transform.Encoder(t), transform.Decoder(t), transform.PATCH**2, distortion.KINDS_OF_CROPS[t.distortion],
+                        search=search.SEARCHES[t.distortion], improve=improve)
+
+    def batch(self, step, size, count, rank=0):
+        return self.crops.batch(step, size, count, rank).float().div_(255)
+
+    def amount(self, size, count):
+        return count * size * size
+
+    def rate(self, bits):
+        return bits
+
+    def start(self, model):
+        patches = torch.cat([self.crops.batch(-1 - i, 16, 256) for i in range(60)]).float() / 255
+        transform.init_linear_path(model.encoder, model.decoder, patches, self.config.model.transform.lambdas)
+
+    def validate(self, model, paths, soft, search):
+        return rate_distortion(model, paths, soft, search)
+
+    @staticmethod
+    def code_file(codec, path, quality):
+        x = load(path)
+        rgb = (x[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        data = codec.encode(Picture(rgb), quality).data
+        return Coded(data, torch.from_numpy(codec.decode_grids(data)), codec.bits_per_block(data).sum(), x[0, 0].numel())
+
+
+def improve(model, latents, pixels, level, steps: int):
+    """As `train.medium.Networks` says, by the encoder's search (`search.py`)."""
+    slope = torch.tensor(model.config.transform.lambdas)[level.long()] * pixels[0, 0].numel()
+
+    def gradient(chosen):
+        return search.gradient_at(chosen, lambda y: model.synthesise(y, level), lambda x: model.distortion(x, pixels), slope)
+
+    rates = Rates(model.prior, model.codebooks, model.rate_weights, level)
+    return search.refine(latents, steps, model.search, rates, gradient)
+
+
+def load(path, side: int = SHOWN_SIDE) -> torch.Tensor:
+    """f32[1,3,H,W]: the picture scaled to `side` at most and cut to multiples of 16."""
+    with Image.open(path) as image:
+        image = image.convert("RGB")
+    image.thumbnail((side, side), Image.LANCZOS)
+    width, height = (s - s % 16 for s in image.size)
+    pixels = np.asarray(image.crop((0, 0, width, height)))
+    return transform.samples(pixels.copy())
+
+
+@torch.no_grad()
+def rate_distortion(model, paths, soft: bool, search: int = 0) -> list[dict]:
+    """One row per quality: mean bpp and mean PSNR (RGB, dB); of models trained on MS-SSIM its mean too, in dB, on SSIMULACRA2 the
+    mean score. `soft`: see `code`."""
+    pictures = [load(p) for p in paths]
+    measure = {"ms-ssim": distortion.similarity, "ssimulacra2": ssimulacra2.error}.get(model.config.transform.distortion)
+    rows = []
+    for index in range(len(model.config.transform.lambdas)):
+        level = torch.tensor([float(index)])
+        bpp, psnr, alike = [], [], []
+        for x in pictures:
+            decoded, bits = code(model, x, level, soft, search)
+            decoded = (decoded.clamp(0, 1) * 255).round()
+            mse = (decoded - x * 255).square().mean().item()
+            bpp.append(bits / x[0, 0].numel())
+            psnr.append(10 * math.log10(255**2 / max(mse, 1e-9)))
+            if measure:
+                alike.append(measure(decoded / 255, x))
+        rows.append(dict(quality=index + 1, bpp=round(float(np.mean(bpp)), 5), psnr=round(float(np.mean(psnr)), 3)))
+        if measure is distortion.similarity:
+            rows[-1]["ms_ssim_db"] = round(-10 * math.log10(max(1 - torch.cat(alike).mean().item(), 1e-9)), 3)
+        elif measure:
+            rows[-1]["ssimulacra2"] = round(ssimulacra2.score(torch.cat(alike)).mean().item(), 3)
+    return rows

@@ -1,0 +1,94 @@
+"""Recordings, as training asks for them (`train/medium.py`)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+
+from ..train.medium import Coded, Medium, Networks
+from ..train.validate import code
+from ..zoo.config import AudioModelConfig, AudioRunConfig
+from . import distortion, transform
+from .excerpts import Excerpts, find_sounds, load
+from .file import Sound
+
+SHOWN_SECONDS = 20  # of validation recordings
+
+
+class Sounds(Medium):
+    modality, counted, unit, rate_unit = "audio", "samples", "Msample", "kbps"
+    run_config, model_config = AudioRunConfig, AudioModelConfig
+    find = staticmethod(find_sounds)
+
+    def __init__(self, config: AudioRunConfig, paths):
+        self.config = config
+        self.excerpts = Excerpts(paths, config.model.transform, seed=config.training.seed)
+
+    @staticmethod
+    def networks(config):
+        t = config.transform
+        return Networks(transform.Encoder(t), transform.Decoder(t), t.step,
+                        partial(distortion.spectral, rate=t.sample_rate, floor=t.floor), error=error)
+
+    def batch(self, step, size, count, rank=0):
+        return self.excerpts.batch(step, size, count, rank)
+
+    def amount(self, size, count):
+        return count * size * self.config.model.transform.step
+
+    def rate(self, bits):
+        return bits * self.config.model.transform.sample_rate / 1000
+
+    def start(self, model):
+        samples = torch.cat([self.excerpts.batch(-1 - i, 64, 16) for i in range(20)])
+        transform.init_linear_path(model.encoder, model.decoder, samples, self.config.model.transform)
+
+    def validate(self, model, paths, soft, search):
+        return distances(model, paths, soft)
+
+    @staticmethod
+    def code_file(codec, path, quality):
+        """Of one chunk of the sound."""
+        t = codec.model.transform
+        samples = load(path, t)[0, :, 0, : t.chunk * t.step].T.numpy()
+        data = codec.encode(Sound(np.ascontiguousarray(samples), t.sample_rate), quality).data
+        return Coded(data, torch.from_numpy(codec.decode_grids(data)), codec.bits_per_frame(data).sum(),
+                     1000 * len(samples) / t.sample_rate)
+
+
+def error(model, latents, level, samples):
+    """f32[B]: a generalised energy distance of what the decoder makes with two noises, and that of tones."""
+    t = model.config.transform
+    noises = (torch.rand_like(samples).mul_(2).sub_(1) for _ in range(2))
+    apart = distortion.energy(*(model.synthesise(latents, level, noise) for noise in noises), samples, rate=t.sample_rate,
+                              floor=t.floor)
+    return apart + tone_error(model, latents, level, samples) if t.tones else apart
+
+
+def tone_error(model, latents, level, samples):
+    """f32[B]: weighed squared error of the companded coefficients of tones, the mean of frames."""
+    t = model.config.transform
+    wanted = transform.to_tones(transform.to_mid_side(samples), t)
+    wrong = (model.decoder.unscaled(latents, level)[:, t.network_dims :] - wanted).square()
+    return (wrong.squeeze(2) * transform.tone_weights(t)[:, None]).sum(1).mean(1)
+
+
+@torch.no_grad()
+def distances(model, paths, soft: bool) -> list[dict]:
+    """One row per quality: mean kbps (a channel's) and mean spectral distance (see `distortion.py`)."""
+    t = model.config.transform
+    recordings = []
+    for path in paths:
+        x = load(path, t)[..., : SHOWN_SECONDS * t.sample_rate]
+        recordings.append(torch.nn.functional.pad(x, (0, -x.shape[3] % t.step)))
+    rows = []
+    for index in range(len(t.lambdas)):
+        level = torch.tensor([float(index)])
+        results = [code(model, x, level, soft) for x in recordings]
+        seconds = sum(x.shape[3] for x in recordings) / t.sample_rate
+        distance = np.mean([model.distortion(d, x).item() for (d, _), x in zip(results, recordings)])
+        rows.append(dict(quality=index + 1, kbps=round(sum(b for _, b in results) / seconds / 1000, 4),
+                         distance=round(float(distance), 4)))
+    return rows
