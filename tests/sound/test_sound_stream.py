@@ -74,8 +74,9 @@ def test_imports_neither_torch_nor_numpy():
 
 
 def test_the_specifications_example():
-    text = (Path(__file__).parents[2] / "bitstream_spec.md").read_text()
-    lines = re.findall(r"^    ([0-9a-f]{4})  ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  |$)", text[text.index("### 12.5"):], re.MULTILINE)
+    text = (Path(__file__).parents[2] / "bitstream_spec.md").read_text(encoding="utf-8")
+    example = re.search(r"^### [\d.]+ Example\n.*?^### ", text[text.index("## 10 Sound"):], re.MULTILINE | re.DOTALL).group()
+    lines = re.findall(r"^    ([0-9a-f]{4})  ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  |$)", example, re.MULTILINE)
     data = b""
     for offset, row in lines:
         assert int(offset, 16) == len(data)
