@@ -411,7 +411,8 @@ def corr(x: np.ndarray, weight: np.ndarray, delta: int = 1) -> np.ndarray:
     (h, w, _), (m, k) = x.shape, weight.shape[2:]
     above, left = delta * (m // 2), delta * (k // 2)
     padded = np.pad(x, ((above, above), (left, left), (0, 0)))
-    return sum(padded[i * delta : i * delta + h, j * delta : j * delta + w] @ weight[:, :, i, j].T for i in range(m) for j in range(k))
+    return sum(padded[i * delta : i * delta + h, j * delta : j * delta + w] @ weight[:, :, i, j].T
+               for i in range(m) for j in range(k))
 
 
 def feature_count(t: dict) -> int:

@@ -412,8 +412,9 @@ def test_the_table_of_tensors_of_pictures(name):
 
 
 def test_the_example_of_a_header_with_metadata():
-    block = re.search(r"^### [\d.]+ Example of a header with metadata\n.*?((?:^    [^\n]*\n)+)", TEXT, re.MULTILINE | re.DOTALL).group(1)
-    data = bytes.fromhex("".join(re.match(r"    ((?:[0-9a-f]{2} ?)+)(?=  |$)", line).group(1) for line in block.splitlines()))
+    section = re.search(r"^### [\d.]+ Example of a header with metadata\n.*?^###", TEXT, re.MULTILINE | re.DOTALL).group()
+    lines = re.findall(r"^    ((?:[0-9a-f]{2} ?)+)(?=  |$)", section, re.MULTILINE)
+    data = bytes.fromhex("".join(lines))
     header = reference.parse(data + bytes(1628))
     content = zlib.decompress(header.metadata)
     assert f"`{content.hex(' ')}`" in TEXT

@@ -39,7 +39,8 @@ def check(entry, sound: Sound, quality: float) -> None:
     samples = reference.synthesise(grids, header, model)
     assert sound.rate == codec.rate  # so that nothing is resampled
     decoded = codec.decode(data).samples[:, : header.coded]
-    assert decoded.shape == (header.length, header.coded) and samples.shape == (grids.shape[2] * codec.model.transform.step, header.coded)
+    assert decoded.shape == (header.length, header.coded)
+    assert samples.shape == (grids.shape[2] * codec.model.transform.step, header.coded)
     samples = samples[: len(decoded)]
     assert np.abs(decoded - samples).max() <= 2**-12 * 2 ** (header.gain / 4) and samples.any()
     for bound, metadata in ((False, b""), (True, b""), (True, zlib.compress(item(9, b"new")))):
