@@ -295,6 +295,13 @@ def test_metadata_of_pictures(tiny, table, alpha):
             reference.parse(bad)
 
 
+def test_metadata_that_the_package_writes(tiny):
+    part = metadata.pack(metadata.Metadata(density=(1, 2)))
+    data = tiny.codec.encode(Picture(synthetic_picture(21, 37)), 2, metadata=part).data
+    assert reference.parse(data).metadata == part
+    tiny.check(data)
+
+
 def test_the_specification_reads_what_the_package_packs():
     full = metadata.Metadata(exif=b"MM\0*", xmp=b"<x/>", icc=bytes(300), density=(3780, 3779), modified=-1,
                              tags=(("title", "Gr\u00fc\u00dfe"), ("artist", ""), ("artist", "B")))

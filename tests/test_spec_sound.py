@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import zlib
 from dataclasses import replace
@@ -14,8 +15,9 @@ import torch
 from conftest import make_tiny_audio_model, synthetic_sound, tiny_audio_config
 from test_spec import TEXT, check_decoder_table, item, uvarint
 
+from vqcodec import metadata
 from vqcodec.sound.codec import AudioCodec
-from vqcodec.sound.file import Sound, resampled
+from vqcodec.sound.file import Sound, SoundReader, resampled
 from vqcodec.sound.stream import SoundHeader
 from vqcodec.sound.transform import Decoder, halo
 from vqcodec.zoo import registry
@@ -43,11 +45,11 @@ def check(entry, sound: Sound, quality: float) -> None:
     assert samples.shape == (grids.shape[2] * codec.model.transform.step, header.coded)
     samples = samples[: len(decoded)]
     assert np.abs(decoded - samples).max() <= 2**-12 * 2 ** (header.gain / 4) and samples.any()
-    for bound, metadata in ((False, b""), (True, b""), (True, zlib.compress(item(9, b"new")))):
-        written = rewritten(data, bound, metadata)
+    for bound, part in ((False, b""), (True, b""), (True, zlib.compress(item(9, b"new")))):
+        written = rewritten(data, bound, part)
         same, again = reference.decode_grids(written, model)
         np.testing.assert_array_equal(grids, again)
-        assert (same.metadata or b"", bool(same.seed)) == (metadata, bound)
+        assert (same.metadata or b"", bool(same.seed)) == (part, bound)
         for broken in (changed(written, -3), written[:-1], written + b"\0", changed(written, 5)):
             with pytest.raises(reference_decoder.Invalid):
                 reference.decode_grids(broken, model)
@@ -59,16 +61,16 @@ def changed(data: bytes, place: int) -> bytes:
     return bytes(data)
 
 
-def rewritten(data: bytes, bound: bool, metadata: bytes = b"") -> bytes:
+def rewritten(data: bytes, bound: bool, part: bytes = b"") -> bytes:
     """A stream without metadata, written again by hand with these properties."""
     header, b = reference.parse(data)
     assert header.metadata is None
     fields = bytearray(data[: b.position - 2])
-    fields[3] = 1 | 8 * bound | 64 * bool(metadata)
-    if metadata:
-        fields += uvarint(len(metadata)) + zlib.crc32(metadata).to_bytes(4, "little")
+    fields[3] = 1 | 8 * bound | 64 * bool(part)
+    if part:
+        fields += uvarint(len(part)) + zlib.crc32(part).to_bytes(4, "little")
     checksum = reference_decoder.crc16(fields).to_bytes(2, "little")
-    out = bytes(fields) + checksum + metadata
+    out = bytes(fields) + checksum + part
     for number, (start, middle, end) in enumerate(chunks_of(data)):
         covered = (checksum if bound else b"") + number.to_bytes(4, "little") + data[start : middle - 2]
         out += data[start : middle - 2] + reference_decoder.crc16(covered).to_bytes(2, "little") + data[middle:end]
@@ -128,6 +130,15 @@ def test_a_chunk_of_another_recording_is_found_out_where_chunks_are_bound(tiny):
         else:
             _, grids = reference.decode_grids(mixed, model)
             assert np.array_equal(grids[:, :, 64:128], reference.decode_grids(b, model)[1][:, :, 64:128])
+
+
+def test_the_package_binds_chunks_and_writes_metadata(tiny):
+    codec, model, file = AudioCodec.open(tiny), reference_decoder.read_model(tiny.path), io.BytesIO()
+    part = metadata.pack(metadata.Metadata(tags=(("title", "x"),)))
+    codec.encode_stream(SoundReader.of(Sound(synthetic_sound(6000), 8000)), file.write, 2, metadata=part)
+    header, grids = reference.decode_grids(file.getvalue(), model)
+    assert header.metadata == part and len(header.seed) == 2
+    np.testing.assert_array_equal(grids, codec.decode_grids(file.getvalue()))
 
 
 def test_all_samples_are_resampled_then_cut(tiny):
