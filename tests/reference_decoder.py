@@ -1,4 +1,4 @@
-"""A decoder of .vq files written from bitstream_spec.md alone, for clarity rather than speed.
+"""A decoder of .vq files of pictures written from bitstream_spec.md alone, for clarity rather than speed.
 
 NumPy (int64 for all that must be exact, float64 for the rest) and the standard library; `safetensors` reads the
 model's files. Nothing is shared with the package, so that what both agree on is what the specification says.
@@ -38,21 +38,41 @@ def require(condition: bool, what: str) -> None:
         raise Invalid(what)
 
 
-# Section 3: container.
+# Section 3: what all streams share.
 
 @dataclass
-class Header:
-    grey: bool
-    has_alpha: bool
+class Common:
+    """The fields that all headers begin with."""
+
+    flags: int
     model_id: int
     model_hash: bytes
     quality: int
-    width: int
-    height: int
-    grids_crc: int
-    segments: list[bytes] | None  # None: joined
-    payload: bytes
-    alpha: bytes | None
+
+
+class Bytes:
+    """Fields, one after the other."""
+
+    def __init__(self, data: bytes, position: int = 0):
+        self.data, self.position = data, position
+
+    def take(self, count: int) -> bytes:
+        require(len(self.data) - self.position >= count, "truncated")
+        self.position += count
+        return self.data[self.position - count : self.position]
+
+    def uint(self, count: int) -> int:
+        return int.from_bytes(self.take(count), "little")
+
+    def uvarint(self, longest: int) -> int:
+        value = 0
+        for i in range(longest):
+            byte = self.uint(1)
+            value |= (byte & 127) << 7 * i
+            if byte < 128:
+                require(i == 0 or byte > 0, "not the shortest form")
+                return value
+        raise Invalid("a uvarint is too long")
 
 
 def crc16(data: bytes) -> int:
@@ -64,66 +84,104 @@ def crc16(data: bytes) -> int:
     return crc
 
 
-def parse(data: bytes) -> Header:
-    position = 0
-
-    def take(count: int) -> bytes:
-        nonlocal position
-        require(position + count <= len(data), "the header is not complete")
-        position += count
-        return data[position - count : position]
-
-    def uint(count: int) -> int:
-        return int.from_bytes(take(count), "little")
-
-    def uvarint(longest: int) -> int:
-        value = 0
-        for i in range(longest):
-            byte = uint(1)
-            value |= (byte & 127) << 7 * i
-            if byte < 128:
-                require(i == 0 or byte > 0, "not the shortest form")
-                return value
-        raise Invalid("a uvarint is too long")
-
+def parse_common(data: bytes, modality: int, reserved: int) -> tuple[Common, Bytes]:
+    """(the first fields, a reader behind them)"""
     require(data[:2] == b"VQ", "magic")
-    position = 2
-    require(uint(1) == 1, "version")
-    flags = uint(1)
-    require(flags >> 6 == 0, "reserved flags")
-    has_alpha, joined = bool(flags >> 4 & 1), bool(flags >> 5 & 1)
-    model_id, model_hash, quality = uvarint(3), take(4), uint(1)
-    width, height, grids_crc = uvarint(3), uvarint(3), uint(4)
+    b = Bytes(data, 2)
+    require(b.uint(1) == 1, "version")
+    flags = b.uint(1)
+    require(flags & 7 == modality, "modality")
+    require(flags & reserved == 0, "reserved flags")
+    return Common(flags, b.uvarint(3), b.take(4), b.uint(1)), b
+
+
+def parse_end(flags: int, b: Bytes) -> tuple[int, int]:
+    """(length, checksum) of the metadata, after the header checksum was checked."""
+    length, crc = (b.uvarint(4), b.uint(4)) if flags & 64 else (0, 0)
+    checksum = crc16(b.data[: b.position])
+    require(b.uint(2) == checksum, "header checksum")
+    require(not flags & 64 or 1 <= length <= 1 << 22, "metadata length")
+    return length, crc
+
+
+def read_metadata(part: bytes) -> dict[int, bytes]:
+    """The content of each kind, unknown ones too."""
+    stream, items = zlib.decompressobj(), {}
+    try:
+        b = Bytes(stream.decompress(part, (1 << 22) + 1))
+    except zlib.error as error:
+        raise Invalid(f"metadata: {error}") from None
+    require(stream.eof and not stream.unused_data and len(b.data) <= 1 << 22, "metadata content")
+    while b.position < len(b.data):
+        kind, content = b.uint(1), b.take(b.uvarint(4))
+        require(kind not in items, "a kind of metadata is there twice")
+        items[kind] = content
+    for kind in (4, 6):
+        require(len(items.get(kind, bytes(8))) == 8, "metadata of 8 bytes")
+    read_tags(items.get(5, b""))
+    return items
+
+
+def read_tags(content: bytes) -> list[tuple[str, str]]:
+    b, texts = Bytes(content), []
+    while b.position < len(content):
+        try:
+            texts.append(b.take(b.uvarint(4)).decode("utf-8"))
+        except UnicodeDecodeError as error:
+            raise Invalid(f"tags: {error}") from None
+    require(len(texts) % 2 == 0, "a tag without a value")
+    return list(zip(texts[::2], texts[1::2]))
+
+
+# Section 9.1: the header of pictures.
+
+@dataclass
+class Header(Common):
+    width: int
+    height: int
+    grids_crc: int
+    segments: list[bytes] | None  # None: joined
+    payload: bytes
+    alpha: bytes | None
+    metadata: bytes | None
+
+    @property
+    def grey(self) -> bool:
+        return bool(self.flags & 8)
+
+
+def parse(data: bytes) -> Header:
+    common, b = parse_common(data, 0, 0x80)
+    has_alpha, joined = common.flags & 16, common.flags & 32
+    width, height, grids_crc = b.uvarint(3), b.uvarint(3), b.uint(4)
     if joined:
-        payload_length = uvarint(5)
+        payload_length = b.uvarint(5)
     else:
-        n, b = uvarint(2), uint(1)
-        require(1 <= n <= 4096 and b <= 31, "n or b is out of range")
-        packed = uint((n * b + 7) // 8)
-    alpha_length, alpha_crc = (uvarint(5), uint(4)) if has_alpha else (0, 0)
-    checksum = crc16(data[:position])
-    require(uint(2) == checksum, "header checksum")
+        count, bits = b.uvarint(2), b.uint(1)
+        require(1 <= count <= 4096 and bits <= 31, "count or bits are out of range")
+        packed = b.uint((count * bits + 7) // 8)
+    alpha_length, alpha_crc = (b.uvarint(5), b.uint(4)) if has_alpha else (0, 0)
+    metadata_length, metadata_crc = parse_end(common.flags, b)
     if not joined:
-        lengths = [packed >> i * b & (1 << b) - 1 for i in range(n)]
-        require(packed >> n * b == 0 and max(lengths).bit_length() == b, "segment lengths")
+        lengths = [packed >> i * bits & (1 << bits) - 1 for i in range(count)]
+        require(packed >> count * bits == 0 and max(lengths).bit_length() == bits, "segment lengths")
         payload_length = sum(lengths)
     require(not joined or payload_length < 1 << 31, "payload length")
-    require(flags & 7 == 0, "modality")
-    require(model_id < 1 << 16 and alpha_length < 1 << 31, "model number or alpha length is out of range")
+    require(common.model_id < 1 << 16 and alpha_length < 1 << 31, "model number or alpha length is out of range")
     require(1 <= width <= 1 << 17 and 1 <= height <= 1 << 17 and width * height <= 1 << 30, "size")
-    require(len(data) == position + payload_length + alpha_length, "length of the file")
-    payload = take(payload_length)
+    require(len(data) == b.position + metadata_length + payload_length + alpha_length, "length of the file")
+    metadata, payload, alpha = (b.take(length) for length in (metadata_length, payload_length, alpha_length))
     segments = None
     if not joined:
         ends = itertools.accumulate(lengths)
         segments = [payload[end - length : end] for end, length in zip(ends, lengths)]
-    alpha = take(alpha_length) if has_alpha else None
-    require(not has_alpha or zlib.crc32(alpha) == alpha_crc, "alpha checksum")
-    return Header(bool(flags >> 3 & 1), has_alpha, model_id, model_hash, quality, width, height, grids_crc,
-                  segments, payload, alpha)
+    require(zlib.crc32(metadata) == metadata_crc, "metadata checksum")
+    require(zlib.crc32(alpha) == alpha_crc, "alpha checksum")
+    return Header(**vars(common), width=width, height=height, grids_crc=grids_crc, segments=segments, payload=payload,
+                  alpha=alpha if has_alpha else None, metadata=metadata or None)
 
 
-# Section 4: arithmetic coder. `rows`: one sequence C[0..K] per symbol.
+# Section 4: arithmetic coder. `rows`: one sequence C[0..A] per symbol.
 
 HALF, QUARTER = 1 << 31, 1 << 30
 
@@ -171,7 +229,7 @@ def decode_segment(data: bytes, rows) -> tuple[list[int], int]:
     """(symbols, bytes read) of the segment that `data` begins with."""
     if len(rows) == 0:
         return [], 0
-    shifts = 0
+    turns = 0
     bits = iter(np.unpackbits(np.frombuffer(data, np.uint8)).tolist())
     low, high, value, symbols = 0, (1 << 32) - 1, 0, []
     for _ in range(32):
@@ -184,18 +242,24 @@ def decode_segment(data: bytes, rows) -> tuple[list[int], int]:
         low, high = low + (span * c[s] >> 16), low + (span * c[s + 1] >> 16) - 1
         for base, low, high in renormalise(low, high):  # noqa: B020
             value = 2 * (value - base) + next(bits, 0)
-            shifts += 1
-    length = (shifts + 2 + 7) // 8  # section 4.5
-    require(encode_segment(symbols, rows) == data[:length], "a segment is not canonical")  # section 5.5
+            turns += 1
+    length = (turns + 2 + 7) // 8  # section 4.5
+    assert length >= least_length([len(c) - 1 for c in rows])
+    require(encode_segment(symbols, rows) == data[:length], "a segment is not canonical")  # section 5.3
     return symbols, length
 
 
-class Segments:
-    """The segments of a stream, taken one after the other."""
+def least_length(sizes) -> int:
+    """Bytes of a segment whose symbols have alphabets of these sizes (section 4.6)."""
+    return 1 + (23 * sum(a - 1 for a in sizes) >> 23) if len(sizes) else 0
 
-    def __init__(self, header: Header):
-        self.separate = None if header.segments is None else iter(header.segments)
-        self.rest = header.payload
+
+class Segments:
+    """The segments of a picture, or of a chunk of sound, taken one after the other."""
+
+    def __init__(self, payload: bytes, separate: list[bytes] | None = None):
+        self.separate = None if separate is None else iter(separate)
+        self.rest = payload
 
     def read(self, rows) -> list[int]:
         data = self.rest if self.separate is None else next(self.separate)
@@ -205,7 +269,7 @@ class Segments:
         return symbols
 
 
-# Section 5: models, grids, bands, steps.
+# Sections 5, 8 and 9.4: models, grids, bands, steps.
 
 @dataclass
 class Slice:
@@ -245,7 +309,7 @@ def read_model(folder) -> Model:
 
 
 def read_weights(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """float64 tensors of a synthesis network (section 5.1)."""
+    """float64 tensors of a synthesis network (section 8.1)."""
     weights = {name: tensor.astype(np.float64) for name, tensor in stored.items() if not name.endswith(".scale8")}
     for name, tensor in weights.items():
         if stored[name].dtype == np.int8:
@@ -283,18 +347,29 @@ def decode_grids(data: bytes, model: Model) -> tuple[Header, np.ndarray]:
     h, w = -(-header.height // 16), -(-header.width // 16)
     layout = bands(h, w)
     needed = len(layout) * sum(s.phases for s in model.slices)
-    require(needed <= 4096 and header.segments is None or len(header.segments) == needed, "number of segments")
-    segments = Segments(header)
+    require(needed <= 4096 and (header.segments is None or len(header.segments) == needed), "number of segments")
+    require(len(header.payload) >= least_payload(h * w, header.quality, model), "payload too short for such a picture")
+    segments = Segments(header.payload, header.segments)
     grids = np.concatenate([decode_band(rows, w, header.quality, model, segments) for _, rows in layout], 1)
     require(segments.rest == b"", "bytes after the last segment")
     require(zlib.crc32(grids.astype("<u2").tobytes()) == header.grids_crc, "grid checksum")
     return header, grids
 
 
+def slice_tensors(model: Model, i: int) -> dict[str, np.ndarray]:
+    return {name.split(".", 1)[1]: t for name, t in model.prior.items() if name.startswith(f"s{i}.")}
+
+
+def least_payload(positions: int, q: int, model: Model) -> int:
+    """The simpler bound of section 5.4."""
+    sizes = [size for i in range(len(model.slices)) for size in alphabets(slice_tensors(model, i), q)[1]]
+    return 1 + (23 * positions * sum(size - 1 for size in sizes) >> 23)
+
+
 def decode_band(h: int, w: int, q: int, model: Model, segments) -> np.ndarray:
     grids, past = [], []
     for i, s in enumerate(model.slices):
-        tensors = {name.split(".", 1)[1]: t for name, t in model.prior.items() if name.startswith(f"s{i}.")}
+        tensors = slice_tensors(model, i)
         first, size = alphabets(tensors, q)
         grid = np.zeros((s.groups, h, w), np.int64)
         own = np.zeros((h, w, feature_count(tensors)), np.int64)
@@ -336,7 +411,8 @@ def corr(x: np.ndarray, weight: np.ndarray, delta: int = 1) -> np.ndarray:
     (h, w, _), (m, k) = x.shape, weight.shape[2:]
     above, left = delta * (m // 2), delta * (k // 2)
     padded = np.pad(x, ((above, above), (left, left), (0, 0)))
-    return sum(padded[i * delta : i * delta + h, j * delta : j * delta + w] @ weight[:, :, i, j].T for i in range(m) for j in range(k))
+    return sum(padded[i * delta : i * delta + h, j * delta : j * delta + w] @ weight[:, :, i, j].T
+               for i in range(m) for j in range(k))
 
 
 def feature_count(t: dict) -> int:
@@ -395,7 +471,7 @@ def frequencies(out: np.ndarray, g: int, s: Slice, first: int, size: int, t: dic
     return row
 
 
-# Section 7: reconstruction, float64.
+# Sections 7 and 9.5: reconstruction, float64.
 
 def lerp(table: np.ndarray, q: int) -> np.ndarray:
     """f64[C,1,1]"""
@@ -448,8 +524,7 @@ def reconstruct(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
     t, q = model.decoder, header.quality
     n1, n2, n3 = model.config["transform"]["decoder_blocks"]
     z = latents(grids, model) * np.exp(-lerp(t["log_gain"], q))
-    x = conv(z, t, "stem") * lerp(t["condition.scale"], q) + lerp(t["condition.bias"], q)
-    x = blocks(x, t, "blocks3", n3)
+    x = blocks(conv(z, t, "stem") * lerp(t["condition.scale"], q) + lerp(t["condition.bias"], q), t, "blocks3", n3)
     x = blocks(shuffle(conv(x, t, "up2"), 2), t, "blocks2", n2)
     x = blocks(shuffle(conv(x, t, "up1"), 2), t, "blocks1", n1)
     pixels = shuffle(conv(z, t, "linear"), 16) + shuffle(conv(x, t, "head"), 4) + 0.5
@@ -460,7 +535,7 @@ def reconstruct(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
     return samples.astype(np.uint8)
 
 
-# Section 8: alpha.
+# Section 9.7: alpha.
 
 def decode_alpha(header: Header) -> np.ndarray | None:
     """uint8[height,width]"""

@@ -1,4 +1,4 @@
-"""A decoder of .vq files of sound, written from section 12 of bitstream_spec.md; the rest is `reference_decoder`.
+"""A decoder of .vq files of sound, written from section 10 of bitstream_spec.md; the rest is `reference_decoder`.
 
     header, grids = decode_grids(data, model)       samples = synthesise(grids, header, model)
 """
@@ -6,70 +6,37 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import reference_decoder as reference
-from reference_decoder import Model, require
+from reference_decoder import Bytes, Common, Model, Segments, require
 
 
 @dataclass
-class Header:
-    model_id: int
-    model_hash: bytes
-    quality: int
+class Header(Common):
     rate: int
     channels: int
     coded: int
     length: int
     gain: int
-
-
-class Bytes:
-    def __init__(self, data: bytes):
-        self.data, self.position = data, 0
-
-    def take(self, count: int) -> bytes:
-        require(len(self.data) - self.position >= count, "truncated")
-        self.position += count
-        return self.data[self.position - count : self.position]
-
-    def number(self, count: int) -> int:
-        return int.from_bytes(self.take(count), "little")
-
-    def uvarint(self, most: int) -> int:
-        value = 0
-        for i in range(most):
-            byte = self.number(1)
-            value += (byte & 127) << 7 * i
-            if byte < 128:
-                require(byte > 0 or i == 0, "not the shortest form")
-                return value
-        raise reference.Invalid("uvarint")
-
-
-class Payload:
-    """The joined segments of a chunk."""
-
-    def __init__(self, data: bytes):
-        self.rest = data
-
-    def read(self, rows) -> list[int]:
-        if not rows:
-            return []
-        symbols, length = reference.decode_segment(self.rest, rows)
-        self.rest = self.rest[length:]
-        return symbols
+    seed: bytes  # what the checksums of chunks begin with
+    metadata: bytes | None
 
 
 def parse(data: bytes) -> tuple[Header, Bytes]:
-    b = Bytes(data)
-    require(b.take(2) == b"VQ" and b.number(1) == 1 and b.number(1) == 1, "not a stream of sound")
-    header = Header(b.uvarint(3), b.take(4), b.number(1), b.uvarint(3), b.uvarint(2), b.uvarint(2), b.uvarint(6),
-                    int.from_bytes(b.take(1), "little", signed=True))
-    require(reference.crc16(data[: b.position]) == b.number(2), "header checksum")
-    require(header.coded in (1, header.channels), "coded channels")
-    return header, b
+    """(header, a reader at the first chunk)"""
+    common, b = reference.parse_common(data, 1, 0xB0)
+    rate, channels, coded, length = b.uvarint(3), b.uvarint(2), b.uvarint(2), b.uvarint(6)
+    gain = int.from_bytes(b.take(1), "little", signed=True)
+    metadata_length, metadata_crc = reference.parse_end(common.flags, b)
+    seed = data[b.position - 2 : b.position] if common.flags & 8 else b""
+    require(common.model_id < 1 << 16 and 1 <= rate < 1 << 20 and 1 <= channels <= 255 and 1 <= length <= 1 << 40, "ranges")
+    require(coded in (1, channels), "coded channels")
+    metadata = b.take(metadata_length)
+    require(zlib.crc32(metadata) == metadata_crc, "metadata checksum")
+    return Header(**vars(common), rate=rate, channels=channels, coded=coded, length=length, gain=gain, seed=seed,
+                  metadata=metadata or None), b
 
 
 def sizes(header: Header, model: Model) -> tuple[int, int, int]:
@@ -82,17 +49,21 @@ def sizes(header: Header, model: Model) -> tuple[int, int, int]:
 def decode_grids(data: bytes, model: Model) -> tuple[Header, np.ndarray]:
     """(header, int64[G,U,T])"""
     header, b = parse(data)
-    require(header.model_hash == model.hash and header.quality <= 16 * (model.qualities - 1), "model")
-    model = replace(model, slices=[replace(s, phases=2) for s in model.slices])
+    require(header.model_hash == model.hash, "another model")
+    require(header.quality <= 16 * (model.qualities - 1), "quality")
+    assert all(s.phases == 2 for s in model.slices)
     _, frames, units = sizes(header, model)
     per_chunk, parts = model.config["transform"]["chunk"], []
+    require(-(-frames // per_chunk) <= 1 << 32, "number of chunks")
     for number, first in enumerate(range(0, frames, per_chunk)):
         start = b.position
-        length, crc = b.uvarint(4), b.number(4)
-        covered = number.to_bytes(4, "little") + data[start : b.position]
-        require(reference.crc16(covered) == b.number(2), "chunk checksum")
-        payload = Payload(b.take(length))
+        length, crc = b.uvarint(4), b.uint(4)
+        require(1 <= length <= 1 << 24, "payload length")
+        covered = header.seed + number.to_bytes(4, "little") + data[start : b.position]
+        require(reference.crc16(covered) == b.uint(2), "chunk checksum")
+        payload = Segments(b.take(length))
         count = min(per_chunk, frames - first)
+        require(length >= reference.least_payload(units * count, header.quality, model), "payload too short for such a chunk")
         grids = np.concatenate([reference.decode_band(1, count, header.quality, model, payload) for _ in range(units)], 1)
         require(payload.rest == b"", "bytes after the last segment")
         require(zlib.crc32(grids.astype("<u2").tobytes()) == crc, "grid checksum")
@@ -149,8 +120,8 @@ def lapped(v: np.ndarray, size: int) -> np.ndarray:
 
 
 def synthesise(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
-    """f64[N,coded]: samples at the model's rate, the gain applied."""
-    samples, frames, units = sizes(header, model)
+    """f64[T·H,coded]: samples at the model's rate, the gain applied."""
+    _, frames, units = sizes(header, model)
     config, t, q = model.config["transform"], model.decoder, header.quality
     p, channels = config["hop"], []
     k, a = np.arange(4 * p), 3 * p // 2
@@ -177,13 +148,14 @@ def synthesise(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
                 v, g = real[rows, column] + 1j * imaginary[rows, column], np.log1p(np.exp(share[rows, column]))
                 v, power = v + np.sqrt(8 * p) * g * n, np.abs(v) ** 2 + g**2
                 x = np.exp(np.minimum(2 * logs[rows, column] - 6, 3)) * v / np.sqrt(power + 1e-6)
+                x[0], x[-1] = x[0].real, x[-1].real
                 out[column * p :][: 4 * p] += np.fft.irfft(x) * w.sum() * w
                 weight[column * p :][: 4 * p] += w**2
-            out = (out / np.maximum(weight, 1e-3))[a:][: frames * 2 * p]
+            out = out[a:][: frames * 2 * p] / weight[a:][: frames * 2 * p]
             if tones:
                 first = sum(tones[:channel])
                 out += lapped(tonal[first : first + tones[channel]], 2 * p)
-            channels.append(out[:samples] * 2 ** (header.gain / 4))
+            channels.append(out * 2 ** (header.gain / 4))
         if config["channels"] == 2:
             mid, side = channels[-2:]
             channels[-2:] = mid + side, mid - side

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 import sys
 import zlib
@@ -21,11 +22,13 @@ from vqcodec.picture import stream as container
 from vqcodec.zoo import registration, registry, weights
 from vqcodec.picture.alpha import decode_alpha
 from vqcodec.picture.codec import Codec
+from vqcodec import metadata
 from vqcodec.errors import CorruptStreamError
 from vqcodec.picture.file import Picture
 from vqcodec.indices.prior import near_spacing, phase_map
 
 SPEC = Path(__file__).parents[1] / "bitstream_spec.md"
+TEXT = SPEC.read_text(encoding="utf-8")
 LIVELY_ID = 60004
 
 
@@ -228,7 +231,7 @@ def test_both_decoders_refuse_the_same_alpha(tiny, payload):
 
 
 def test_both_decoders_refuse_the_same_segments(tiny):
-    """Canonical segments, empty steps and the number of segments (sections 5.4, 5.5)."""
+    """Canonical segments, empty steps and the number of segments (sections 5.2, 5.3, 9.4)."""
     stream = tabled(tiny.codec, tiny.sample(1, 1, 0))
     assert [bool(s) for s in stream.segments] == [True, *[False] * 6, True, False, False]
     fields = {name: getattr(stream, name) for name in stream.__dataclass_fields__}
@@ -256,6 +259,177 @@ def test_the_decoders_refuse_a_quality_beyond_the_last(tiny):
         tiny.codec.decode_grids(data)
 
 
+def with_metadata(data: bytes, part: bytes, crc: int | None = None) -> bytes:
+    """A picture's stream with metadata, written by hand."""
+    size = container.peek(data).size
+    fields = bytearray(data[: size - 2]) + uvarint(len(part))
+    fields += (zlib.crc32(part) if crc is None else crc).to_bytes(4, "little")
+    fields[3] |= 0x40
+    return bytes(fields) + reference.crc16(fields).to_bytes(2, "little") + part + data[size:]
+
+
+def uvarint(value: int) -> bytes:
+    return bytes([value]) if value < 128 else bytes([value & 127 | 128]) + uvarint(value >> 7)
+
+
+def item(kind: int, content: bytes) -> bytes:
+    return bytes([kind]) + uvarint(len(content)) + content
+
+
+@pytest.mark.parametrize("alpha", [False, True])
+@pytest.mark.parametrize("table", [False, True])
+def test_metadata_of_pictures(tiny, table, alpha):
+    picture = Picture(synthetic_picture(21, 37), np.full((21, 37), 9, np.uint8) if alpha else None)
+    data = tiny.codec.encode(picture, 2).data
+    data = container.pack(tabled(tiny.codec, data)) if table else data
+    items = {200: b"of a later version", 4: bytes(8), 1: b""}
+    part = zlib.compress(b"".join(item(*pair) for pair in items.items()))
+    longer = with_metadata(data, part)
+    assert len(longer) == len(data) + 1 + 4 + len(part)
+    (plain, grids), (header, same) = (reference.decode_grids(d, tiny.model) for d in (data, longer))
+    assert np.array_equal(grids, same) and header.metadata == part and reference.read_metadata(part) == items
+    assert dataclasses.replace(header, metadata=None, flags=header.flags ^ 64) == plain and plain.metadata is None
+    for bad in (with_metadata(data, part, crc=1), with_metadata(data, b""), longer[:-1], longer.replace(part, part[1:]),
+                longer[:3] + bytes([longer[3] | 0x80]) + longer[4:]):
+        with pytest.raises(reference.Invalid):
+            reference.parse(bad)
+
+
+def test_metadata_that_the_package_writes(tiny):
+    part = metadata.pack(metadata.Metadata(density=(1, 2)))
+    data = tiny.codec.encode(Picture(synthetic_picture(21, 37)), 2, metadata=part).data
+    assert reference.parse(data).metadata == part
+    tiny.check(data)
+
+
+def test_the_specification_reads_what_the_package_packs():
+    full = metadata.Metadata(exif=b"MM\0*", xmp=b"<x/>", icc=bytes(300), density=(3780, 3779), modified=-1,
+                             tags=(("title", "Gr\u00fc\u00dfe"), ("artist", ""), ("artist", "B")))
+    items = reference.read_metadata(metadata.pack(full))
+    assert (items[1], items[2], items[3]) == (full.exif, full.xmp, full.icc)
+    assert items[4] == (3780).to_bytes(4, "little") + (3779).to_bytes(4, "little") and items[6] == b"\xff" * 8
+    assert tuple(reference.read_tags(items[5])) == full.tags
+    assert metadata.unpack(zlib.compress(item(77, b"later") + item(4, items[4]))) == metadata.Metadata(density=full.density)
+
+
+@pytest.mark.parametrize("part", [
+    b"", b"x", zlib.compress(item(1, b"a"))[:-1], zlib.compress(b"") + b"\0", zlib.compress(item(1, b"a") * 2),
+    zlib.compress(item(9, b"a") * 2), zlib.compress(item(1, b"ab")[:-1]), zlib.compress(item(4, bytes(7))),
+    zlib.compress(item(6, bytes(9))), zlib.compress(item(5, item(1, b"")[1:])), zlib.compress(item(5, b"\1\xff\0")),
+    zlib.compress(item(5, b"\2a")), zlib.compress(b"\1\x81\0a"), zlib.compress(b"\1\x80\x80\x80\x80\1"),
+    zlib.compress(item(1, bytes((1 << 22) - 4))), zlib.compress(b"a")[2:]])
+def test_both_decoders_refuse_the_same_metadata(part):
+    with pytest.raises(reference.Invalid):
+        reference.read_metadata(part)
+    with pytest.raises(CorruptStreamError):
+        metadata.unpack(part)
+
+
+def test_metadata_of_the_greatest_size():
+    part = zlib.compress(item(1, bytes((1 << 22) - 5)))  # five bytes are kind and length
+    assert len(reference.read_metadata(part)[1]) == len(metadata.unpack(part).exif) == (1 << 22) - 5
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 96, 4096])
+def test_least_length_of_a_segment(size):
+    """No segment is shorter than section 4.6 says, and one of the likeliest symbols hardly longer."""
+    row = [0, *range(1, size), 65536]  # the last symbol has all that others can spare
+    count = 60 * (1 << 20) // (23 * size) if size > 1 else 500
+    rows = [row] * min(count, 20000)
+    least, found = reference.least_length([size] * len(rows)), len(reference.encode_segment([size - 1] * len(rows), rows))
+    assert least <= found <= 1.06 * least + 2
+    if size == 96:
+        assert least > 4
+
+
+def test_the_least_length_holds_at_every_size():
+    """Of one symbol after the other, where rounding matters most."""
+    rng = np.random.default_rng(2)
+    for size in (2, 5, 300):
+        rows, symbols = [], []
+        for _ in range(150):
+            hot = int(rng.integers(size))
+            rows.append([j if j <= hot else 65536 - size + j for j in range(size + 1)])
+            symbols.append(hot)
+            assert len(reference.encode_segment(symbols, rows)) >= reference.least_length([size] * len(rows))
+
+
+def test_the_least_payload_holds_for_released_streams():
+    model, found = reference.read_model(registry.find_by_name("photo-3", registry.packaged_dir()).path), []
+    for path in (Path(__file__).parent / "golden").glob("photo-3_*.vq"):
+        header = reference.parse(path.read_bytes())
+        blocks = -(-header.width // 16) * -(-header.height // 16)
+        found.append((reference.least_payload(blocks, header.quality, model), len(header.payload)))
+    assert max(found)[0] > 4 and all(least <= length for least, length in found)
+    claimed = [reference.least_payload(1 << 22, q, model) for q in range(0, 113, 16)]  # the greatest pictures
+    assert 30_000 < min(claimed) and max(claimed) < 2**30 // 100 // 8
+
+
+# --- tables and examples of the text -------------------------------------------------------------------------
+
+def test_sections_that_are_named_exist():
+    """In the text, and in what was written from it."""
+    headings = re.findall(r"^#{2,3} ([\d.]+) ", TEXT, re.MULTILINE)
+    assert headings == sorted(set(headings), key=lambda number: [int(part) for part in number.split(".")])
+    tests = [Path(__file__).parent / name for name in ("reference_decoder.py", "reference_sound.py")]
+    for text in (TEXT, *(path.read_text(encoding="utf-8") for path in tests)):
+        lists = re.findall(r"[Ss]ections? (\d[\d.]*(?:(?:, | and | to )\d[\d.]*)*)", text)
+        named = {number.rstrip(".") for found in lists for number in re.findall(r"\d[\d.]*", found)}
+        assert named and named <= set(headings), named - set(headings)
+    rows = re.findall(r"^\| \S.* \| .+ \| ((?:\d+\.\d+)(?:, \d+\.\d+)*) \|$", TEXT, re.MULTILINE)  # symbols
+    assert len(rows) > 25 and {number for row in rows for number in row.split(", ")} <= set(headings)
+
+
+def tensors_of(part: str, values: dict[str, int]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes by the table in a part's section "Synthesis", its expressions evaluated."""
+    section = re.search(r"^### [\d.]+ Synthesis\n(.*?)^### ", TEXT[TEXT.index(part) :], re.MULTILINE | re.DOTALL).group(1)
+    table = re.search(r"^\| name \| shape of weight.*\n\|[-|]+\n((?:\|.*\n)+)", section, re.MULTILINE).group(1)
+    found = {}
+    for row in table.splitlines():
+        names, shape = (cell.strip() for cell in row.strip("|").split(" | "))
+        shape = tuple(eval(part.replace("·", "*").replace("−", "-"), {}, values) for part in shape.split(", "))
+        every = re.search(r", 0 ≤ j < (n\d)$", names)
+        names = (names[: every.start()] if every else names).replace("*", "").split(", ")
+        for j in range(values[every.group(1)] if every else 1):
+            for name in (name.replace(".j.", f".{j}.") for name in names):
+                if name == "log_gain" or name.startswith("condition."):
+                    found[name] = shape
+                else:
+                    found |= {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+    return found
+
+
+def check_decoder_table(part: str, entry, values: dict[str, int]) -> None:
+    stored = load_file(entry.path / "decoder.safetensors")
+    plain = {name: tuple(tensor.shape) for name, tensor in stored.items() if not name.endswith(".scale8")}
+    assert plain == tensors_of(part, values)
+    for name, tensor in stored.items():
+        allowed = [torch.float32] if name.endswith(".scale8") else [torch.float16, torch.float32]
+        assert tensor.dtype in allowed + [torch.int8] * name.endswith(".weight")
+        assert (f"{name}.scale8" in stored) == (tensor.dtype == torch.int8)
+
+
+@pytest.mark.parametrize("name", ["photo-1", "photo-3", "photo-ssim-1"])
+def test_the_table_of_tensors_of_pictures(name):
+    entry = registry.find_by_name(name, registry.packaged_dir())
+    t = reference.read_model(entry.path).config["transform"]
+    values = {"D": t["latent_dims"], "Q": len(t["lambdas"])}
+    values |= {f"c{i + 1}": c for i, c in enumerate(t["channels"])} | {f"n{i + 1}": n for i, n in enumerate(t["decoder_blocks"])}
+    check_decoder_table("## 9 Pictures", entry, values)
+
+
+def test_the_example_of_a_header_with_metadata():
+    section = re.search(r"^### [\d.]+ Example of a header with metadata\n.*?^###", TEXT, re.MULTILINE | re.DOTALL).group()
+    lines = re.findall(r"^    ((?:[0-9a-f]{2} ?)+)(?=  |$)", section, re.MULTILINE)
+    data = bytes.fromhex("".join(lines))
+    header = reference.parse(data + bytes(1628))
+    content = zlib.decompress(header.metadata)
+    assert f"`{content.hex(' ')}`" in TEXT
+    assert reference.read_metadata(header.metadata) == {4: (3780).to_bytes(4, "little") * 2}
+    with pytest.raises(reference.Invalid, match="length of the file"):
+        reference.parse(data + bytes(1627))
+
+
 # --- the worked example --------------------------------------------------------------------------------------
 
 def parse_dump(text: str) -> bytes:
@@ -273,14 +447,14 @@ def parse_dump(text: str) -> bytes:
 
 def worked_examples(text: str) -> list[bytes]:
     """The bytes of each dump in a fenced block of the section "Worked example"."""
-    section = re.search(r"^## \d+ Worked example\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL).group(1)
+    section = re.search(r"^### [\d.]+ Worked example\n(.*?)(?=^##? |\Z)", text, re.MULTILINE | re.DOTALL).group(1)
     blocks = re.findall(r"^```\w*\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     dumps = [block for block in blocks if re.match(r"\s*[0-9a-f]+ {2,}[0-9a-f]{2}\b", block)]
     return [parse_dump(dump) for dump in dumps]
 
 
 def test_dumps_are_parsed():
-    text = ("## 7 Worked example\n\nText.\n\n```\n0000  56 51        magic, 'be ad'\n0002  01\n\n```\nand\n"
+    text = ("### 7.1 Worked example\n\nText.\n\n```\n0000  56 51        magic, 'be ad'\n0002  01\n\n```\nand\n"
             "```text\n0000  0a 0b  de ad\n```\n\n```\nno dump\n```\n## 8 Changes\n```\n0000  56\n```\n")
     assert worked_examples(text) == [bytes.fromhex("565101"), bytes.fromhex("0a0b")]
     for bad in ("0001  56\n", "0000  56\n0002  51\n", "0000  5\n", "0000  56 xy\n", "0000\n"):
@@ -289,7 +463,7 @@ def test_dumps_are_parsed():
 
 
 def test_the_worked_examples_decode():
-    table, joint = worked_examples(SPEC.read_text(encoding="utf-8"))
+    table, joint = worked_examples(TEXT)
     entry = registry.find_by_name("photo-1", registry.packaged_dir())
     assert reference.parse(table).model_id == entry.id
     pair = Pair(entry)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from vqcodec import medium
 from vqcodec.sound import stream as sound_container
+from vqcodec.metadata import unpack
 from vqcodec.stream import crc16
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
 from vqcodec.sound.stream import ChunkReader, SoundHeader, pack_chunk, pack_header, peek, read_header
@@ -73,22 +74,27 @@ def test_imports_neither_torch_nor_numpy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_specifications_example():
-    text = (Path(__file__).parents[2] / "bitstream_spec.md").read_text()
-    lines = re.findall(r"^    ([0-9a-f]{4})  ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  |$)", text[text.index("### 12.5"):], re.MULTILINE)
+@pytest.mark.parametrize("heading, bound", [("Example", False), ("Example of a bound stream with metadata", True)])
+def test_the_specifications_examples(heading, bound):
+    text = (Path(__file__).parents[2] / "bitstream_spec.md").read_text(encoding="utf-8")
+    sound = text[text.index("## 10 Sound") :]
+    example = re.search(rf"^### [\d.]+ {heading}\n.*?^##", sound, re.MULTILINE | re.DOTALL).group()
+    lines = re.findall(r"^    ([0-9a-f]{4})  ((?:[0-9a-f]{2} )*[0-9a-f]{2})(?:  |$)", example, re.MULTILINE)
     data = b""
     for offset, row in lines:
         assert int(offset, 16) == len(data)
         data += bytes.fromhex(row)
-    header, size = peek(data)
-    assert header == HEADER and size == 0x13
+    header, sealed = peek(data)
+    assert header == replace(HEADER, bound=bound) and sealed.size == (0x18 if bound else 0x13)
+    metadata, seed = sound_container.checked_metadata(data, sealed), sound_container.seed_of(header, sealed)
+    assert unpack(metadata).tags == (("title", "Go"),) if bound else metadata is None
     file = io.BytesIO(data)
     read_header(file)
-    reader = ChunkReader(file, 1)
+    reader = ChunkReader(file, 1, seed)
     chunk = reader.read(0)
     reader.finish()
     assert (chunk.grids_crc, chunk.payload) == (0x12345678, b"\xaa\xbb")
-    assert data == pack_header(HEADER) + pack_chunk(0, 0x12345678, b"\xaa\xbb")
+    assert data == pack_header(header, metadata) + pack_chunk(0, 0x12345678, b"\xaa\xbb", seed)
 
 
 @given(st.builds(SoundHeader, model_id=st.integers(0, 65535), model_hash=st.binary(min_size=4, max_size=4),

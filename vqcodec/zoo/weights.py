@@ -1,4 +1,5 @@
-"""Weights of a network, f32 ⇄ tensors as stored in encoder.safetensors and decoder.safetensors (bitstream_spec.md, 5.1)."""
+"""Weights of a network, f32 ⇄ tensors as stored in encoder.safetensors and decoder.safetensors (bitstream_spec.md,
+section "Model files")."""
 
 from __future__ import annotations
 
