@@ -15,7 +15,6 @@ pytest.importorskip("ssimulacra2", reason="needs the extra 'benchmark'")
 
 from conftest import synthetic_picture
 
-from vqcodec.bench import metrics as all_metrics
 from vqcodec.picture import peers as codecs
 from vqcodec.picture import scores as metrics
 from vqcodec.bench import report
@@ -144,7 +143,7 @@ def test_a_missing_package_names_its_extra(monkeypatch, package, names, extra):
         if "codecs" in names:
             CodecSpec("jxl").open()
         else:
-            all_metrics.metrics("picture", names["metrics"])
+            Pictures().ready(names["metrics"])
 
 
 @pytest.mark.parametrize("name", CLASSICAL)

@@ -6,16 +6,12 @@ import math
 from html import escape
 
 from .metrics import Metric
-from .points import Curve
 from .result import Result
 from .tables import number
 
 WIDTH, HEIGHT = 620, 430
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 18, 46
 LETTER = 7.5  # mean width of a letter of the legend
-COLOURS = {"vqcodec": ("#d6336c", "#a61e4d", "#f06595", "#862e9c"), "jpeg": ("#868e96",), "webp": ("#1c7ed6",),
-           "avif": ("#2f9e44",), "jpeg2000": ("#e8890c",), "jxl": ("#7048e8",), "opus": ("#1c7ed6",), "opus-packets": ("#2f9e44",),
-           "opus-voip": ("#0c8599",)}
 SPARE = ("#0c8599", "#5c940d", "#a0522d")
 
 STANDALONE = """<style>
@@ -23,11 +19,12 @@ STANDALONE = """<style>
 </style><rect class="back" width="100%" height="100%"/>"""
 
 
-def colours(curves: list[Curve]) -> list[str]:
+def colours(result: Result) -> list[str]:
+    """Of the curves."""
     used: dict[str, int] = {}
-    found = []
-    for curve in curves:
-        shades = COLOURS.get(curve.codec, SPARE)
+    found, codecs = [], result.medium.codecs_by_name()
+    for curve in result.curves:
+        shades = codecs[curve.codec].colours or SPARE
         found.append(shades[used.get(curve.codec, 0) % len(shades)])
         used[curve.codec] = used.get(curve.codec, 0) + 1
     return found
@@ -71,7 +68,7 @@ def rate_distortion(result: Result, metric: Metric, standalone: bool = False) ->
                  f'<text class="axis" x="14" y="{(TOP + HEIGHT - BOTTOM) / 2}" text-anchor="middle" '
                  f'transform="rotate(-90 14 {(TOP + HEIGHT - BOTTOM) / 2})">{escape(metric.label + unit)}</text>')
     legend = []
-    shades = colours(curves)
+    shades = colours(result)
     order = sorted(range(len(curves)), key=lambda i: curves[i].codec == "vqcodec")  # ours is drawn last, on top
     for i in order:
         curve, line, shade = curves[i], lines[i], shades[i]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from .bdrate import BdRate, bd_rate
-from .medium import Source
+from .comparison import Source
 from .metrics import Metric
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
+from ..bench.comparison import Comparison, Source, digest_of
 
-from ..bench.medium import Medium, Source, digest_of
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,39 @@ class PictureSource(Source):
         return {"width": self.width, "height": self.height}
 
 
-class Pictures(Medium):
+class Pictures(Comparison):
     key, noun, nouns = "picture", "picture", "pictures"
     rate_unit, rate_name, log_rate, highest_shown = "bpp", "bits per pixel", False, 1.6
     speed_name, speed_extent, compared = "s/MP", 1e6, "the decoded 8-bit RGB picture"
     suffixes = (".png", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp", ".jpg", ".jpeg", ".avif", ".jp2", ".gif")
     codecs = ("vqcodec", "jpeg", "webp", "avif", "jpeg2000")
+    more_codecs = ("jxl",)
+    metrics = ("psnr", "psnr-y", "ms-ssim", "ssimulacra2")
+    more_metrics = ()
+    efforts, usual_effort = 6, 2
+    packages = ("pillow", "pillow-jxl-plugin", "pytorch-msssim", "ssimulacra2")
     beside = ("vqcodec", "jpeg", "webp", "avif")
     compare = (0.1, 0.25, 0.5)
 
+    def codecs_by_name(self):
+        from .peers import CODECS
+
+        return CODECS
+
+    def metrics_by_name(self):
+        from .scores import METRICS
+
+        return METRICS
+
+    def gallery(self):
+        from .sliders import Sliders
+
+        return Sliders()
+
     def read(self, path: str | Path) -> np.ndarray:
         """uint8[H,W,3]; transparency is laid over white, because not all codecs compared can keep it."""
+        import numpy as np
+
         from .file import read_picture
 
         picture = read_picture(path)
@@ -51,7 +75,7 @@ class Pictures(Medium):
         return decoded
 
     def metric_names(self, asked, sources, codecs):
-        return list(asked or ("psnr", "psnr-y", "ms-ssim", "ssimulacra2"))
+        return list(asked or self.metrics)
 
     def summary(self, sources):
         sizes = {(s.width, s.height) for s in sources}
