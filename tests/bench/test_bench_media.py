@@ -162,6 +162,7 @@ def test_choices_and_messages_follow_the_list(toys, tmp_path, capsys):
     assert run("--effort", "1") == (2, "vqcodec: error: --effort is for pictures only\n")
     assert "(for texts there are zlib, stored)" in run("--codecs", "jpeg")[1]
     assert "(for texts there are error)" in run("--metrics", "psnr")[1]
+    assert run("--published") == (2, "vqcodec: error: --published: there are no published curves of texts\n")
     (toys / "a.png").touch()
     assert "holds pictures and texts: choose with --medium picture or --medium text" in run()[1]
     text = CliRunner().invoke(benchmark, ["--help"]).output

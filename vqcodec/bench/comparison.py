@@ -20,6 +20,8 @@ from .metrics import Metric
 if TYPE_CHECKING:
     import numpy as np
 
+    from .published import Published
+
 
 @dataclass(frozen=True)
 class Source(ABC):
@@ -86,6 +88,10 @@ class Comparison(ABC):
     @abstractmethod
     def conformed(self, decoded, original):
         """`decoded` in the shape of the original. Raises ValueError where it is another thing."""
+
+    def published(self, sources: list) -> list[Published]:
+        """Curves that others published. Raises UsageError where the sources are not those that they are of."""
+        return []
 
     @abstractmethod
     def metric_names(self, asked: tuple[str, ...] | None, sources: list, codecs: list[BenchCodec]) -> list[str]:

@@ -6,12 +6,14 @@ import math
 from html import escape
 
 from .metrics import Metric
+from .points import PUBLISHED
 from .result import Result
 from .tables import number
 
 WIDTH, HEIGHT = 620, 430
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 18, 46
 LETTER = 7.5  # mean width of a letter of the legend
+PUBLISHED_COLOURS = ("#5c940d", "#a0522d", "#0c8599", "#5f3dc4")
 SPARE = ("#0c8599", "#5c940d", "#a0522d")
 
 STANDALONE = """<style>
@@ -24,7 +26,7 @@ def colours(result: Result) -> list[str]:
     used: dict[str, int] = {}
     found, codecs = [], result.medium.codecs_by_name()
     for curve in result.curves:
-        shades = codecs[curve.codec].colours or SPARE
+        shades = PUBLISHED_COLOURS if curve.codec == PUBLISHED else codecs[curve.codec].colours or SPARE
         found.append(shades[used.get(curve.codec, 0) % len(shades)])
         used[curve.codec] = used.get(curve.codec, 0) + 1
     return found
@@ -75,6 +77,7 @@ def rate_distortion(result: Result, metric: Metric, standalone: bool = False) ->
         if not line:
             continue
         ours = curve.codec == "vqcodec"
+        dashes = ' stroke-dasharray="6 4"' if curve.codec == PUBLISHED else ""
         path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in line)
         described = {(m.rates[metric.key], m.values[metric.key]): m.described for m in curve.means}
         dots = "".join(
@@ -84,7 +87,7 @@ def rate_distortion(result: Result, metric: Metric, standalone: bool = False) ->
             "</circle>" for x, y in line)
         parts.append(f'<g class="curve" data-curve="{i}" clip-path="url(#clip-{metric.key})"><polyline '
                      f'points="{path}" fill="none" stroke="{shade}" stroke-width="{3 if ours else 1.8}" '
-                     f'stroke-linejoin="round"/>{dots}</g>')
+                     f'stroke-linejoin="round"{dashes}/>{dots}</g>')
     shown = [i for i in range(len(curves)) if lines[i]]
     left = WIDTH - RIGHT - 36 - LETTER * max(len(curves[i].label) for i in shown)
     for row, i in enumerate(shown):

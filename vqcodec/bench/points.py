@@ -8,6 +8,8 @@ from .bdrate import BdRate, bd_rate
 from .comparison import Source
 from .metrics import Metric
 
+PUBLISHED = "published"  # in place of a codec's name: the curve was not measured here
+
 
 @dataclass(frozen=True)
 class Point:

@@ -11,6 +11,7 @@ from ..fileio import write_output
 from . import plots, tables
 from .gallery import Shown
 from .matched import Match
+from .points import PUBLISHED
 from .result import Result
 
 LARGEST = 15_000_000  # bytes of the page
@@ -82,7 +83,8 @@ def _filled(result: Result, beside: str, articles: list[str]) -> str:
 
 
 def _summary(result: Result) -> str:
-    return (f"{tables.count(result)} ({result.medium.summary(result.sources)}) · {len(result.curves)} codecs · "
+    return (f"{tables.count(result)} ({result.medium.summary(result.sources)}) · "
+            f"{sum(c.codec != PUBLISHED for c in result.curves)} codecs · "
             f"{len(result.points)} files written and read back")
 
 

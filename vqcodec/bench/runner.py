@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError, VqcodecWarning
+from ..errors import InputError, UsageError, VqcodecWarning
 from . import machine, matched, sweep, timing
 from .bdrate import LEAST_POINTS
 from .codecs import BenchCodec, CodecSpec
@@ -32,6 +32,7 @@ class Options:
     timing_sources: int = 2
     compare: tuple[float, ...] = ()
     compare_sources: tuple[str, ...] | None = None
+    published: bool = False  # others' curves too
 
 
 def run(folder: Path, options: Options) -> Result:
@@ -45,6 +46,9 @@ def run(folder: Path, options: Options) -> Result:
     metrics = medium.ready(medium.metric_names(options.metrics, sources, codecs))
     names = tuple(metric.key for metric in metrics)
     chosen = _chosen(medium, sources, options.compare_sources)
+    published = medium.published(sources) if options.published else []
+    if options.published and not published:
+        raise UsageError(f"--published: there are no published curves of {medium.nouns}")
     jobs = [sweep.Job(source, spec, options.qualities if spec.name == "vqcodec" else None, names,
                       str(options.cache), options.threads) for source in sources for spec in options.specs]
     with Progress("sweep") as progress:
@@ -57,6 +61,7 @@ def run(folder: Path, options: Options) -> Result:
     points, absent = same_sources(points, metrics)
     curves = [Curve(codec.spec.name, codec.label, codec.note, codec.version,
                     means([p for p in points if p.codec == codec.label], metrics)) for codec in codecs]
+    curves += [found.curve(metrics) for found in published]
     timings = []
     with Progress("timing") as progress:
         for i, spec in enumerate(options.specs if options.timing_sources else ()):

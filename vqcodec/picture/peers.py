@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from abc import abstractmethod
+from functools import lru_cache
 
 import numpy as np
 
@@ -84,12 +85,60 @@ class WebP(_PillowCodec):
 class Avif(_PillowCodec):
     colours = ("#2f9e44",)
     label, extension, format, feature = "AVIF", "avif", "AVIF", "avif"
-    note = "speed 4 of 0 (best) to 10, 4:2:0, 8 bits"
+    tune: str | None = None  # None: what Pillow's libavif takes by itself
     settings = (4, 10, 17, 24, 31, 38, 46, 54, 62, 70, 78)
     fine = tuple(range(101))
 
+    def __init__(self, spec):
+        super().__init__(spec)
+        tune = f"tune={self.tune}" if self.tune else f"{_avif_tune()}, libavif's default"
+        self.note = f"speed 4 of 0 (best) to 10, {tune}, 4:2:0, 8 bits"
+
+    @property
+    def version(self):
+        from PIL import _avif
+
+        return f"{super().version}, {_avif.codec_versions()}"
+
     def options(self, setting):
-        return dict(quality=int(setting), speed=4, subsampling="4:2:0", max_threads=1)
+        return _avif_options(int(setting), self.tune)
+
+
+class AvifSsimulacra2(Avif):
+    label, colours, tune = "AVIF, tune=ssimulacra2", ("#94d82d",), "ssimulacra2"
+
+    def _load(self):
+        if not _avif_takes(self.tune):
+            raise InputError(f"codec '{self.spec.name}': this Pillow's libaom has no tune=ssimulacra2 (3.13 and later have)")
+
+
+def _avif_options(quality: int, tune: str | None) -> dict:
+    return dict(quality=quality, speed=4, subsampling="4:2:0", max_threads=1) | ({"advanced": {"tune": tune}} if tune else {})
+
+
+@lru_cache
+def _avif_sample(tune: str | None) -> bytes:
+    """A small file. Raises ValueError or another error of Pillow's where it cannot be made."""
+    from PIL import Image
+
+    y, x = np.mgrid[:64, :64]
+    picture = np.stack([3 * x + y, x * y // 16, (x * x + 5 * y) % 97], 2).astype(np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, "AVIF", **_avif_options(50, tune))
+    return buffer.getvalue()
+
+
+def _avif_takes(tune: str) -> bool:
+    try:
+        return bool(_avif_sample(tune))
+    except (ValueError, OSError, KeyError):
+        return False
+
+
+def _avif_tune() -> str:
+    """Pillow does not tell the default, which newer releases of libavif changed: it is the tune that gives the same file."""
+    found = next((t for t in ("iq", "ssim", "psnr") if _avif_takes(t) and _avif_sample(t) == _avif_sample(None)), None)
+    return f"tune={found}" if found else "unknown tune"
 
 
 class Jpeg2000(_PillowCodec):
@@ -168,4 +217,5 @@ class Vqcodec(BenchCodec):
 
 
 CODECS: dict[str, type[BenchCodec]] = {
-    "vqcodec": Vqcodec, "jpeg": Jpeg, "webp": WebP, "avif": Avif, "jpeg2000": Jpeg2000, "jxl": JpegXl}
+    "vqcodec": Vqcodec, "jpeg": Jpeg, "webp": WebP, "avif": Avif,
+    "avif-ssimulacra2": AvifSsimulacra2, "jpeg2000": Jpeg2000, "jxl": JpegXl}
