@@ -87,7 +87,7 @@ def _names(usual: tuple[str, ...], more: tuple[str, ...]) -> str:
 @click.option("--compare", type=Numbers(), cls=MediaOption, help="Rates side by side",
               of=lambda c: f"{','.join(f'{rate:g}' for rate in c.compare)} {c.rate_name}")
 @click.option("--compare-files", "--compare-pictures", type=Names(), help="Which of them side by side [the first two].")
-@click.option("--published", is_flag=True, help="Draw in curves that others published (pictures: of Kodak).")
+@click.option("--published", is_flag=True, help="Draw in others' published curves of these very files, if there are.")
 @models_dir_option
 @force_option
 @json_option
