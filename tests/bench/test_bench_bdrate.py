@@ -1,5 +1,7 @@
 """BD-rate against published results, and where it is refused."""
 
+import math
+
 import pytest
 
 pytest.importorskip("scipy", reason="needs the extra 'benchmark'")
@@ -38,8 +40,19 @@ def test_curves_that_share_too_little_are_refused():
 
 
 def test_few_or_infinite_points_are_refused():
-    assert "3 rising points" in bd_rate(LINE[:3], LINE).reason
-    assert "test curve has 3" in bd_rate(LINE, LINE[:3] + [(5.0, float("inf"))]).reason
+    assert "2 rising points" in bd_rate(LINE[:2], LINE).reason
+    assert "test curve has 2" in bd_rate(LINE, LINE[:2] + [(5.0, float("inf"))]).reason
+
+
+def test_three_points_are_enough():
+    """By hand, from Fritsch and Butland's slopes: log rates 0, 1, 3 at qualities 0, 1, 2 have slopes 1/2, 4/3 and 5/2, and the
+    cubics an area of 7/3; the straight line of 0, 1, 2 has 2."""
+    anchor = [(math.exp(i), float(i)) for i in range(3)]
+    test = [(math.exp(rate), float(i)) for i, rate in enumerate((0, 1, 3))]
+    found = bd_rate(anchor, test)
+    assert found.percent == pytest.approx(100 * (math.exp(1 / 6) - 1))
+    assert (found.low, found.high) == (0, 2)
+    assert bd_rate(LINE, [(0.8 * rate, quality) for rate, quality in LINE[1:4]]).percent == pytest.approx(-20)
 
 
 def test_points_that_are_larger_and_worse_do_not_count():

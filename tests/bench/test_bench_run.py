@@ -15,25 +15,28 @@ pytest.importorskip("ssimulacra2", reason="needs the extra 'benchmark'")
 
 from conftest import synthetic_picture
 
-from vqcodec.bench import metrics as all_metrics
 from vqcodec.picture import peers as codecs
 from vqcodec.picture import scores as metrics
-from vqcodec.bench import report
+from vqcodec.bench import plots, report
 from vqcodec.bench.cache import Cache
 from vqcodec.bench.codecs import CodecSpec
 from vqcodec.bench.matched import largest_within
 from vqcodec.picture.bench import Pictures, PictureSource
-from vqcodec.bench.points import Point, means
+from vqcodec.bench.points import Point, bd_rates, means
 from vqcodec.bench.progress import Progress
+from vqcodec.bench.result import Result
 from vqcodec.bench.sweep import round_trip
 from vqcodec.cli import main
+from vqcodec.errors import InputError, UsageError
 
-CLASSICAL = ["jpeg", "webp", "avif", "jpeg2000", "jxl"]
+CLASSICAL = ["jpeg", "webp", "avif", "avif-ssimulacra2", "jpeg2000", "jxl"]
 
 
 def opened(name):
     if name == "jxl":
         pytest.importorskip("pillow_jxl", reason="needs the extra 'jxl'")
+    if name == "avif-ssimulacra2" and not codecs._avif_takes("ssimulacra2"):
+        pytest.skip("this libaom has no tune=ssimulacra2")
     return CodecSpec(name).open()
 
 
@@ -144,7 +147,7 @@ def test_a_missing_package_names_its_extra(monkeypatch, package, names, extra):
         if "codecs" in names:
             CodecSpec("jxl").open()
         else:
-            all_metrics.metrics("picture", names["metrics"])
+            Pictures().ready(names["metrics"])
 
 
 @pytest.mark.parametrize("name", CLASSICAL)
@@ -184,6 +187,65 @@ def test_metrics_of_equal_and_known_pictures():
     assert metrics.PsnrRgb().measure(rgb, rgb) == float("inf")
     assert metrics.MsSsim().measure(rgb, rgb) == pytest.approx(1)
     assert metrics.Ssimulacra2().measure(rgb, rgb) == pytest.approx(100)
+
+
+def test_avif_is_named_with_its_tune(monkeypatch):
+    default = opened("avif")
+    named = codecs._avif_tune()
+    assert f"{named}, libavif's default" in default.note and named in ("tune=iq", "tune=ssim", "tune=psnr")
+    rgb = synthetic_picture(96, 128)
+    monkeypatch.setattr(codecs.Avif, "tune", named.removeprefix("tune="))
+    explicit = CodecSpec("avif").open()
+    assert explicit.note == default.note.replace(", libavif's default", "")
+    with monkeypatch.context() as patch:
+        patch.setattr(codecs.Avif, "tune", None)
+        data = default.encode(rgb, 40)
+    assert explicit.encode(rgb, 40) == data
+    better = opened("avif-ssimulacra2")
+    assert "tune=ssimulacra2" in better.note and better.encode(rgb, 40) != data
+
+
+def test_an_old_libaom_is_told(monkeypatch):
+    monkeypatch.setattr(codecs, "_avif_sample", lambda tune: b"same" if tune in (None, "ssim") else _no_option())
+    assert codecs._avif_tune() == "tune=ssim"
+    with pytest.raises(Exception, match="codec 'avif-ssimulacra2': this Pillow's libaom has no tune=ssimulacra2"):
+        CodecSpec("avif-ssimulacra2").open()
+
+
+def _no_option():
+    raise ValueError("Failed to encode image: Invalid codec-specific option")
+
+
+def test_cvvdp_of_equal_and_worse_pictures():
+    metric = metrics.Cvvdp()
+    try:
+        metric.load()
+    except InputError:
+        pytest.skip("needs the extra 'benchmark-cvvdp'")
+    rgb = synthetic_picture(176, 208)
+    noise = np.random.default_rng(0).normal(0, 1, rgb.shape)
+    worse = [metric.measure(rgb, np.clip(rgb + level * noise, 0, 255).astype(np.uint8)) for level in (4, 16)]
+    assert metric.measure(rgb, rgb) == 10 and 10 > worse[0] > worse[1] > 3
+    assert metrics._cvvdp().pix_per_deg == pytest.approx(75.4, abs=0.05)  # as the label says
+
+
+def test_published_curves_are_drawn_and_compared():
+    """BD-rates among them as known: of the hyperprior +31 % against VTM (published), of AV1 +16 %."""
+    sources = [PictureSource(str(i), str(i), str(i), *((768, 512) if i % 2 else (512, 768))) for i in range(24)]
+    shown = [metrics.PsnrRgb(), metrics.MsSsim(), metrics.Ssimulacra2()]
+    curves = [found.curve(shown) for found in Pictures().published(sources)]
+    assert [c.label for c in curves] == [f"{name} (published)" for name in ("AV1", "VTM", "hyperprior", "cheng2020-anchor")]
+    rates = {(a.split()[0], t.split()[0], m): r.percent for a, t, m, r in bd_rates([curves[1], *curves[:1], *curves[2:]], shown)}
+    assert rates["VTM", "hyperprior", "psnr"] == pytest.approx(31, abs=3)
+    assert rates["VTM", "AV1", "psnr"] == pytest.approx(16, abs=5)
+    assert rates["VTM", "AV1", "ssimulacra2"] is None
+    assert curves[1].means[1].values["ms-ssim"] == pytest.approx(10.85, abs=0.01)  # -10 log10(1 - 0.91769)
+    with pytest.raises(UsageError, match="are of Kodak's 24 pictures, and these are others"):
+        Pictures().published(sources[:2])
+    result = Result(Pictures(), {}, sources, [], [], shown, [], curves, [], 1, 1)
+    drawing = plots.rate_distortion(result, shown[0])
+    assert drawing.count("stroke-dasharray") == 4 and drawing.count("<circle") == 12 + 8 + 8 + 6
+    assert plots.rate_distortion(result, shown[2]) == ""
 
 
 def test_transparency_is_laid_over_white(tmp_path):

@@ -149,14 +149,12 @@ def test_pictures_and_recordings_in_one_folder_need_a_choice(tmp_path, capsys):
     ("av", ["opus"], "benchmark-sound"), ("visqol", "visqol-speech", "benchmark-perceptual"),
     ("pesq", "pesq", "benchmark-perceptual"), ("pystoi", "stoi", "benchmark-sound")])
 def test_a_missing_package_names_its_extra_and_is_left_out_of_defaults(monkeypatch, package, names, extra):
-    from vqcodec.bench.metrics import metrics
-
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(Exception, match=rf"pip install 'vqcodec\[{extra}\]'"):
         if isinstance(names, list):
             CodecSpec("opus", medium="sound").open()
         else:
-            metrics("sound", [names])
+            Sounds().ready([names])
     assert names not in Sounds().metric_names(None, [source("a")], [])
 
 

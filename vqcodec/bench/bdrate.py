@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..errors import InputError
 from .packages import require
 
-LEAST_POINTS = 4
+LEAST_POINTS = 3  # fewer are interpolated by straight lines, which says little of what lies between
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
-"""What a codec is to the benchmark, and how a worker process opens one. Each medium has its codecs in a module."""
+"""What a codec is to the benchmark, and how a worker process opens one. The codecs themselves are the media's."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-from ..errors import UsageError
+from .. import medium
+
+VQCODEC_COLOURS = ("#d6336c", "#a61e4d", "#f06595", "#862e9c")  # in every medium
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class CodecSpec:
     name: str
     model: str | None = None
     models_dir: str | None = None
-    effort: int = 2
+    effort: int | None = None  # None: what is usual
     medium: str = "picture"
 
     def open(self) -> BenchCodec:
-        return known(self.medium)[self.name](self)
+        return medium.of_key(self.medium).comparison().codecs_by_name()[self.name](self)
 
 
 class BenchCodec(ABC):
@@ -29,6 +29,7 @@ class BenchCodec(ABC):
 
     label: str  # of the curve
     extension: str
+    colours: tuple[str, ...] = ()  # of its curves in plots; () for what is left
     note: str  # every option that matters, for the reader of a report
     settings: tuple[float, ...]  # of the sweep, rising
     fine: tuple[float, ...]  # all that a search for a file size may use, rising
@@ -53,26 +54,3 @@ class BenchCodec(ABC):
 
     def describe(self, setting: float) -> str:
         return f"quality {setting:g}"
-
-
-def known(medium: str) -> dict[str, type[BenchCodec]]:
-    """The codecs of a medium by name."""
-    from ..picture import peers as picture_codecs
-    from ..sound import peers as sound_codecs
-
-    return {"picture": picture_codecs.CODECS, "sound": sound_codecs.CODECS}[medium]
-
-
-def specs(medium: str, names: Iterable[str], models: Iterable[str | None], models_dir: Path | None,
-          effort: int) -> list[CodecSpec]:
-    """One per curve: every model of vqcodec is a curve of its own. Raises UsageError for unknown names."""
-    found = []
-    for name in names:
-        if name not in (codecs := known(medium)):
-            raise UsageError(f"unknown codec '{name}' (for {medium}s there are {', '.join(codecs)})")
-        if name == "vqcodec":
-            folder = None if models_dir is None else str(models_dir)
-            found += [CodecSpec(name, model, folder, effort, medium) for model in models]
-        else:
-            found.append(CodecSpec(name, medium=medium))
-    return list(dict.fromkeys(found))

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 
-PACKAGES = ("vqcodec", "torch", "numpy", "pillow", "pillow-jxl-plugin", "pytorch-msssim", "ssimulacra2", "scipy",
-            "soundfile", "soxr", "av", "visqol-python", "pesq", "pystoi")
+PACKAGES = ("vqcodec", "torch", "numpy", "scipy")  # beside a medium's own
 
 
-def describe() -> dict:
+def describe(packages: Iterable[str]) -> dict:
     """{"cpu", "cores", "system", "python", "versions"}."""
     versions = {}
-    for name in PACKAGES:
+    for name in (*PACKAGES, *packages):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

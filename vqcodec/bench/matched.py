@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .codecs import BenchCodec, CodecSpec
-from .medium import Source, medium
+from .comparison import Source, of_key
 from .metrics import Metric
 from .sweep import measured, opened, read_back
 
@@ -58,7 +58,7 @@ def largest_within(codec: BenchCodec, original, limit: int) -> tuple[float, byte
 
 def match(source: Source, specs: list[CodecSpec], rate: float, metrics: list[Metric]) -> Match:
     """The first codec of `specs` comes nearest below `rate`; the others stay within its file."""
-    kind = medium(specs[0].medium)
+    kind = of_key(specs[0].medium)
     original = kind.read(source.path)
     limit = int(rate * source.extent / 8)
     versions = []

@@ -1,10 +1,8 @@
-"""What a quality metric is to the benchmark. Each medium has its metrics in a module."""
+"""What a quality metric is to the benchmark. The metrics themselves are the media's."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-
-from ..errors import UsageError
 
 
 class Unmeasurable(ValueError):
@@ -36,23 +34,3 @@ class Metric(ABC):
     def shown(self, mean: float) -> float:
         """The mean over sources on the scale of plots and BD-rates."""
         return mean
-
-
-def known(medium: str) -> dict[str, type[Metric]]:
-    """The metrics of a medium by name."""
-    from ..picture import scores as picture_metrics
-    from ..sound import scores as sound_metrics
-
-    return {"picture": picture_metrics.METRICS, "sound": sound_metrics.METRICS}[medium]
-
-
-def metrics(medium: str, names: list[str]) -> list[Metric]:
-    """The metrics of these names, ready to measure. Raises UsageError, or InputError for a missing package."""
-    there = known(medium)
-    for name in names:
-        if name not in there:
-            raise UsageError(f"unknown metric '{name}' (for {medium}s there are {', '.join(there)})")
-    found = [there[name]() for name in dict.fromkeys(names)]
-    for metric in found:
-        metric.load()
-    return found

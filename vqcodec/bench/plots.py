@@ -6,16 +6,14 @@ import math
 from html import escape
 
 from .metrics import Metric
-from .points import Curve
+from .points import PUBLISHED
 from .result import Result
 from .tables import number
 
 WIDTH, HEIGHT = 620, 430
 LEFT, RIGHT, TOP, BOTTOM = 58, 16, 18, 46
 LETTER = 7.5  # mean width of a letter of the legend
-COLOURS = {"vqcodec": ("#d6336c", "#a61e4d", "#f06595", "#862e9c"), "jpeg": ("#868e96",), "webp": ("#1c7ed6",),
-           "avif": ("#2f9e44",), "jpeg2000": ("#e8890c",), "jxl": ("#7048e8",), "opus": ("#1c7ed6",), "opus-packets": ("#2f9e44",),
-           "opus-voip": ("#0c8599",)}
+PUBLISHED_COLOURS = ("#5c940d", "#a0522d", "#0c8599", "#5f3dc4")
 SPARE = ("#0c8599", "#5c940d", "#a0522d")
 
 STANDALONE = """<style>
@@ -23,11 +21,12 @@ STANDALONE = """<style>
 </style><rect class="back" width="100%" height="100%"/>"""
 
 
-def colours(curves: list[Curve]) -> list[str]:
+def colours(result: Result) -> list[str]:
+    """Of the curves."""
     used: dict[str, int] = {}
-    found = []
-    for curve in curves:
-        shades = COLOURS.get(curve.codec, SPARE)
+    found, codecs = [], result.medium.codecs_by_name()
+    for curve in result.curves:
+        shades = PUBLISHED_COLOURS if curve.codec == PUBLISHED else codecs[curve.codec].colours or SPARE
         found.append(shades[used.get(curve.codec, 0) % len(shades)])
         used[curve.codec] = used.get(curve.codec, 0) + 1
     return found
@@ -71,13 +70,14 @@ def rate_distortion(result: Result, metric: Metric, standalone: bool = False) ->
                  f'<text class="axis" x="14" y="{(TOP + HEIGHT - BOTTOM) / 2}" text-anchor="middle" '
                  f'transform="rotate(-90 14 {(TOP + HEIGHT - BOTTOM) / 2})">{escape(metric.label + unit)}</text>')
     legend = []
-    shades = colours(curves)
+    shades = colours(result)
     order = sorted(range(len(curves)), key=lambda i: curves[i].codec == "vqcodec")  # ours is drawn last, on top
     for i in order:
         curve, line, shade = curves[i], lines[i], shades[i]
         if not line:
             continue
         ours = curve.codec == "vqcodec"
+        dashes = ' stroke-dasharray="6 4"' if curve.codec == PUBLISHED else ""
         path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in line)
         described = {(m.rates[metric.key], m.values[metric.key]): m.described for m in curve.means}
         dots = "".join(
@@ -87,7 +87,7 @@ def rate_distortion(result: Result, metric: Metric, standalone: bool = False) ->
             "</circle>" for x, y in line)
         parts.append(f'<g class="curve" data-curve="{i}" clip-path="url(#clip-{metric.key})"><polyline '
                      f'points="{path}" fill="none" stroke="{shade}" stroke-width="{3 if ours else 1.8}" '
-                     f'stroke-linejoin="round"/>{dots}</g>')
+                     f'stroke-linejoin="round"{dashes}/>{dots}</g>')
     shown = [i for i in range(len(curves)) if lines[i]]
     left = WIDTH - RIGHT - 36 - LETTER * max(len(curves[i].label) for i in shown)
     for row, i in enumerate(shown):

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from .bdrate import BdRate, bd_rate
-from .medium import Source
+from .comparison import Source
 from .metrics import Metric
+
+PUBLISHED = "published"  # in place of a codec's name: the curve was not measured here
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from importlib import resources
 from pathlib import Path
 
 from ..fileio import write_output
-from ..sound import players
 from . import plots, tables
-from ..picture import sliders
+from .gallery import Shown
+from .matched import Match
+from .points import PUBLISHED
 from .result import Result
 
 LARGEST = 15_000_000  # bytes of the page
@@ -35,14 +36,19 @@ def write(result: Result, folder: Path) -> Path:
 def page(result: Result) -> str:
     """The HTML text, of at most LARGEST bytes: to fit, pictures are stored with less quality and recordings shorter,
     and then left out."""
-    shown = {"picture": sliders, "sound": players}[result.medium.key]
-    matches = list(result.matches)
+    gallery = result.medium.gallery()
+    shown = [(tables.title(match, result), _versions(match, result)) for match in result.matches]
     while True:
-        for level in shown.LEVELS:
-            text = _filled(result, shown.NOTE, [shown.article(match, result, level) for match in matches])
-            if len(text.encode()) <= LARGEST:
+        for level in gallery.levels:
+            text = _filled(result, gallery.note, [gallery.article(title, versions, level) for title, versions in shown])
+            if len(text.encode()) <= LARGEST or not shown:
                 return text
-        matches.pop()
+        shown.pop()
+
+
+def _versions(match: Match, result: Result) -> list[Shown]:
+    return [Shown("original", "the original", match.original),
+            *(Shown(v.label, tables.version_line(v, result), v.content) for v in match.versions)]
 
 
 def _filled(result: Result, beside: str, articles: list[str]) -> str:
@@ -50,14 +56,14 @@ def _filled(result: Result, beside: str, articles: list[str]) -> str:
     drawn = "".join(f'<figure class="plot"><figcaption>{escape(m.label)}{_LOWER.get(m.better, "")}</figcaption>{drawing}'
                     "</figure>" for m in result.metrics if (drawing := plots.rate_distortion(result, m)))
     best = [r for r in result.bd_rates if r[3].percent is not None]
-    shades = dict(zip((c.label for c in result.curves), plots.colours(result.curves)))
+    shades = dict(zip((c.label for c in result.curves), plots.colours(result)))
     parts = {
         "SUMMARY": _summary(result), "PLOTS": drawn,
         "RATENOTE": f"Mean over {result.medium.nouns} at each setting. What counts of the file on disk is said under "
                     f"Settings; quality is of {result.medium.compared}.",
         "BESIDENOTE": beside, "BESIDE": "".join(articles) or "<p>None were asked for.</p>",
         "BD": _bd_table(result, shades) if result.bd_rates else "<p>There is only one curve.</p>",
-        "BDNOTE": "" if best or not result.bd_rates else "<p>No two curves overlap enough.</p>",
+        "BDNOTE": "" if best or not result.bd_rates else "<p>There is none; the table says why.</p>",
         "SPEED": _table(tables.speed_head(result), tables.speed_rows(result)) if result.timings else
                  "<p>Timing was left out.</p>",
         "SPEEDNOTE": f"Serial, each codec in a process of its own, {result.timings[0].threads} thread(s), "
@@ -77,7 +83,8 @@ def _filled(result: Result, beside: str, articles: list[str]) -> str:
 
 
 def _summary(result: Result) -> str:
-    return (f"{tables.count(result)} ({result.medium.summary(result.sources)}) · {len(result.curves)} codecs · "
+    return (f"{tables.count(result)} ({result.medium.summary(result.sources)}) · "
+            f"{sum(c.codec != PUBLISHED for c in result.curves)} codecs · "
             f"{len(result.points)} files written and read back")
 
 

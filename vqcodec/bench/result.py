@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from .bdrate import BdRate
+from .comparison import Comparison, Source
 from .matched import Match
-from .medium import Medium, Source
 from .metrics import Metric
 from .points import Curve, Point
 from .timing import Timing
@@ -16,7 +16,7 @@ from .timing import Timing
 class Result:
     """bad: sources that could not be read or coded; absent: sources that a metric has no value for, and why."""
 
-    medium: Medium
+    medium: Comparison
     machine: dict
     sources: list[Source]
     bad: list[tuple[str, str]]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, UsageError, VqcodecWarning
 from . import machine, matched, sweep, timing
-from .codecs import CodecSpec
-from .medium import Medium, Source
-from .metrics import metrics as named_metrics
+from .bdrate import LEAST_POINTS
+from .codecs import BenchCodec, CodecSpec
+from .comparison import Comparison, Source
 from .points import Curve, bd_rates, means, same_sources
 from .progress import Progress
 from .result import Result
@@ -21,7 +22,7 @@ class Options:
     `threads` threads each, and the timing's threads. timing_sources: how many are timed, 0 for no timing. compare: rates
     of what is shown side by side; compare_sources: names of that, or None for the first two."""
 
-    medium: Medium
+    medium: Comparison
     specs: tuple[CodecSpec, ...]
     metrics: tuple[str, ...] | None
     cache: Path
@@ -31,18 +32,23 @@ class Options:
     timing_sources: int = 2
     compare: tuple[float, ...] = ()
     compare_sources: tuple[str, ...] | None = None
+    published: bool = False  # others' curves too
 
 
 def run(folder: Path, options: Options) -> Result:
     """Raises InputError where nothing can be read or a package is missing, UsageError for bad options."""
     medium = options.medium
     codecs = sweep.describe_codecs(list(options.specs))
+    _warn_of_few_settings(codecs, options.qualities)
     sources, bad = medium.find(folder)
     if not sources:
         raise InputError(f"{folder}: none of its {len(bad)} {medium.nouns} can be read ({bad[0][0]}: {bad[0][1]})")
-    metrics = named_metrics(medium.key, medium.metric_names(options.metrics, sources, codecs))
+    metrics = medium.ready(medium.metric_names(options.metrics, sources, codecs))
     names = tuple(metric.key for metric in metrics)
     chosen = _chosen(medium, sources, options.compare_sources)
+    published = medium.published(sources) if options.published else []
+    if options.published and not published:
+        raise UsageError(f"--published: there are no published curves of {medium.nouns}")
     jobs = [sweep.Job(source, spec, options.qualities if spec.name == "vqcodec" else None, names,
                       str(options.cache), options.threads) for source in sources for spec in options.specs]
     with Progress("sweep") as progress:
@@ -55,16 +61,26 @@ def run(folder: Path, options: Options) -> Result:
     points, absent = same_sources(points, metrics)
     curves = [Curve(codec.spec.name, codec.label, codec.note, codec.version,
                     means([p for p in points if p.codec == codec.label], metrics)) for codec in codecs]
+    curves += [found.curve(metrics) for found in published]
     timings = []
     with Progress("timing") as progress:
         for i, spec in enumerate(options.specs if options.timing_sources else ()):
             progress(i, len(options.specs))
             timings.append(timing.time_codec(spec, sources[: options.timing_sources], options.threads))
-    return Result(medium, machine.describe(), sources, bad, absent, metrics, points, curves, bd_rates(curves, metrics),
+    return Result(medium, machine.describe(medium.packages), sources, bad, absent, metrics, points, curves, bd_rates(curves, metrics),
                   options.jobs, options.threads, timings, _matches(chosen, options, metrics))
 
 
-def _chosen(medium: Medium, sources: list[Source], names: tuple[str, ...] | None) -> list[Source]:
+def _warn_of_few_settings(codecs: list[BenchCodec], qualities: tuple[float, ...] | None) -> None:
+    """Before hours of work: a curve of so few points has no BD-rate."""
+    for codec in codecs if len(codecs) > 1 else ():
+        count = len(set(qualities if qualities and codec.spec.name == "vqcodec" else codec.settings))
+        if count < LEAST_POINTS:
+            warnings.warn(f"{codec.label}: too few qualities for a BD-rate ({count}, and {LEAST_POINTS} are needed)",
+                          VqcodecWarning, stacklevel=2)
+
+
+def _chosen(medium: Comparison, sources: list[Source], names: tuple[str, ...] | None) -> list[Source]:
     if names is None:
         return sources[:2]
     known = {name: s for s in sources for name in (Path(s.name).stem, s.name)}

@@ -16,8 +16,8 @@ from ..errors import UsageError, one_line
 from ..process import thread_variables
 from .cache import Cache
 from .codecs import BenchCodec, CodecSpec
-from .medium import Medium, Source, medium
-from .metrics import Metric, Unmeasurable, known
+from .comparison import Comparison, Source, of_key
+from .metrics import Metric, Unmeasurable
 from .points import Point
 
 
@@ -33,12 +33,12 @@ class Job:
     threads: int
 
 
-def round_trip(kind: Medium, codec: BenchCodec, original, setting: float) -> tuple[bytes, object]:
+def round_trip(kind: Comparison, codec: BenchCodec, original, setting: float) -> tuple[bytes, object]:
     """Encodes, writes the file, reads it back: (what is on disk, what is decoded, in the original's shape)."""
     return read_back(kind, codec, original, codec.encode(original, setting))
 
 
-def read_back(kind: Medium, codec: BenchCodec, original, data: bytes) -> tuple[bytes, object]:
+def read_back(kind: Comparison, codec: BenchCodec, original, data: bytes) -> tuple[bytes, object]:
     """As `round_trip`, of what is encoded already."""
     with tempfile.TemporaryDirectory(prefix="vqcodec-") as folder:
         path = Path(folder, f"file.{codec.extension}")
@@ -61,9 +61,10 @@ def measured(metric: Metric, source: Source, original, decoded) -> float | None:
 def run_job(job: Job) -> list[Point]:
     """In a worker process. Finished points come from the cache, new ones go there at once."""
     limit_threads(job.threads)
-    kind, codec, cache = medium(job.spec.medium), opened(job.spec), Cache(Path(job.cache))
+    kind, codec, cache = of_key(job.spec.medium), opened(job.spec), Cache(Path(job.cache))
     original, points = None, []
-    metrics = {name: known(kind.key)[name]() for name in job.metrics}
+    there = kind.metrics_by_name()
+    metrics = {name: there[name]() for name in job.metrics}
     for setting in job.settings or codec.settings:
         key = Cache.key(**{kind.key: job.source.digest}, codec=job.spec.name, setting=codec.describe(setting),
                         note=codec.note, version=codec.version)

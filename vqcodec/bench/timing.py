@@ -16,7 +16,7 @@ from pathlib import Path
 from ..errors import InputError
 from ..process import peak_memory
 from .codecs import CodecSpec
-from .medium import Source, medium
+from .comparison import Source, of_key
 from .sweep import limit_threads, thread_environment
 
 REPEATS = 3
@@ -52,7 +52,7 @@ def time_codec(spec: CodecSpec, sources: list[Source], threads: int) -> Timing:
 
 def measure(spec: CodecSpec, paths: list[str], threads: int) -> Timing:
     """In this process."""
-    kind = medium(spec.medium)
+    kind = of_key(spec.medium)
     sources = [(kind.source(Path(path), content), content) for path, content in zip(paths, map(kind.read, paths))]
     base = peak_memory()
     codec = spec.open()

@@ -34,18 +34,49 @@ class Numbers(Names):
         return numbers
 
 
+class MediumChoice(click.Choice):
+    """The media that are compared, looked up when they are needed."""
+
+    def __init__(self):
+        self.case_sensitive = True
+
+    @property
+    def choices(self):
+        from ..bench.comparison import comparisons
+
+        return tuple(compared.key for compared in comparisons())
+
+
+class MediaOption(click.Option):
+    """An option whose help ends with what `of` says of every medium; None is left out."""
+
+    def __init__(self, *args, of, help, **more):
+        super().__init__(*args, help=help, **more)
+        self._of, self._general = of, help
+
+    def get_help_record(self, ctx):
+        from ..bench.comparison import comparisons
+
+        found = [f"{compared.nouns}: {text}" for compared in comparisons() if (text := self._of(compared))]
+        self.help = f"{self._general} [{'; '.join(found)}]."
+        return super().get_help_record(ctx)
+
+
+def _names(usual: tuple[str, ...], more: tuple[str, ...]) -> str:
+    return ",".join(usual) + (f", also {','.join(more)}" if more else "")
+
+
 @click.command(epilog="Unreadable files are listed and left out; the exit code is then 1, with all else done. "
                       "Finished points are kept in OUT/cache and used again.\n\n" + EXIT_CODES)
 @click.argument("directory", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--medium", type=click.Choice(["picture", "sound"]), help="What to compare [what DIR holds].")
-@click.option("--codecs", type=Names(), help="[vqcodec,jpeg,webp,avif,jpeg2000; also jxl. For sound "
-                                             "vqcodec,opus,opus-packets; also opus-voip]")
+@click.option("--medium", type=MediumChoice(), help="What to compare [what DIR holds].")
+@click.option("--codecs", type=Names(), cls=MediaOption, of=lambda c: _names(c.codecs, c.more_codecs), help="Codecs, a curve each")
 @click.option("--models", type=Names(), help="Models of vqcodec, a curve each [the default model].")
 @click.option("--qualities", type=Numbers(), help="Qualities of vqcodec [all whole ones].")
-@click.option("--effort", type=click.IntRange(0, 5), help="Effort of vqcodec, for pictures [2].")
-@click.option("--metrics", type=Names(), help="[psnr,psnr-y,ms-ssim,ssimulacra2. For sound, what is installed of visqol, "
-                                              "log-mel, si-sdr and for speech pesq, stoi; also estoi, visqol-speech, "
-                                              "visqol-speech-exp, visqol-audio]")
+@click.option("--effort", type=click.IntRange(0), cls=MediaOption, help="Effort of vqcodec",
+              of=lambda c: f"0 to {c.efforts - 1}, {c.usual_effort} if not given" if c.efforts else None)
+@click.option("--metrics", type=Names(), cls=MediaOption, of=lambda c: _names(c.metrics, c.more_metrics),
+              help="Metrics; by default what suits and is installed")
 @click.option("--out", type=click.Path(path_type=Path), default="report", show_default=True, metavar="OUT",
               help="Folder of the report.")
 @click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Processes of the sweep.")
@@ -53,32 +84,30 @@ class Numbers(Names):
               help="Threads of each process, and of the timing.")
 @click.option("--timing-files", "--timing-pictures", type=click.IntRange(0), default=2, show_default=True,
               help="Time this many; 0: no timing.")
-@click.option("--compare", type=Numbers(), help="Rates side by side [bits per pixel 0.1,0.25,0.5; kbit/s 3,6,12].")
+@click.option("--compare", type=Numbers(), cls=MediaOption, help="Rates side by side",
+              of=lambda c: f"{','.join(f'{rate:g}' for rate in c.compare)} {c.rate_name}")
 @click.option("--compare-files", "--compare-pictures", type=Names(), help="Which of them side by side [the first two].")
+@click.option("--published", is_flag=True, help="Draw in others' published curves of these very files, if there are.")
 @models_dir_option
 @force_option
 @json_option
 def benchmark(directory, medium, codecs, models, qualities, effort, metrics, out, jobs, threads, timing_files, compare,
-              compare_files, models_dir, force, as_json):
-    """Compare codecs on the pictures or the recordings in DIR: tables, and a page to look at and to listen to."""
+              compare_files, published, models_dir, force, as_json):
+    """Compare codecs on the files in DIR: tables, and a page that shows them side by side."""
     page = out / "index.html"
     if out.exists() and not out.is_dir():
         raise InputError(f"{shown(str(out))}: not a folder")
     if page.exists() and not force:
         raise InputError(f"{shown(str(page))}: already exists (-f overwrites it)")
-    from ..bench import medium as mediums
-    from ..bench import report, runner, tables
-    from ..bench.codecs import specs
+    from ..bench import comparison, report, runner, tables
 
-    kind = mediums.medium(medium) if medium else mediums.medium_of(directory)
+    kind = comparison.of_key(medium) if medium else comparison.of_folder(directory)
     codecs = codecs or kind.codecs
     if models and "vqcodec" not in codecs:
         raise UsageError("--models needs vqcodec among the --codecs")
-    if effort is not None and kind.key != "picture":
-        raise UsageError("--effort is for pictures only")
-    result = runner.run(directory, runner.Options(
-        kind, tuple(specs(kind.key, codecs, models or (None,), models_dir, 2 if effort is None else effort)), metrics,
-        out / "cache", qualities, jobs, threads, timing_files, compare or kind.compare, compare_files))
+    specs = tuple(kind.specs(codecs, models or (None,), models_dir, effort))
+    result = runner.run(directory, runner.Options(kind, specs, metrics, out / "cache", qualities, jobs, threads, timing_files,
+                                                  compare or kind.compare, compare_files, published))
     report.write(result, out)
     if as_json:
         echo_json({**tables.document(result), "report": os.fspath(page)})

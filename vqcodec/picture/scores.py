@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
 from .psnr import decibels, psnr
 from ..bench.metrics import Metric
 from ..bench.packages import require
+from ..errors import InputError
 
 
 class PsnrRgb(Metric):
@@ -77,4 +79,39 @@ class Ssimulacra2(Metric):
         return float(compute_ssimulacra2(*files))
 
 
-METRICS: dict[str, type[Metric]] = {m.key: m for m in (PsnrRgb, PsnrLuma, MsSsim, Ssimulacra2)}
+class Cvvdp(Metric):
+    """ColorVideoVDP, in units of just-objectionable differences below 10, which is no visible difference: Mantiuk, Hanji,
+    Ashraf, Asano, Chapiro, "ColorVideoVDP: a visual difference predictor for image, video and display distortions", ACM
+    Transactions on Graphics 43(4), 2024.
+
+    As seen on the package's display `standard_4k`: 30 inches, 3840 × 2160, peak 200 cd/m², contrast 1000, in a room of 250 lux,
+    from 0.75 m, which is twice its height: 75 pixels per degree."""
+
+    key, label, unit, package = "cvvdp", "CVVDP (75 px/°, 200 cd/m²)", "JOD", "cvvdp"
+    span, digits = 0.1, 3
+
+    def load(self):
+        try:
+            require("pycvvdp", "metric 'cvvdp'", "benchmark-cvvdp", "cvvdp")
+        except RuntimeError as error:  # torchvision is made for another torch
+            raise InputError(f"metric 'cvvdp': its package cannot be loaded ({error})") from error
+
+    def refusal(self, source):
+        return "CVVDP needs at least 8 pixels on each side" if min(source.height, source.width) < 8 else None
+
+    def measure(self, reference, decoded):
+        import torch
+
+        with torch.inference_mode():
+            return float(_cvvdp().predict(decoded, reference, dim_order="HWC")[0])
+
+
+@lru_cache
+def _cvvdp():
+    import pycvvdp
+    import torch
+
+    return pycvvdp.cvvdp(display_name="standard_4k", quiet=True, device=torch.device("cpu"))
+
+
+METRICS: dict[str, type[Metric]] = {m.key: m for m in (PsnrRgb, PsnrLuma, MsSsim, Ssimulacra2, Cvvdp)}

@@ -9,32 +9,28 @@ from html import escape
 
 import numpy as np
 
-from ..bench.matched import Match
-from ..bench.result import Result
-from ..bench.tables import title, version_line
+from ..bench.gallery import Gallery
 
-NOTE = ("The other codecs' files are the largest that are not larger than vqcodec's. Drag the divider; zoom, and drag "
-        "with the right button or Shift to move.")
-LEVELS = (95, 90, 80, 65, 45)  # quality of WebP: as good as the page's size allows
 _SHOWN = 1024  # pixels of a side at most; of larger pictures the middle
 
 
-def article(match: Match, result: Result, quality: int) -> str:
-    """A slider: its pictures as data, and the lines that say what they are."""
-    versions = [{"label": "original", "line": "the original", "src": _data_uri(match.original, quality)}]
-    versions += [{"label": version.label, "line": version_line(version, result),
-                  "src": _data_uri(version.content, quality)} for version in match.versions]
-    height, width = _middle(match.original).shape[:2]
-    pictures = "".join(f'<img alt="{escape(v["label"])}" data-version="{i}" src="{v["src"]}" width="{width}" '
-                       f'height="{height}" draggable="false">' for i, v in enumerate(versions))
+class Sliders(Gallery):
+    note = ("The other codecs' files are the largest that are not larger than vqcodec's. Drag the divider; zoom, and drag "
+            "with the right button or Shift to move.")
+    levels = (95, 90, 80, 65, 45)  # quality of WebP: as good as the page's size allows
 
-    def options(chosen):
-        return "".join(f'<option value="{i}"{" selected" if i == chosen else ""}>{escape(v["label"])}</option>'
-                       for i, v in enumerate(versions))
+    def article(self, title, versions, level):
+        height, width = _middle(versions[0].content).shape[:2]
+        pictures = "".join(f'<img alt="{escape(v.label)}" data-version="{i}" src="{_data_uri(v.content, level)}" width="{width}" '
+                           f'height="{height}" draggable="false">' for i, v in enumerate(versions))
 
-    lines = escape(json.dumps([v["line"] for v in versions]))
-    return f"""<article class="match" data-lines="{lines}">
-<h3>{title(match, result)}</h3>
+        def options(chosen):
+            return "".join(f'<option value="{i}"{" selected" if i == chosen else ""}>{escape(v.label)}</option>'
+                           for i, v in enumerate(versions))
+
+        lines = escape(json.dumps([v.line for v in versions]))
+        return f"""<article class="match" data-lines="{lines}">
+<h3>{title}</h3>
 <div class="bar"><label>left <select class="left">{options(1)}</select></label>
 <span class="zoom" role="group" aria-label="zoom"><button type="button" data-zoom="fit" class="on">fit</button>
 <button type="button" data-zoom="1">1:1</button><button type="button" data-zoom="2">2×</button>

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-
+from ..bench.comparison import Comparison, Source, digest_of
 from ..errors import InputError
-from .file import Sound
-from ..bench.medium import Medium, Source, digest_of
-from .peers import conformed
-from .scores import METRICS, installed
+
+if TYPE_CHECKING:
+    from .file import Sound
 
 SHORTEST, LONGEST = 0.1, 1800  # seconds
 SPEECH_RATE = 16000  # Hz, up to which sound is taken for speech
@@ -36,7 +35,7 @@ class SoundSource(Source):
         return {"rate_hz": self.rate_hz, "channels": self.channels, "length": self.length}
 
 
-class Sounds(Medium):
+class Sounds(Comparison):
     key, noun, nouns = "sound", "recording", "recordings"
     rate_unit, rate_name, log_rate, highest_shown = "kbps", "kbit/s", True, 128.0
     speed_name, speed_extent = "s per s", 1000.0
@@ -44,13 +43,35 @@ class Sounds(Medium):
     suffixes = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64",
                 ".rf64")
     codecs = ("vqcodec", "opus", "opus-packets")
+    more_codecs = ("opus-voip",)
+    metrics = ("visqol", "log-mel", "si-sdr", "pesq", "stoi")
+    more_metrics = ("estoi", "visqol-speech", "visqol-speech-exp", "visqol-audio")
+    packages = ("soundfile", "soxr", "av", "visqol-python", "pesq", "pystoi")
     beside = ("vqcodec", "opus-packets", "opus")
     compare = (3.0, 6.0, 12.0)
     speech = ("visqol-speech", "visqol-speech-exp", "pesq", "stoi", "log-mel", "si-sdr")
     audio = ("visqol-audio", "log-mel", "si-sdr")
 
+    def codecs_by_name(self):
+        from .peers import CODECS
+
+        return CODECS
+
+    def metrics_by_name(self):
+        from .scores import METRICS
+
+        return METRICS
+
+    def gallery(self):
+        from .players import Players
+
+        return Players()
+
     def read(self, path: str | Path) -> Sound:
+        import numpy as np
         import soundfile
+
+        from .file import Sound
 
         try:
             with soundfile.SoundFile(path) as file:
@@ -71,11 +92,15 @@ class Sounds(Medium):
                            len(samples), not samples.any())
 
     def conformed(self, decoded, original):
+        from .peers import conformed
+
         return conformed(decoded, original)
 
     def metric_names(self, asked, sources, codecs):
         """`visqol` is ViSQOL in speech mode where all models of vqcodec, or without one all recordings, have at most
         16 kHz, and in audio mode otherwise. By default also what else suits, as far as it is installed."""
+        from .scores import METRICS, installed
+
         rates = [c.rate for c in codecs if c.spec.name == "vqcodec"] or [s.rate_hz for s in sources]
         speech = max(rates, default=0) <= SPEECH_RATE
         if asked is None:

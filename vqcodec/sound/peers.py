@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import InputError
 from .file import Sound
-from ..bench.codecs import BenchCodec, CodecSpec
+from ..bench.codecs import VQCODEC_COLOURS, BenchCodec, CodecSpec
 from ..bench.packages import require
 
 EXTRA = "benchmark-sound"
@@ -31,7 +31,7 @@ class Opus(BenchCodec):
     with 6 s of speech, 0.2 kbit/s with a minute. `OpusPackets` is the same without it. Frames of 60 ms take 0.3 to 0.5 kbit/s less
     than those of 20 ms, at equal or better figures, on LibriSpeech at 6 to 24 kbit/s by all metrics here."""
 
-    label, extension = "Opus", "opus"
+    label, extension, colours = "Opus", "opus", ("#1c7ed6",)
     application = "audio"
     note = ("libopus, complexity 10, VBR, frames of 60 ms, application 'audio'; the whole Ogg file counts, with the "
             "fewest pages")
@@ -88,7 +88,7 @@ class Opus(BenchCodec):
 class OpusPackets(Opus):
     """`Opus`, but only the bytes of its packets count: the least that any container, or none, could take."""
 
-    label = "Opus packets"
+    label, colours = "Opus packets", ("#2f9e44",)
     note = ("libopus, complexity 10, VBR, frames of 60 ms, application 'audio'; only the packets' bytes count, as if no "
             "container were needed")
 
@@ -103,14 +103,14 @@ class OpusVoip(OpusPackets):
     """With application 'voip': on speech higher by PESQ (0.1 at 10 kbit/s), lower by log-mel distance and by ViSQOL
     with its exponential mapping."""
 
-    label, application = "Opus voip packets", "voip"
+    label, application, colours = "Opus voip packets", "voip", ("#0c8599",)
     note = OpusPackets.note.replace("'audio'", "'voip'")
 
 
 class VqcodecSound(BenchCodec):
     """vqcodec's models of modality audio."""
 
-    extension = "vq"
+    extension, colours = "vq", VQCODEC_COLOURS
 
     def __init__(self, spec: CodecSpec):
         super().__init__(spec)

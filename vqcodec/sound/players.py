@@ -10,27 +10,23 @@ from html import escape
 import numpy as np
 
 from .file import Sound
-from ..bench.matched import Match
-from ..bench.result import Result
-from ..bench.tables import title, version_line
-
-NOTE = ("The other codecs' files are the largest that are not larger than vqcodec's, or their smallest. Choosing another "
-        "version while it plays goes on at the same place; keys 1, 2, 3 … choose too. All are stored without loss, at "
-        "16 bits; of long recordings a part from the middle.")
-LEVELS = (30, 15, 8, 4, 2)  # seconds: as much as the page's size allows
+from ..bench.gallery import Gallery
 
 
-def article(match: Match, result: Result, seconds: float) -> str:
-    """A player: its versions as data, and the lines that say what they are."""
-    versions = [("original", "the original", match.original),
-                *((v.label, version_line(v, result), v.content) for v in match.versions)]
-    buttons = "".join(f'<button type="button" data-version="{i}" aria-pressed="false">{i + 1} {escape(label)}</button>'
-                      for i, (label, _, _) in enumerate(versions))
-    sounds = "".join(f'<audio preload="auto" data-version="{i}" src="{_data_uri(_middle(sound, seconds))}"></audio>'
-                     for i, (_, _, sound) in enumerate(versions))
-    lines = escape(json.dumps([line for _, line, _ in versions]))
-    return f"""<article class="listen" data-lines="{lines}">
-<h3>{title(match, result)}</h3>
+class Players(Gallery):
+    note = ("The other codecs' files are the largest that are not larger than vqcodec's, or their smallest. Choosing another "
+            "version while it plays goes on at the same place; keys 1, 2, 3 … choose too. All are stored without loss, at "
+            "16 bits; of long recordings a part from the middle.")
+    levels = (30, 15, 8, 4, 2)  # seconds: as much as the page's size allows
+
+    def article(self, title, versions, level):
+        buttons = "".join(f'<button type="button" data-version="{i}" aria-pressed="false">{i + 1} {escape(v.label)}</button>'
+                          for i, v in enumerate(versions))
+        sounds = "".join(f'<audio preload="auto" data-version="{i}" src="{_data_uri(_middle(v.content, level))}"></audio>'
+                         for i, v in enumerate(versions))
+        lines = escape(json.dumps([v.line for v in versions]))
+        return f"""<article class="listen" data-lines="{lines}">
+<h3>{title}</h3>
 <div class="bar"><button type="button" class="play" aria-label="play or pause">▶</button>
 <input class="seek" type="range" min="0" max="1" step="0.001" value="0" aria-label="position"><span class="time"></span></div>
 <div class="versions" role="group" aria-label="version">{buttons}</div><div class="lines"><p class="line"></p></div>{sounds}</article>"""
