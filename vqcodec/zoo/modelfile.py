@@ -60,8 +60,8 @@ def import_model(
     `check` is asked before anything is written, and raises an error of its own for a model that is not sound; the zoo
     itself knows no networks. A model that is there already is returned as it is. An imported one is never the default: its status
     becomes "stable". `force` replaces a model of the same name in that folder, and allows a name or number
-    that another model in another folder has, unless streams of the two could not be told apart. Raises CorruptStreamError for anything but a sound model file,
-    InputError for a clash or where files cannot be read or written.
+    that another model in another folder has, unless streams of the two could not be told apart. Raises
+    CorruptStreamError for anything but a model file, InputError for a clash or where files cannot be read or written.
     """
     target = Path(models_dir) if models_dir is not None else registry.user_dir()
     shown = "standard input" if os.fspath(path) == "-" else os.fspath(path)
