@@ -17,7 +17,7 @@ from vqcodec.batch import memory, names, plan
 from vqcodec.batch.dispatch import Budget, dispatch
 from vqcodec.batch.engine_local import Died
 from vqcodec.batch.globs import Selection, compile_glob
-from vqcodec.batch.jobs import Encoding, Failure, Job, Settings, Source
+from vqcodec.batch.jobs import Encoding, Failure, Job, Settings, Source, same_bytes
 from vqcodec.medium import Format, Request
 from vqcodec.sound import memory as sound_memory
 from vqcodec.batch.manifest import NAME, Manifest
@@ -243,6 +243,19 @@ def test_settings_that_change_bytes_change_the_fingerprint():
     assert decoding.fingerprint("image") == {"command": "decode", "format": "PNG", "gpu": False}
     fine = replace(decoding, formats={**formats, "audio": Format("wav", "WAV", "PCM_24")})
     assert fine.fingerprint("audio") != decoding.fingerprint("audio")
+
+
+def test_manifests_with_the_first_digits_of_a_hash_still_count():
+    now = Settings("encode", "s", "d", {"image": Encoding("m", "0123abcd" + "e" * 56, "f" * 64, Request(3.0))}).fingerprint("image")
+    assert same_bytes(json.loads(json.dumps(now)), now)
+    assert same_bytes({**now, "model_hash": "0123abcd"}, now)
+    for change in ({"model_hash": "0123abce"}, {"model_hash": "0123"}, {"model_hash": ""}, {"model_hash": "0123abcd" + "f" * 56},
+                   {"model_hash": 7}, {"model_hash": "0123abcd", "encoder": "e" * 64}, {"model_hash": "0123abcd", "quality": 2.0}):
+        assert not same_bytes({**now, **change}, now), change
+    for other in (None, [], "0123abcd", {}):
+        assert not same_bytes(other, now)
+    decoding = Settings("decode", "s", "d", formats={"image": Format("png", "PNG")}).fingerprint("image")
+    assert same_bytes(dict(decoding), decoding) and not same_bytes(now, decoding)
 
 
 def test_settings_travel_as_json():

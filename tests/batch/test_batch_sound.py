@@ -241,9 +241,14 @@ def test_the_summary_in_words(tree):
 def test_a_model_that_is_another_one_is_refused(tree):
     from vqcodec.batch.work import Worker
     from vqcodec.errors import UnsupportedError
+    from vqcodec.zoo import registry
 
-    with pytest.raises(UnsupportedError, match="is another one here"):
-        Worker(Settings("encode", "src", "dst", {"audio": Encoding("tinysound", "00" * 32)}))
+    entry = registry.find_by_name("tinysound", None, "audio")
+    own, encoder = entry.fingerprint.hex(), entry.sha256[registry.ENCODER]
+    Worker(Settings("encode", "src", "dst", {"audio": Encoding("tinysound", own, encoder)}))
+    for model, of in (("00" * 32, encoder), (own[:8], encoder), (own[:8] + "00" * 28, encoder), (own, "00" * 32)):
+        with pytest.raises(UnsupportedError, match="is another one here"):
+            Worker(Settings("encode", "src", "dst", {"audio": Encoding("tinysound", model, of)}))
 
 
 # --- other file systems ----------------------------------------------------------------------------------

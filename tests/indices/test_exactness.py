@@ -247,6 +247,26 @@ def test_unsound_models_are_refused(change, words):
         check_bounds({**cdf_module.tables(), **SOUND, **change})
 
 
+@pytest.mark.parametrize("change, words", [
+    ({"s0.mix.weight": torch.full((2, 2), 0.999)}, "s0.mix.weight must hold integers"),
+    ({"s0.mix.weight": torch.full((2, 2), torch.nan)}, "must hold integers"),
+    ({"s0.mix.bias": torch.full((2,), 1e30)}, "must hold integers"),
+    ({"s0.mix.mult": torch.zeros(2, dtype=torch.complex64)}, "must hold integers"),
+    ({"table.inverse": torch.ones(64)}, "must hold integers"),
+    ({"s0.mix.mult": torch.tensor([-(2**63)])}, "2\\^31"),
+    ({"s0.mix.bias": torch.tensor([-(2**63)])}, "2\\^58"),
+    ({"s0.bounds": torch.tensor([[-(2**63), 0, 64]])}, "overflow 32 bits"),
+    ({"s0.bounds": torch.tensor([[2**62, -(2**62), 2**62]])}, "ascending"),  # differences of 2^63 would wrap
+    ({"s0.size": torch.tensor([[2**63 - 1]])}, "no such codewords"),
+    ({"s0.start": torch.tensor([[-(2**63)]])}, "no such codewords"),
+    ({"table.inverse": torch.zeros(64, dtype=torch.int32)}, "inverse scales"),
+])
+def test_what_its_absolute_value_hides_is_refused(change, words):
+    """Fractions that a cast cuts off, and integers whose negative is itself."""
+    with pytest.raises(InputError, match=words):
+        check_bounds({**cdf_module.tables(), **SOUND, **change})
+
+
 @pytest.mark.parametrize("model", ["tiny", "wild"])
 def test_real_sums_stay_below_the_bound(models, model, monkeypatch):
     """Every float product of the prior is a whole number below 2^24 while a file is decoded."""

@@ -343,7 +343,7 @@ def restored(pictures, tmp_path, tiny_model_dir):
 
 
 def test_a_published_model_is_restored_for_training(restored, tiny_model_dir):
-    published = loading.load_model(registry.find_by_name("tiny", tiny_model_dir), True, "image")
+    published = loading.load_model(registry.find_by_name("tiny", tiny_model_dir), True, codec.KIND)
     for name in ("encoder", "decoder"):
         theirs = getattr(published, name).state_dict()
         assert all(torch.equal(tensor, theirs[key]) for key, tensor in getattr(restored.model, name).state_dict().items())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import os
 import subprocess
 import sys
@@ -82,6 +83,70 @@ def test_hash_depends_on_what_decodes_only(tmp_path):
         assert make(tmp_path / file, "alpha", **{file: b"other"}).hash != entry.hash
 
 
+def two_of_one_hash():
+    """Two contents of config.toml that give the files here the same 4 bytes of hash: by the birthday paradox such are
+    found among some 2^16."""
+    lines = {file: f"{hashlib.sha256(FILES[file]).hexdigest()}  {file}\n" for file in registry.HASHED_FILES}
+    found = {}
+    for i in itertools.count():
+        content = b"x = 1\n# %d\n" % i
+        lines["config.toml"] = f"{hashlib.sha256(content).hexdigest()}  config.toml\n"
+        digest = hashlib.sha256("".join(lines.values()).encode()).digest()
+        if digest[:4] in found:
+            return found[digest[:4]], content
+        found[digest[:4]] = content
+
+
+@pytest.fixture(scope="module")
+def twins():
+    return two_of_one_hash()
+
+
+def test_models_are_told_apart_by_their_whole_hash(tmp_path, user_dir, twins):
+    first, second = (make(tmp_path / str(i), "alpha", 7, "stable", config=content) for i, content in enumerate(twins))
+    assert first.hash == second.hash == first.fingerprint[:4] and first.fingerprint != second.fingerprint
+    assert len(first.fingerprint) == 32
+    with pytest.raises(UsageError, match="streams depend on it"):
+        registration.register(second.path, "alpha", tmp_path / "0")
+    for entry in (first, second):
+        modelfile.export_model(entry, tmp_path / f"{entry.path.parent.name}.vqmodel")
+    modelfile.import_model(tmp_path / "0.vqmodel")
+    before = snapshot(user_dir)
+    with pytest.raises(InputError, match="another model named 'alpha'"):
+        modelfile.import_model(tmp_path / "1.vqmodel")
+    assert snapshot(user_dir) == before
+    assert modelfile.import_model(tmp_path / "1.vqmodel", force=True).fingerprint == second.fingerprint
+    assert registry.find_by_stream(7, first.hash).fingerprint == second.fingerprint  # the other is gone
+
+
+def test_streams_that_fit_two_models_are_refused(tmp_path, user_dir, twins):
+    first = make(tmp_path / "explicit", "alpha", 7, config=twins[0])
+    assert registry.find_by_stream(7, first.hash, tmp_path / "explicit") == first
+    make(user_dir, "alpha", 7, config=twins[0])  # the very same one in two folders
+    assert registry.find_by_stream(7, first.hash, tmp_path / "explicit") == first
+    for name in ("alpha", "beta"):
+        second = make(tmp_path / name, name, 7, config=twins[1])
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(registry.ENV, str(tmp_path / name))
+            with pytest.raises(UnknownModelError, match="fits two models") as caught:
+                registry.find_by_stream(7, first.hash, tmp_path / "explicit")
+        for entry in (first, second):
+            assert f"'{entry.name}' in {entry.path.parent}" in str(caught.value)
+            assert entry.fingerprint.hex() in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["alpha", "beta"])
+def test_no_import_makes_streams_fit_two_models(tmp_path, user_dir, monkeypatch, twins, name):
+    packaged = tmp_path / "packaged"
+    monkeypatch.setattr(registry, "packaged_dir", lambda: packaged)
+    make(packaged, "alpha", 7, config=twins[0])
+    modelfile.export_model(make(tmp_path / "source", name, 7, config=twins[1]), tmp_path / "twin.vqmodel")
+    for force in (False, True):
+        with pytest.raises(InputError, match="could not be told from those of the installed model 'alpha'"):
+            modelfile.import_model(tmp_path / "twin.vqmodel", force=force)
+    assert not user_dir.exists()
+
+
 # Finding.
 
 def test_search_order_and_default(tmp_path, user_dir, monkeypatch):
@@ -152,6 +217,15 @@ def test_unknown_streams_say_what_to_do(tmp_path):
         registry.find_by_stream(7, bytes(range(4)), tmp_path)
 
 
+def test_modalities_of_other_releases_harm_nobody(tmp_path):
+    photo, film = make(tmp_path, "photo"), make(tmp_path, "film", status="default", modality="video")
+    assert registry.list_models(tmp_path) == (photo, film) and registry.check(film) == ()
+    assert registry.find_by_name(None, tmp_path) == photo
+    assert registry.find_by_name("film", tmp_path, None) == film
+    with pytest.raises(UnsupportedError, match="'film' is one of video, not of image"):
+        registry.find_by_name("film", tmp_path)
+
+
 # Registry files.
 
 @pytest.mark.parametrize("text", [
@@ -169,7 +243,8 @@ def test_bad_registry_files(tmp_path, text):
     ('"alpha"', '"../alpha"'), ('"alpha"', '""'), ('"alpha"', '"Alpha"'), ('"alpha"', '"alpha."'),
     ('"experimental"', '"best"'), ('"prior.safetensors"', '"prior.pickle"'), ('"prior.safetensors" = "', '#'),
     ('"prior.safetensors" = "', '"prior.safetensors" = "0'), ('id = 7', 'id = 7\nextra = 1'),
-    ('id = 7', 'id = 7\nmodality = "video"'), ('id = 7', 'id = 7\nmodality = 1'),
+    ('id = 7', 'id = 7\nmodality = "Video"'), ('id = 7', 'id = 7\nmodality = ""'), ('id = 7', 'id = 7\nmodality = 1'),
+    ('id = 7', 'id = 7\nmodality = "abcdefghijklmnopq"'), ('id = 7', 'id = 7\nmodality = "audio\\n"'),
     ('id = 7', 'id = 7\nmodality = ["audio"]'),
 ])
 def test_bad_rows(tmp_path, change):
@@ -200,10 +275,32 @@ def test_the_packaged_registry_is_sound():
 # Registering and checking.
 
 def test_register_gives_new_ids_and_keeps_old_ones(tmp_path):
-    assert [make(tmp_path, name).id for name in ("alpha", "beta", "alpha")] == [1, 2, 1]
-    assert make(tmp_path, "gamma", 40).id == 40
-    assert make(tmp_path, "delta").id == 41
-    assert [entry.id for entry in registry.list_models(tmp_path)] == [1, 2, 40, 41]
+    assert [make(tmp_path, name).id for name in ("alpha", "beta", "alpha")] == [32768, 32769, 32768]
+    assert [make(tmp_path, "gamma", 40).id, make(tmp_path, "delta", 40000).id, make(tmp_path, "epsilon").id] == [40, 40000, 40001]
+    assert [entry.id for entry in registry.list_models(tmp_path)] == [40, 32768, 32769, 40000, 40001]
+    make(tmp_path, "last", 65535)
+    with pytest.raises(UsageError, match="no number above the highest in use is left"):
+        make(tmp_path, "more")
+    assert make(tmp_path, "alpha").id == 32768  # it has its number
+
+
+def test_new_ids_are_free_in_all_folders(tmp_path, user_dir, monkeypatch):
+    make(user_dir, "mine", 33000)
+    make(tmp_path / "environment", "theirs", 34000)
+    assert make(tmp_path / "new", "alpha").id == 33001
+    monkeypatch.setenv(registry.ENV, str(tmp_path / "environment"))
+    assert make(tmp_path / "new", "beta").id == 34001
+    monkeypatch.setenv(registry.ENV, str(tmp_path / "not-yet"))
+    assert make(tmp_path / "not-yet", "gamma").id == 33001
+
+
+def test_models_of_the_package_keep_small_ids(tmp_path, user_dir, monkeypatch):
+    packaged = tmp_path / "packaged"
+    monkeypatch.setattr(registry, "packaged_dir", lambda: packaged)
+    make(user_dir, "mine", 40000)
+    make(packaged, "odd", 50000)
+    assert [make(packaged, name).id for name in ("photo", "speech")] == [1, 2]
+    assert make(user_dir, "other").id == 50001
 
 
 def test_register_copies_from_elsewhere(tmp_path):
@@ -239,7 +336,9 @@ def test_the_modality_is_written_for_sound_only(tmp_path):
     text = (tmp_path / registry.REGISTRY).read_text()
     tables = text.split("[[model]]")[1:]
     assert "modality" not in tables[0] and 'modality = "audio"\n' in tables[1]
-    (tmp_path / registry.REGISTRY).write_text(text.replace("id = 1\n", 'id = 1\nmodality = "image"\n'))
+    given = text.replace("id = 32768\n", 'id = 32768\nmodality = "image"\n')
+    assert given != text
+    (tmp_path / registry.REGISTRY).write_text(given)
     assert [e.modality for e in registry.list_models(tmp_path)] == ["image", "audio"]
     assert registry.to_toml(registry.list_models(tmp_path)) == text
 
@@ -249,8 +348,8 @@ def test_a_model_keeps_its_modality(tmp_path):
     assert make(tmp_path, "speech", status="stable").modality == "audio"
     with pytest.raises(UsageError, match="streams depend on it"):
         make(tmp_path, "speech", modality="image")
-    with pytest.raises(UsageError, match="modality must be one of image, audio"):
-        make(tmp_path, "other", modality="smell")
+    with pytest.raises(UsageError, match="modality must be 1 to 16 letters"):
+        make(tmp_path, "other", modality="smell-o-vision")
     make(tmp_path, "draft", modality="audio")
     assert make(tmp_path, "draft", modality="image").modality == "image"
 
@@ -286,6 +385,16 @@ def test_check_and_read(tmp_path):
         entry.read("card.md")
     with pytest.raises(InputError, match="has no"):
         replace(entry, sha256={f: h for f, h in entry.sha256.items() if f != registry.ENCODER}).read(registry.ENCODER)
+
+
+def test_text_files_are_short(exported, tmp_path):
+    long = b"#" * (registry.MAX_TEXT + 1)
+    for file in ("config", "card"):
+        with pytest.raises(InputError, match="more than 65536 bytes"):
+            make(tmp_path / "long", "beta", **{file: long})
+    rewrite(exported[1], lambda members: [(name, long if name == "card.md" else data) for name, data in members])
+    with pytest.raises(CorruptStreamError, match="card.md has more than 65536 bytes"):
+        modelfile.import_model(exported[1])
 
 
 # Export and import.
@@ -350,6 +459,21 @@ def test_decoder_only(exported, tmp_path, user_dir):
     assert got.hash == entry.hash and not got.has_encoder and not (got.path / registry.ENCODER).exists()
     assert modelfile.import_model(full).has_encoder  # completes it
     assert modelfile.import_model(small).has_encoder  # which is not lost again
+
+
+def test_what_an_import_is_asked_about(exported, user_dir):
+    """The check sees the whole model before any of it is written, and its error is the import's."""
+    entry, path = exported
+
+    def refuse(packed):
+        assert (packed.name, packed.id, packed.fingerprint, packed.sha256) == ("alpha", 7, entry.fingerprint, entry.sha256)
+        assert {file: packed.read(file) for file in packed.sha256} == FILES
+        raise InputError("not for us")
+
+    with pytest.raises(InputError, match="not for us"):
+        modelfile.import_model(path, force=True, check=refuse)
+    assert not user_dir.exists()
+    assert modelfile.import_model(path, check=lambda packed: None).path == user_dir / "alpha"
 
 
 def test_import_twice_changes_nothing_and_repairs(exported, user_dir):

@@ -9,7 +9,8 @@ from ..medium import Format, Request
 
 @dataclass(frozen=True)
 class Encoding:
-    """How files of one kind are encoded."""
+    """How files of one kind are encoded. model_hash: the model's fingerprint, encoder_hash: SHA-256 of its encoder, both in
+    hexadecimal."""
 
     model: str
     model_hash: str = ""
@@ -56,6 +57,17 @@ class Settings:
         return {"command": "encode", **{name: value for name, value in choices.items() if value is not None},
                 "model_hash": encoding.model_hash, "encoder": encoding.encoder_hash, "threads": self.threads,
                 "gpu": self.gpu}
+
+
+def same_bytes(recorded: object, fingerprint: dict) -> bool:
+    """Whether a fingerprint in a manifest stands for the same outputs as one of today. Earlier releases wrote the first 8
+    digits of a model's hash only; beside the whole hash of its encoder they tell enough to go on with a batch of theirs."""
+    if not isinstance(recorded, dict):
+        return False
+    whole, old = fingerprint.get("model_hash"), recorded.get("model_hash")
+    if whole is not None and isinstance(old, str) and len(old) == 8 and whole.startswith(old):
+        recorded = {**recorded, "model_hash": whole}
+    return recorded == fingerprint
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from .. import medium
 from ..errors import InputError, VqcodecError
 from . import names
 from .globs import Selection
-from .jobs import Failure, Job, Settings, Source
+from .jobs import Failure, Job, Settings, Source, same_bytes
 from .manifest import NAME, History
 from .stores import Store
 
@@ -108,7 +108,7 @@ def _names(path: str, kind: str, settings: Settings) -> tuple[str, str]:
 def _complete(record: dict, item: Source, size: int | None, fingerprint: dict, settings: Settings,
               source: Store, destination: Store, checksum: bool) -> bool:
     """Whether a "done" line still holds for a source and for the output of `size` bytes in DST."""
-    if record.get("settings") != fingerprint or size != record.get("bytes") or settings.verify > record.get("verified", True):
+    if not same_bytes(record.get("settings"), fingerprint) or size != record.get("bytes") or settings.verify > record.get("verified", True):
         return False
     if checksum:
         return (_sha256(source, item.path) == record.get("source_sha256")

@@ -50,7 +50,7 @@ class Worker:
         self.encoders, self.decoders = {}, {}
         for kind, encoding in settings.encodings.items():
             entry = registry.find_by_name(encoding.model, settings.models_dir, kind)
-            if entry.hash.hex() != encoding.model_hash:
+            if (entry.fingerprint.hex(), entry.sha256.get(registry.ENCODER)) != (encoding.model_hash, encoding.encoder_hash):
                 raise UnsupportedError(f"{self.name}: model '{entry.name}' is another one here")
             self.encoders[kind] = self._open(kind, entry, encoder=True)
 

@@ -98,7 +98,10 @@ def _encodings(options: dict, names: tuple[str, ...], models_dir) -> tuple[dict[
     beyond that something is wrong only if nothing can be encoded at all. Raises UsageError, UnsupportedError."""
     named: dict[str, str] = {}
     for name in names:
-        kind = registry.find_by_name(name, models_dir, None).modality
+        entry = registry.find_by_name(name, models_dir, None)
+        kind = entry.modality
+        if kind not in {m.modality for m in medium.media()}:
+            raise registry.unknown_modality(entry)
         if kind in named:
             raise UsageError(f"--model: '{named[kind]}' and '{name}' are both of {kind}")
         named[kind] = name
@@ -122,7 +125,7 @@ def _encoding(kind: medium.Medium, request: medium.Request, entry: registry.Mode
     entry.require_encoder()
     if request.target is None:
         request = replace(request, quality=medium.asked_quality(request, kind.qualities(entry)))
-    return Encoding(entry.name, entry.hash.hex(), entry.sha256[registry.ENCODER], request)
+    return Encoding(entry.name, entry.fingerprint.hex(), entry.sha256[registry.ENCODER], request)
 
 
 def _formats(extensions: tuple[str, ...], subtype: str | None) -> dict[str, Format]:

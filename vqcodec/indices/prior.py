@@ -7,7 +7,8 @@ Exactness. Every matrix product has integer inputs and is bounded: |inputs| ≤ 
 each output Σ|w|·max|input| < 2^24, so float32 kernels give the exact integer in any order of summation
 (and bfloat16 or TF32 products too, as 8-bit integers are exact in them). Requantisation is
 (acc·mult + bias + 2^23) >> 24 in int64: |acc| < 2^24, |mult| < 2^31, |bias| < 2^58. No float reaches a CDF.
-`bitstream_spec.md` states each step normatively; the float twin is `context.py`.
+`check_bounds` asserts all of this, `tensors.py` dtypes, shapes and names. `bitstream_spec.md` states each step
+normatively; the float twin is `context.py`.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import torch.nn.functional as F
 
 from .cdf import CDF_BITS, MEAN_LIMIT, Categoricals, Logistics, Step, exact, requantise
 from ..zoo.config import QuantizerConfig
+from ..zoo.schema import extent
 from ..errors import InputError
 from .quantize import SliceLayout, layouts
 
@@ -27,6 +29,9 @@ ACTIVATION_LIMIT = 255
 FEATURE_LIMIT = 127
 FEATURE_STEPS = (1 / 16, 1 / 8)  # of asinh(value), and of value/8 for the wide dims
 ACCUMULATOR_LIMIT = 1 << 24
+MULTIPLIER_LIMIT = (1 << 31) - 1
+BIAS_LIMIT = (1 << 58) - 1
+MAX_PHASES = 15  # a first lattice of every 128th row and column: bands have no more than that
 
 
 def phase_count(first_dim: int, grid_rank: int) -> int:
@@ -34,6 +39,12 @@ def phase_count(first_dim: int, grid_rank: int) -> int:
     if grid_rank == 1 or first_dim >= 32:
         return 2
     return 7 if first_dim < 8 else 3
+
+
+def check_phases(index: int, phases: int) -> None:
+    """Raises InputError for a number of phases that slice `index` cannot have."""
+    if phases != 2 and not (3 <= phases <= MAX_PHASES and phases % 2):
+        raise InputError(f"prior: slice {index} has {phases} phases, which must be 2 or odd, and {MAX_PHASES} at most")
 
 
 def phase_map(height: int, width: int, phases: int) -> torch.Tensor:
@@ -81,8 +92,7 @@ class SlicePrior:
     def __init__(self, tensors: dict[str, torch.Tensor], index: int, layout: SliceLayout):
         self.t = of_slice(tensors, index)
         self.layout, self.phases = layout, 1 + sum(name.startswith("near") for name in self.t) // 2
-        if self.phases != 2 and (self.phases < 3 or self.phases % 2 == 0):
-            raise InputError(f"prior: slice {index} has {self.phases} phases, which must be 2 or odd")
+        check_phases(index, self.phases)
         sigmoid, exp, inverse = (tensors[f"table.{n}"] for n in ("sigmoid", "exp", "inverse"))
         self.distributions = Logistics(self.t, sigmoid, inverse) if layout.d == 1 else Categoricals(self.t, exp)
         self.near = [kernel(self.t[f"near{k}.weight"]) for k in range(1, self.phases)]
@@ -209,34 +219,45 @@ class Prior:
 
 
 def check_bounds(tensors: dict[str, torch.Tensor]) -> None:
-    """Raises InputError unless every integer of the network stays below its proven limit, whatever the input."""
+    """Raises InputError unless all tensors are integers, and every integer of the network stays below its proven limit,
+    whatever the input."""
 
     def require(holds: bool, what: str) -> None:
         if not holds:
             raise InputError(f"prior: {what}")
 
     for name, tensor in tensors.items():
+        require(not (tensor.is_floating_point() or tensor.is_complex()), f"{name} must hold integers, not {tensor.dtype}")
         kind = name.split(".")[-1]
-        largest = tensor.long().abs().max().item() if tensor.numel() else 0
+        least, most = (int(value) for value in extent(tensor))
+        largest = max(-least, most)  # not the tensor's abs: that of -2^63 is -2^63
+        if kind in ("weight", "companded", "wide", "vectors"):
+            require(largest <= WEIGHT_LIMIT, f"{name} has values beyond ±{WEIGHT_LIMIT}")
         if kind == "weight":
             inputs = FEATURE_LIMIT if ("near" in name or "past1" in name) else ACTIVATION_LIMIT
             total = tensor.long().abs().flatten(1).sum(1).max().item() * inputs
             require(total < ACCUMULATOR_LIMIT, f"{name} may overflow its accumulator ({total} ≥ 2^24)")
-        if kind in ("weight", "companded", "wide", "vectors"):
-            require(largest <= WEIGHT_LIMIT, f"{name} has values beyond ±{WEIGHT_LIMIT}")
         elif kind == "mult":
-            require(largest < 1 << 31, f"{name} is 2^31 or more")
+            require(largest <= MULTIPLIER_LIMIT, f"{name} is 2^31 or more")
         elif kind in ("bias", "offset"):
-            require(largest < 1 << 58, f"{name} is 2^58 or more")
+            require(largest <= BIAS_LIMIT, f"{name} is 2^58 or more")
         elif kind == "bounds":
-            require(bool((tensor.diff(dim=1) >= 0).all()), f"{name} is not in ascending order")
+            require(bool((tensor[:, 1:] >= tensor[:, :-1]).all()), f"{name} is not in ascending order")
             reach = (largest + MEAN_LIMIT) * tensors["table.inverse"].max().item()
             require(reach < 1 << 31, f"{name} may overflow 32 bits")
         elif kind == "start":
             size = tensors[name.replace("start", "size")]
             words = tensors[name.replace("start", "companded")].shape[1]
-            require(bool(((tensor >= 0) & (size >= 1) & (tensor + size <= words)).all()), f"{name}: no such codewords")
+            # Each by itself first, so that their sum cannot overflow.
+            require(0 <= least and 1 <= extent(size)[0] and max(most, extent(size)[1]) <= words
+                    and bool((tensor.long() + size.long() <= words).all()), f"{name}: no such codewords")
             require(name.replace("start", "vectors") not in tensors or largest == 0, f"{name} must be 0")
     sigmoid, exponential = tensors["table.sigmoid"], tensors["table.exp"]
-    require(bool((sigmoid.diff() >= 0).all()) and sigmoid[0] == 0 and sigmoid[-1] == 1 << CDF_BITS, "bad sigmoid table")
-    require(exponential[0] == 1 << 15 and bool((exponential.diff() <= 0).all()) and exponential[-1] >= 0, "bad exp table")
+    require(ascending(sigmoid) and sigmoid[0] == 0 and sigmoid[-1] == 1 << CDF_BITS, "bad sigmoid table")
+    require(exponential[0] == 1 << 15 and ascending(exponential.flip(0)) and exponential[-1] >= 0, "bad exp table")
+    require(bool((tensors["table.inverse"] > 0).all()), "bad table of inverse scales")
+
+
+def ascending(table: torch.Tensor) -> bool:
+    """Compared, since differences may overflow."""
+    return bool((table[1:] >= table[:-1]).all())

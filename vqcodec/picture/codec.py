@@ -27,7 +27,7 @@ from ..indices.context import fast_arithmetic
 from ..errors import CorruptStreamError, UnsupportedError, UsageError
 from ..indices.float_prior import ContextPrior
 from ..indices.grids import GridCoder, SegmentReader
-from ..zoo.loading import load_model
+from ..zoo.loading import ModelKind, load_model
 from .file import Picture
 from ..indices.prior import Prior
 from ..process import keep_freed_memory
@@ -39,6 +39,7 @@ from .transform import PATCH, Decoder, Encoder, halo, samples
 
 BAND_POSITIONS = 1 << 14  # grid positions per band; part of the format, see bitstream_spec.md
 STRIP_PIXELS = 1 << 21  # pixels per strip in the transforms; not part of the format
+KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True)
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Codec:
         """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of
         something else than images."""
         keep_freed_memory()
-        parts = load_model(entry, encoder, "image")
+        parts = load_model(entry, encoder, KIND)
         return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder, parts.context)
 
     @property

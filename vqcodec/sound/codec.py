@@ -26,7 +26,7 @@ from ..indices.cdf import CDF_BITS, Step
 from ..zoo.config import AudioModelConfig
 from ..errors import CorruptStreamError, UnsupportedError, UsageError
 from ..indices.grids import GridCoder, SegmentReader
-from ..zoo.loading import load_model
+from ..zoo.loading import ModelKind, load_model
 from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
 from ..indices.quantize import RATE_WEIGHT
 from ..zoo.registry import ModelEntry
@@ -38,6 +38,7 @@ PEAK = 0.5  # of what the encoder is given: the level that models are trained at
 GAINS = (-40, 120)  # quarters of a doubling; quieter recordings are not raised further
 UNITS = 16  # transformed at a time
 FADE = 0.01  # seconds, at the edges of what was lost
+KIND = ModelKind("audio", AudioModelConfig, Encoder, Decoder)
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ class AudioCodec:
     def open(cls, entry: ModelEntry, *, encoder: bool = True) -> AudioCodec:
         """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of
         something else than sound."""
-        parts = load_model(entry, encoder, "audio")
+        parts = load_model(entry, encoder, KIND)
         return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder)
 
     @property

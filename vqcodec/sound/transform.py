@@ -131,14 +131,15 @@ def unfold(x: torch.Tensor) -> torch.Tensor:
 def band_of_bins(bins: int, bands: int, rate: int) -> torch.Tensor:
     """int64[bins]: cuts the bins up to half of `rate` into bands of equal width on the ear's scale (Glasberg and Moore,
     1990), of one bin at least."""
-    scale = torch.log10(1 + 0.00437 * torch.linspace(0, rate / 2, bins, dtype=torch.float64))
+    hertz = torch.linspace(0, rate / 2, bins, dtype=torch.float64, device="cpu")  # even where a network is only sketched
+    scale = torch.log10(1 + 0.00437 * hertz)
     wanted = scale / scale[-1] * bands
     numbers, band = [], 0
     for i, place in enumerate(wanted.tolist()):
         if i and band + 1 < bands and (place >= band + 1 or bins - i < bands - band):
             band += 1
         numbers.append(band)
-    return torch.tensor(numbers)
+    return torch.tensor(numbers, device="cpu")
 
 
 def tone_weights(config: AudioTransformConfig) -> torch.Tensor:

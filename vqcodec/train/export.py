@@ -13,6 +13,8 @@ from .. import medium
 from ..indices.context import bfloat16
 from ..zoo import config as configuration
 from ..zoo import registration, registry, weights
+from ..indices.tensors import codebook_tensors
+from ..zoo.schema import check_tensors, network_tensors
 from .medium import Medium
 from .model import Model
 from .quantize_prior import integer_prior
@@ -37,15 +39,20 @@ def count_use(model: Model, batches, search: int) -> list[torch.Tensor]:
 
 def write_model(model: Model, batches, folder: Path, config, card: str, search: int = 0) -> None:
     """Writes config.toml, the four weight files and card.md into `folder`. Which codewords a quality uses is counted in
-    `batches` of (samples, level), after `search` gradients."""
+    `batches` of (samples, level), after `search` gradients. Raises InputError for weights that no decoder would take."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(configuration.to_toml(config))
     for name, net in (("encoder", model.encoder), ("decoder", model.decoder)):
-        save_file(weights.pack(net.state_dict()), folder / f"{name}.safetensors")
+        packed = weights.pack(net.state_dict())
+        kinds = {key: tensor.dtype for key, tensor in packed.items()}
+        check_tensors(packed, network_tensors(net, kinds), f"{name}.safetensors")  # training may have gone astray
+        save_file(packed, folder / f"{name}.safetensors")
     # What is stored is what runs: the prior's tables are made from the codebook as written.
     books = [q.codebook.detach().float().contiguous() for q in model.quantizers]
-    save_file({f"s{i}": book for i, book in enumerate(books)}, folder / "codebook.safetensors")
+    named = {f"s{i}": book for i, book in enumerate(books)}
+    check_tensors(named, codebook_tensors(config), "codebook.safetensors")
+    save_file(named, folder / "codebook.safetensors")
     save_file(integer_prior(model.prior, books, config, count_use(model, batches, search)), folder / "prior.safetensors")
     (folder / "card.md").write_text(card)
 

@@ -6,10 +6,12 @@ import torch
 
 from ..indices.cdf import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT, tables
 from ..zoo.config import ModelConfig
+from ..zoo.schema import check_tensors
 from ..indices.context import feature_steps, weight_steps, wide_count
 from ..indices.float_prior import UNIT, ContextPrior
 from ..indices.prior import ACCUMULATOR_LIMIT, ACTIVATION_LIMIT, FEATURE_LIMIT, FEATURE_STEPS, WEIGHT_LIMIT, check_bounds
 from ..indices.quantize import boundaries
+from ..indices.tensors import forms, prior_tensors
 
 
 def integer_weight(weight: torch.Tensor, largest_input: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -85,6 +87,7 @@ def integer_prior(prior: ContextPrior, codebooks, config: ModelConfig, use: list
         put["head.mult"], put["head.bias"] = multiplier(gain), fixed(offset)
         put["start"], put["size"] = alphabet(use[i], sorted_line=s.d == 1)
         tensors.update({f"s{i}.{name}": value.contiguous() for name, value in put.items()})
+    check_tensors(tensors, prior_tensors(config, forms(tensors, config)), "prior.safetensors")
     check_bounds(tensors)
     return tensors
 

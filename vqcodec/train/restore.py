@@ -6,11 +6,10 @@ from dataclasses import replace
 
 import torch
 
-from ..zoo import weights
 from ..zoo.config import AudioModelConfig, ModelConfig
 from ..errors import UsageError
 from ..indices.float_prior import fill
-from ..zoo.loading import model_config, read_tensors
+from ..zoo.loading import model_config, read_codebooks, read_network, read_prior
 from ..indices.quantize import layouts, split_groups
 from ..zoo.registry import ModelEntry
 from .model import Model
@@ -43,15 +42,15 @@ def restore(model: Model, entry: ModelEntry, batches) -> None:
     entry.require_encoder()
     check_shape(model.config, entry)
     for name, net in (("encoder", model.encoder), ("decoder", model.decoder)):
-        net.load_state_dict(weights.unpack(read_tensors(entry, name)))
-    theirs = layouts(model_config(entry).quantizer)
-    stored = read_tensors(entry, "codebook")
-    books = [book for i in range(len(theirs)) for book in stored[f"s{i}"]]
+        net.load_state_dict(read_network(entry, name, net))
+    published = model_config(entry)
+    theirs = layouts(published.quantizer)
+    books = [book for whole in read_codebooks(entry, published) for book in whole]
     for s, quantizer in zip(model.prior.layouts, model.quantizers):
         quantizer.codebook.copy_(torch.stack(books[s.planes]))
         quantizer.total.copy_(quantizer.codebook)
     phases = [context.phases for context in model.prior.contexts]
-    fill(model.prior, regroup(read_tensors(entry, "prior"), model.prior.layouts, theirs, phases))
+    fill(model.prior, regroup(read_prior(entry, published), model.prior.layouts, theirs, phases))
     fit_soft_heads(model, batches)
 
 

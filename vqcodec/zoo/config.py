@@ -150,7 +150,10 @@ def _convert(hint, value, path: str, complete: bool):
             raise UsageError(f"config: '{path}' must have {len(args)} entries")
         return tuple(_convert(args[0], item, path, complete) for item in value)
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise UsageError(f"config: '{path}' is too large") from None
     if type(value) is not hint:
         raise UsageError(f"config: '{path}' must be {hint.__name__}, not {type(value).__name__}")
     return value
@@ -169,7 +172,7 @@ def parse_toml(data: bytes, name) -> dict:
     """The table that TOML text `data` holds; `name` is for the message. Raises UsageError for bad syntax."""
     try:
         return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors, and so are numbers of 5000 digits
         raise UsageError(f"{name}: {error}") from None
 
 
@@ -301,14 +304,82 @@ def check(config: RunConfig) -> RunConfig:
     return config
 
 
-def check_model(model: ModelConfig) -> ModelConfig:
-    """Raises UsageError for shapes that do not fit together."""
+@dataclass(frozen=True)
+class Limits:
+    """What a model's configuration may hold: of a number, or of each number in a list, least and most; of a list (and of
+    each list in it), the most entries. Far from what sane models have: they keep a hostile one from costing much."""
+
+    least: float
+    most: float
+    entries: int = 16  # 16 qualities are all that a stream's quality field can name
+
+
+LIMITS = {
+    TransformConfig: {
+        "latent_dims": Limits(1, 1024),
+        "channels": Limits(1, 1024),
+        "encoder_blocks": Limits(0, 16),
+        "decoder_blocks": Limits(0, 16),
+        "lambdas": Limits(1e-9, 1e9),
+    },
+    AudioTransformConfig: {
+        "sample_rate": Limits(1000, 192_000),
+        "channels": Limits(1, 2),
+        "hop": Limits(8, 2048),
+        "chunk": Limits(16, 4096),
+        "latent_dims": Limits(1, 1024),
+        "widths": Limits(1, 1024),
+        "encoder_dilations": Limits(1, 64, entries=8),
+        "decoder_dilations": Limits(1, 64, entries=8),
+        "lambdas": Limits(1e-9, 1e9),
+        "bands": Limits(0, 512),
+        "floor": Limits(1e-12, 0.5),
+        "tones": Limits(0, 1024, entries=2),
+    },
+    QuantizerConfig: {"slices": Limits(1, 1024), "dims": Limits(1, 16), "codewords": Limits(2, 4096)},
+    PriorConfig: {"context_channels": Limits(1, 1024), "rank": Limits(1, 128)},  # rank: 1023·127·128 < 2^24
+}
+MAX_CODEWORDS = 1 << 15  # of all groups of a slice: at each position they have so many probabilities
+MAX_CHUNK = 1 << 20  # samples
+
+
+def check_limits(part, where: str) -> None:
+    """Raises UsageError for a number in the data class `part` beyond its LIMITS."""
+    for name, limits in LIMITS[type(part)].items():
+        _check_within(getattr(part, name), limits, f"{where}.{name}")
+
+
+def _check_within(value, limits: Limits, path: str) -> None:
+    if isinstance(value, tuple):
+        if len(value) > limits.entries:
+            raise UsageError(f"config: '{path}' must have {limits.entries} entries at most")
+        for item in value:
+            _check_within(item, limits, path)
+    elif not limits.least <= value <= limits.most:  # NaN is neither
+        raise UsageError(f"config: '{path}' must be in {limits.least:g}..{limits.most:g}")
+
+
+def of_model(entry, kind: type) -> ModelConfig | AudioModelConfig:
+    """The config.toml of a registered model, of the data class `kind`. Raises UsageError for one that is not right, InputError
+    and CorruptStreamError as `entry.read`. Needs no torch."""
+    table = parse_toml(entry.read("config.toml"), f"model '{entry.name}': config.toml")
+    try:
+        return check_model(from_dict(kind, table, complete=True))
+    except UsageError as error:
+        raise UsageError(f"model '{entry.name}': {error}") from None
+
+
+def check_model(model: ModelConfig | AudioModelConfig) -> ModelConfig | AudioModelConfig:
+    """Raises UsageError for numbers beyond LIMITS and for shapes that do not fit together. What passes is safe to build:
+    nothing is divided by zero, and nothing grows beyond what its own tensors (`schema.MAX_VALUES`) and these limits allow."""
     quantizer, transform = model.quantizer, model.transform
+    for where, part in (("transform", transform), ("quantizer", quantizer), ("prior", model.prior)):
+        check_limits(part, where)
+    if not transform.lambdas or any(low >= high for low, high in zip(transform.lambdas, transform.lambdas[1:])):
+        raise UsageError("config: 'transform.lambdas' must be one or more numbers in ascending order")
     if isinstance(transform, AudioTransformConfig):
-        if transform.channels not in (1, 2) or min(transform.hop, transform.chunk, transform.sample_rate) < 1:
-            raise UsageError("config: sound needs one or two channels, and a sample_rate, hop and chunk of at least 1")
-        if not 0 < transform.floor < 0.5:
-            raise UsageError("config: 'transform.floor' must be between 0 and 0.5")
+        if transform.chunk * transform.step > MAX_CHUNK:
+            raise UsageError(f"config: a 'transform.chunk' of {transform.chunk} frames has more than {MAX_CHUNK} samples")
         if transform.tones and len(transform.tones) != transform.channels:
             raise UsageError("config: 'transform.tones' needs one entry per channel, or none")
         if transform.network_dims < 1 or any(not 0 <= count <= transform.step for count in transform.tones):
@@ -316,8 +387,11 @@ def check_model(model: ModelConfig) -> ModelConfig:
         least = -(-transform.network_dims // (2 * transform.channels))
         if transform.bands and not least <= transform.bands <= transform.bins:
             raise UsageError(f"config: 'transform.bands' must be 0 or in {least}..{transform.bins} for these latent_dims")
-    elif transform.distortion not in LEAST_SIDES:
-        raise UsageError("config: 'transform.distortion' must be one of mse, ms-ssim, ssimulacra2")
+    else:
+        if transform.distortion not in LEAST_SIDES:
+            raise UsageError("config: 'transform.distortion' must be one of mse, ms-ssim, ssimulacra2")
+        if any(count * share > LIMITS[TransformConfig]["channels"].most for count, share in zip(transform.channels, (4, 2, 1))):
+            raise UsageError("config: 'transform.channels' must be 256, 512 and 1024 at most")
     if sum(quantizer.slices) != transform.latent_dims:
         raise UsageError("config: 'quantizer.slices' must add up to 'transform.latent_dims'")
     counts = {len(quantizer.slices), len(quantizer.dims), len(quantizer.codewords),
@@ -330,8 +404,8 @@ def check_model(model: ModelConfig) -> ModelConfig:
         raise UsageError("config: 'quantizer.from_quality' needs one entry per slice, from 1 on, ascending, and no more than there are")
     if any(dims % d for dims, d in zip(quantizer.slices, quantizer.dims)):
         raise UsageError("config: each slice must be a multiple of its 'dims'")
-    if any(not 2 <= k <= 4096 for k in quantizer.codewords):
-        raise UsageError("config: 'quantizer.codewords' must be in 2..4096")
+    if any(dims // d * k > MAX_CODEWORDS for dims, d, k in zip(quantizer.slices, quantizer.dims, quantizer.codewords)):
+        raise UsageError(f"config: the groups of a slice must have {MAX_CODEWORDS} codewords at most between them")
     if sum(quantizer.slices) > WIDE_DIMS and WIDE_DIMS not in itertools.accumulate(quantizer.slices):
         raise UsageError(f"config: a slice of 'quantizer.slices' must end at dim {WIDE_DIMS}")
     return model

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 import zipfile
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from . import registration, registry
@@ -16,6 +17,19 @@ from .registry import ENCODER, FILES, REGISTRY, ModelEntry
 EXTENSION = ".vqmodel"
 
 _MAX_REGISTRY = 1 << 16  # bytes of REGISTRY.toml within an archive
+
+
+@dataclass(frozen=True)
+class PackedEntry(ModelEntry):
+    """A model that is not on disk yet."""
+
+    contents: Mapping[str, bytes] = field(default_factory=dict, repr=False, hash=False)
+
+    def read(self, file: str) -> bytes:
+        """As `ModelEntry.read`; that hashes are right has been seen to."""
+        if file not in self.sha256:
+            raise InputError(f"model '{self.name}' has no {file}")
+        return self.contents[file]
 
 
 def export_model(
@@ -38,14 +52,16 @@ def export_model(
 
 
 def import_model(
-    path: str | os.PathLike, models_dir: str | os.PathLike | None = None, force: bool = False
+    path: str | os.PathLike, models_dir: str | os.PathLike | None = None, force: bool = False,
+    check: Callable[[ModelEntry], object] | None = None,
 ) -> ModelEntry:
     """Install a .vqmodel file in `models_dir` (None: the user's folder); all of it or nothing.
 
-    A model that is there already is returned as it is. An imported one is never the default: its status
+    `check` is asked before anything is written, and raises an error of its own for a model that is not sound; the zoo
+    itself knows no networks. A model that is there already is returned as it is. An imported one is never the default: its status
     becomes "stable". `force` replaces a model of the same name in that folder, and allows a name or number
-    that another model in another folder has. Raises CorruptStreamError for anything but a sound model file,
-    InputError for a clash or where files cannot be read or written.
+    that another model in another folder has, unless streams of the two could not be told apart. Raises
+    CorruptStreamError for anything but a model file, InputError for a clash or where files cannot be read or written.
     """
     target = Path(models_dir) if models_dir is not None else registry.user_dir()
     shown = "standard input" if os.fspath(path) == "-" else os.fspath(path)
@@ -53,6 +69,8 @@ def import_model(
         raise CorruptStreamError(f"{shown}: too large for a model file")
     members = _read_archive(read_input(path), shown)
     entry = _entry_of_archive(members, target, shown)
+    if check:
+        check(PackedEntry(**{f.name: getattr(entry, f.name) for f in fields(entry)}, contents=members))
     entries = registry.read_registry(target, missing_ok=True)
     for other in entries:
         if _same(entry, other) and entry.sha256.items() <= other.sha256.items() and not registry.check(other):
@@ -67,13 +85,17 @@ def import_model(
 
 
 def _same(entry: ModelEntry, other: ModelEntry) -> bool:
-    return ((entry.id, entry.name, entry.modality, entry.hash)
-            == (other.id, other.name, other.modality, other.hash))
+    return ((entry.id, entry.name, entry.modality, entry.fingerprint)
+            == (other.id, other.name, other.modality, other.fingerprint))
 
 
 def _refuse_clash(entry: ModelEntry, other: ModelEntry, force: bool) -> None:
     """Raise InputError if installing `entry` would hide or replace the installed model `other`."""
     here = other.path.parent == entry.path.parent
+    stays = not (here and other.name == entry.name)
+    if stays and (other.id, other.hash) == (entry.id, entry.hash) and other.fingerprint != entry.fingerprint:
+        raise InputError(f"streams of model '{entry.name}' could not be told from those of the installed model "
+                         f"'{other.name}' in {other.path.parent}: their numbers and hashes are equal, their files are not")
     if other.name != entry.name and other.id == entry.id and (here or not force):
         raise InputError(f"the number {entry.id} of model '{entry.name}' is that of the installed model "
                          f"'{other.name}' in {other.path.parent}")
@@ -103,7 +125,7 @@ def _read_archive(data: bytes, shown: str) -> dict[str, bytes]:
             if len(set(names)) < len(names) or not set(names) <= {REGISTRY, *FILES} or REGISTRY not in names:
                 raise ValueError("it holds other files than a model's")
             for member in members:
-                limit = _MAX_REGISTRY if member.filename == REGISTRY else registry.MAX_FILE
+                limit = _MAX_REGISTRY if member.filename == REGISTRY else registry.most_bytes(member.filename)
                 if member.compress_type != zipfile.ZIP_STORED or member.compress_size != member.file_size:
                     raise ValueError(f"{member.filename} is compressed")
                 if member.file_size > limit:

@@ -28,7 +28,7 @@ def register(
 ) -> ModelEntry:
     """Enter a freshly made model into models_dir/REGISTRY.toml, its files copied from `folder` if not in place.
 
-    Without `id` or `modality` a model keeps what it has; a new one gets the next free id and is for images. A new
+    Without `id` or `modality` a model keeps what it has; a new one gets the next free id (`next_id`) and is for images. A new
     default makes the old one of its modality "stable". Raises UsageError for bad arguments, for an id of another
     model, and for a change of what a model decodes unless its status so far is "experimental"; InputError where
     files are missing.
@@ -37,11 +37,10 @@ def register(
     entries = registry.read_registry(models_dir, missing_ok=True)
     old = next((entry for entry in entries if entry.name == name), None)
     if id is None:
-        known = [*entries, *(registry.read_registry(shipped) if (shipped := registry.packaged_dir()) else ())]
-        id = old.id if old else 1 + max((entry.id for entry in known), default=0)
+        id = old.id if old else next_id(models_dir)
     if modality is None:
         modality = old.modality if old else "image"
-    contents = {file: registry.read_file(folder / file) for file in FILES
+    contents = {file: registry.read_file(folder / file, registry.most_bytes(file)) for file in FILES
                 if file in HASHED_FILES or (folder / file).exists()}
     try:
         sha256 = {file: registry.digest(data) for file, data in contents.items()}
@@ -52,12 +51,26 @@ def register(
         raise UsageError(f"{models_dir}: the id {id} belongs to another model")
     if old and old.id != id:
         raise UsageError(f"model '{name}' has the id {old.id}, for ever")
-    changed = old and (old.hash, old.modality) != (entry.hash, entry.modality)
+    changed = old and (old.fingerprint, old.modality) != (entry.fingerprint, entry.modality)
     if changed and old.status != "experimental":
         raise UsageError(f"model '{name}' is {old.status}: streams depend on it. Choose another name")
     in_place = entry.path.is_dir() and entry.path.resolve() == folder.resolve()
     install(None if in_place else contents, entry, entries)
     return entry
+
+
+def next_id(models_dir: Path) -> int:
+    """The number after the highest in use, of those that ship with the package in its own folder, else of those for users'
+    models: in `models_dir` and in the folders where models are looked for. Raises UsageError where there is none left."""
+    packaged = registry.packaged_dir()
+    own = packaged is not None and models_dir.resolve() == packaged.resolve()
+    first, last = (1, registry.FIRST_USER_ID - 1) if own else (registry.FIRST_USER_ID, registry.MAX_ID)
+    folders = {models_dir, registry.user_dir(), packaged, Path(os.environ.get(registry.ENV) or models_dir)} - {None}
+    known = (entry.id for folder in folders for entry in registry.read_registry(folder, missing_ok=True))
+    free = 1 + max((number for number in known if first <= number <= last), default=first - 1)
+    if free > last:
+        raise UsageError(f"{models_dir}: no number above the highest in use is left for a new model; give one")
+    return free
 
 
 def install(contents: dict[str, bytes] | None, entry: ModelEntry, entries: tuple[ModelEntry, ...]) -> None:

@@ -7,16 +7,18 @@
 
 `registration` enters a model into such a folder; `modelfile` packs it into one file, and installs it from one.
 
-A stream names its model by number (0..65535, never given to another model) and by hash.
+A stream names its model by number (0..65535, never given to another model) and by hash. Numbers from 32768 on are for the
+models that users train; those that ship with the package have lower ones.
 
 Model hash (normative). Take the SHA-256 of each of the four files that decoding depends on, in this order:
 codebook.safetensors, config.toml, decoder.safetensors, prior.safetensors. For each write one line of ASCII:
-the digest as 64 lowercase hexadecimal digits, two spaces, the file's name, a line feed. The model hash is the
-first 4 bytes of the SHA-256 of these four lines. So a copy without encoder has the same hash, and
+the digest as 64 lowercase hexadecimal digits, two spaces, the file's name, a line feed. The fingerprint of the model is
+the SHA-256 of these four lines, its hash the first 4 bytes of that. So a copy without encoder has the same hash, and
 
     sha256sum codebook.safetensors config.toml decoder.safetensors prior.safetensors | sha256sum
 
-prints it as the first 8 digits.
+prints the fingerprint. Streams have room for the hash only; two models with one hash can be made in a second, so whatever
+compares models compares fingerprints.
 
 Models are looked for in the folder that the caller names, the one in $VQCODEC_MODELS_DIR, the user's folder
 (where imports go) and the one that ships with the package, in this order.
@@ -45,18 +47,20 @@ ENV = "VQCODEC_MODELS_DIR"
 HASHED_FILES = ("codebook.safetensors", "config.toml", "decoder.safetensors", "prior.safetensors")
 ENCODER = "encoder.safetensors"
 FILES = (*HASHED_FILES, ENCODER, "card.md")  # in the order of archives
-MODALITIES = ("image", "audio")
 STATUSES = ("default", "stable", "experimental", "retired")
 MAX_ID = 65535
+FIRST_USER_ID = 32768  # lower ones are those of models that ship with the package
 MAX_FILE = 256 << 20  # bytes of one file of a model
+MAX_TEXT = 1 << 16  # bytes of one that is read by people too: config.toml, card.md
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+_MODALITY = re.compile(r"[a-z]{1,16}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEADING = """\
 # The models in this folder. An id names one model for ever: it is never changed and never given to another.
-# modality: "image" (if it is not given) or "audio".
+# modality: "image" (if it is not given), "audio", or another that this or a later release knows.
 # status: "default" (at most one of each modality), "stable", "experimental" or "retired" (decodes, no longer encodes).
-# The hashes are SHA-256 of each file; vqcodec/registry.py defines the model hash that streams carry.
+# The hashes are SHA-256 of each file; vqcodec/zoo/registry.py defines the model hash that streams carry.
 """
 
 
@@ -78,8 +82,8 @@ class ModelEntry:
             raise ValueError(f"bad model name {self.name!r}: only a-z, 0-9 and, between them, '.', '_', '-'")
         if self.status not in STATUSES:
             raise ValueError(f"model '{self.name}': status must be one of {', '.join(STATUSES)}")
-        if self.modality not in MODALITIES:
-            raise ValueError(f"model '{self.name}': modality must be one of {', '.join(MODALITIES)}")
+        if not isinstance(self.modality, str) or not _MODALITY.fullmatch(self.modality):
+            raise ValueError(f"model '{self.name}': modality must be 1 to 16 letters a-z, such as image or audio")
         for file, digest in self.sha256.items():
             if file not in FILES:
                 raise ValueError(f"model '{self.name}': unknown file {file!r}")
@@ -92,10 +96,15 @@ class ModelEntry:
         object.__setattr__(self, "sha256", MappingProxyType(files))
 
     @property
-    def hash(self) -> bytes:
-        """The 4 bytes by which streams name this model; the module's docstring defines them."""
+    def fingerprint(self) -> bytes:
+        """32 bytes that tell this model from any other; the module's docstring defines them."""
         lines = "".join(f"{self.sha256[file]}  {file}\n" for file in HASHED_FILES)
-        return hashlib.sha256(lines.encode("ascii")).digest()[:4]
+        return hashlib.sha256(lines.encode("ascii")).digest()
+
+    @property
+    def hash(self) -> bytes:
+        """The 4 bytes by which streams name this model."""
+        return self.fingerprint[:4]
 
     @property
     def has_encoder(self) -> bool:
@@ -113,7 +122,7 @@ class ModelEntry:
         """
         if file not in self.sha256:
             raise InputError(f"model '{self.name}' has no {file}")
-        data = read_file(self.path / file)
+        data = read_file(self.path / file, most_bytes(file))
         if digest(data) != self.sha256[file]:
             raise CorruptStreamError(f"{self.path / file}: damaged or changed (not the registered SHA-256)")
         return data
@@ -185,11 +194,17 @@ def find_by_name(name: str | None = None, models_dir: str | os.PathLike | None =
 def find_by_stream(
     model_id: int, model_hash: bytes, models_dir: str | os.PathLike | None = None
 ) -> ModelEntry:
-    """The model that a stream names by its number and its 4 bytes of hash. Raises UnknownModelError."""
+    """The model that a stream names by its number and its 4 bytes of hash. Raises UnknownModelError, also where that is
+    said of two models: which one the stream was made by, its bytes do not tell."""
     known = [entry for entry in list_models(models_dir) if entry.id == model_id]
-    for entry in known:
-        if entry.hash == model_hash:
-            return entry
+    fitting = [entry for entry in known if entry.hash == model_hash]
+    for entry in fitting:
+        if entry.fingerprint != fitting[0].fingerprint:
+            first, second = (f"'{e.name}' in {e.path.parent} ({e.fingerprint.hex()})" for e in (fitting[0], entry))
+            raise UnknownModelError(f"the stream fits two models that are installed, {first} and {second}: "
+                                    "remove the one that it was not made by")
+    if fitting:
+        return fitting[0]
     wanted = f"model {model_id} with the hash {model_hash.hex()}"
     remedy = "on a machine that has it run 'vqcodec models export', then here 'vqcodec models import FILE'"
     if not known:
@@ -197,6 +212,11 @@ def find_by_stream(
     others = ", ".join(f"'{entry.name}' with the hash {entry.hash.hex()}" for entry in known)
     raise UnknownModelError(f"the stream needs {wanted}, but the installed model {model_id} is another one "
                             f"under that number ({others}); {remedy}")
+
+
+def unknown_modality(entry: ModelEntry) -> UnsupportedError:
+    """The error of whoever was to open a model of a medium that there is nothing for."""
+    return UnsupportedError(f"model '{entry.name}' is one of {entry.modality}, which this release does not know")
 
 
 def check(entry: ModelEntry) -> tuple[str, ...]:
@@ -256,11 +276,16 @@ def to_toml(entries) -> str:
     return _HEADING + "".join(tables)
 
 
-def read_file(path: Path) -> bytes:
-    """Content of a file, which may be empty, up to 256 MiB. Raises InputError."""
+def most_bytes(file: str) -> int:
+    """What one of a model's files may have."""
+    return MAX_FILE if file.endswith(".safetensors") else min(MAX_TEXT, MAX_FILE)
+
+
+def read_file(path: Path, most: int = MAX_FILE) -> bytes:
+    """Content of a file, which may be empty, up to so many bytes. Raises InputError."""
     try:
-        if path.stat().st_size > MAX_FILE:
-            raise InputError(f"{path}: more than {MAX_FILE} bytes")
+        if path.stat().st_size > most:
+            raise InputError(f"{path}: more than {most} bytes")
         return path.read_bytes()
     except OSError as error:
         raise InputError(f"{path}: cannot read ({error.strerror or error})") from error
