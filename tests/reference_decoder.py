@@ -53,6 +53,7 @@ class Header:
     segments: list[bytes] | None  # None: joined
     payload: bytes
     alpha: bytes | None
+    slices: int | None = None
 
 
 def crc16(data: bytes) -> int:
@@ -90,10 +91,11 @@ def parse(data: bytes) -> Header:
     position = 2
     require(uint(1) == 1, "version")
     flags = uint(1)
-    require(flags >> 6 == 0, "reserved flags")
-    has_alpha, joined = bool(flags >> 4 & 1), bool(flags >> 5 & 1)
+    require(flags >> 7 == 0, "reserved flags")
+    has_alpha, joined, fewer = bool(flags >> 4 & 1), bool(flags >> 5 & 1), bool(flags >> 6 & 1)
     model_id, model_hash, quality = uvarint(3), take(4), uint(1)
     width, height, grids_crc = uvarint(3), uvarint(3), uint(4)
+    slices = uint(1) if fewer else None
     if joined:
         payload_length = uvarint(5)
     else:
@@ -119,8 +121,9 @@ def parse(data: bytes) -> Header:
         segments = [payload[end - length : end] for end, length in zip(ends, lengths)]
     alpha = take(alpha_length) if has_alpha else None
     require(not has_alpha or zlib.crc32(alpha) == alpha_crc, "alpha checksum")
+    require(slices != 0, "no slices")
     return Header(bool(flags >> 3 & 1), has_alpha, model_id, model_hash, quality, width, height, grids_crc,
-                  segments, payload, alpha)
+                  segments, payload, alpha, slices)
 
 
 # Section 4: arithmetic coder. `rows`: one sequence C[0..K] per symbol.
@@ -285,15 +288,25 @@ def decode_grids(data: bytes, model: Model) -> tuple[Header, np.ndarray]:
     needed = len(layout) * sum(s.phases for s in model.slices)
     require(needed <= 4096 and header.segments is None or len(header.segments) == needed, "number of segments")
     segments = Segments(header)
-    grids = np.concatenate([decode_band(rows, w, header.quality, model, segments) for _, rows in layout], 1)
+    firsts = model.config["quantizer"].get("from_quality") or [1] * len(model.slices)
+    present = sum(header.quality >= 16 * (first - 1) for first in firsts)
+    require(header.slices is None or header.slices < present, "more slices than the quality has")
+    present = header.slices or present
+    grids = np.concatenate([decode_band(rows, w, header.quality, model, segments, present) for _, rows in layout], 1)
     require(segments.rest == b"", "bytes after the last segment")
     require(zlib.crc32(grids.astype("<u2").tobytes()) == header.grids_crc, "grid checksum")
     return header, grids
 
 
-def decode_band(h: int, w: int, q: int, model: Model, segments) -> np.ndarray:
+def decode_band(h: int, w: int, q: int, model: Model, segments, present: int | None = None) -> np.ndarray:
     grids, past = [], []
     for i, s in enumerate(model.slices):
+        if present is not None and i >= present:
+            norms = (model.codebook[f"s{i}"].astype(np.float64) ** 2).sum(2)
+            grids.append(np.broadcast_to(norms.argmin(1)[:, None, None], (s.groups, h, w)))
+            for _ in range(s.phases):
+                segments.read([])
+            continue
         tensors = {name.split(".", 1)[1]: t for name, t in model.prior.items() if name.startswith(f"s{i}.")}
         first, size = alphabets(tensors, q)
         grid = np.zeros((s.groups, h, w), np.int64)

@@ -159,7 +159,6 @@ def test_flipped_bits_of_alpha_are_detected():
     (b"VQ", CorruptStreamError, "truncated within its header"),
     (changed(2, 0), UnsupportedError, "format version 0 is unknown"),
     (changed(2, 2), UnsupportedError, "format version 2 is unknown"),
-    (changed(3, 0x40), UnsupportedError, "reserved flags"),
     (changed(3, 0x80), UnsupportedError, "reserved flags"),
     (changed(3, 1), UnsupportedError, "holds sound"),
     (changed(3, 2), UnsupportedError, "modality 2 is reserved"),
@@ -203,7 +202,7 @@ def test_modality():
     (b"VQ\x01", CorruptStreamError, "truncated"),
     (b"VQ\x02", UnsupportedError, "format version 2 is unknown"),
     (b"VQ\x02\x01", UnsupportedError, "format version 2 is unknown"),
-    *((b"VQ\x01" + bytes([flags]), UnsupportedError, "reserved") for flags in (2, 7, 0x40, 0x80, 9, 0x11, 0x21, 0x41)),
+    *((b"VQ\x01" + bytes([flags]), UnsupportedError, "reserved") for flags in (2, 7, 0x80, 9, 0x11, 0x21, 0x41)),
 ])
 def test_modality_of_other_streams(data, error, match):
     for function in (container.modality, peek):

@@ -22,7 +22,7 @@ MAX_PIXELS = 1 << 30
 MAX_SEGMENTS = 4096
 MAX_PAYLOAD = (1 << 31) - 1  # bytes of one segment, of all of them if joined, and of the alpha payload
 
-_MODALITY, _GREY, _ALPHA, _JOINED, _RESERVED = 0x07, 0x08, 0x10, 0x20, 0xC0
+_MODALITY, _GREY, _ALPHA, _JOINED, _SLICES, _RESERVED = 0x07, 0x08, 0x10, 0x20, 0x40, 0x80
 _LENGTH_BITS = MAX_PAYLOAD.bit_length()
 
 
@@ -39,6 +39,7 @@ class _Description:
     model_hash: bytes  # first 4 bytes of the SHA-256 of the model
     grids_crc: int  # see grids_crc()
     joined: bool = False  # the segments follow one another without a table of their lengths
+    slices: int | None = None  # 1..255: how many slices are coded, if fewer than the quality has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +78,10 @@ def pack(stream: Stream) -> bytes:
     if max(lengths + [len(stream.alpha or b"")]) > MAX_PAYLOAD:
         raise UsageError(f"a segment or the alpha payload is longer than {MAX_PAYLOAD} bytes")
     flags = (stream.modality | _GREY * bool(stream.grey) | _ALPHA * (stream.alpha is not None)
-             | _JOINED * bool(stream.joined))
+             | _JOINED * bool(stream.joined) | _SLICES * (stream.slices is not None))
     header = (MAGIC + bytes([VERSION, flags]) + uvarint(stream.model_id) + stream.model_hash
               + bytes([stream.quality]) + uvarint(stream.width) + uvarint(stream.height)
-              + stream.grids_crc.to_bytes(4, "little")
+              + stream.grids_crc.to_bytes(4, "little") + (b"" if stream.slices is None else bytes([stream.slices]))
               + (uvarint(lengths[0]) if stream.joined else _pack_lengths(lengths)))
     if stream.alpha is not None:
         header += uvarint(len(stream.alpha)) + zlib.crc32(stream.alpha).to_bytes(4, "little")
@@ -122,6 +123,7 @@ def peek(data: bytes) -> Header:
     width = reader.uvarint(3)
     height = reader.uvarint(3)
     grids = reader.uint(4)
+    slices = reader.uint(1) if flags & _SLICES else None
     joined = bool(flags & _JOINED)
     count, bits, packed = (1, _LENGTH_BITS, reader.uvarint(5)) if joined else _read_lengths(reader)
     alpha_length = reader.uvarint(5) if flags & _ALPHA else None
@@ -138,7 +140,7 @@ def peek(data: bytes) -> Header:
     if (alpha_length or 0) > MAX_PAYLOAD:
         raise CorruptStreamError(f"the alpha payload is said to be longer than {MAX_PAYLOAD} bytes")
     header = Header(modality=flags & _MODALITY, grey=bool(flags & _GREY), width=width, height=height,
-                    quality=quality, model_id=model_id, model_hash=model_hash, grids_crc=grids, joined=joined,
+                    quality=quality, model_id=model_id, model_hash=model_hash, grids_crc=grids, joined=joined, slices=slices,
                     segment_lengths=lengths, alpha_length=alpha_length, alpha_crc=alpha_crc,
                     size=reader.position)
     _check_fields(header, CorruptStreamError)
@@ -195,6 +197,8 @@ def _check_fields(description: _Description, error: type[Exception]) -> None:
         raise error(f"{d.width}x{d.height} pixels are more than the format's limit of {MAX_PIXELS}")
     if not 0 <= d.grids_crc <= 0xFFFFFFFF:
         raise error("the grids' checksum must have 32 bits")
+    if d.slices is not None and not 1 <= d.slices <= 255:
+        raise error(f"a stream has 1..255 slices, not {d.slices}")
 
 
 def _pack_lengths(lengths: list[int]) -> bytes:
