@@ -31,8 +31,8 @@ def tiny_config():
         PriorConfig(context_channels=(16, 24), rank=(4, 6)))
 
 
-def make_tiny_model(folder):
-    """Puts the model "tiny" into a models folder."""
+def make_tiny_model(folder, config=None, name="tiny", id=TINY_ID):
+    """Puts a model of pictures into a models folder."""
     import torch
 
     from vqcodec.zoo import registration
@@ -42,7 +42,7 @@ def make_tiny_model(folder):
 
     torch.set_num_threads(1)  # tiny layers only lose by sharing
     torch.manual_seed(0)
-    config = tiny_config()
+    config = config or tiny_config()
     model = Model(config).eval()
     pictures = torch.stack([torch.from_numpy(synthetic_picture(128, 128, i)).permute(2, 0, 1) for i in range(12)])
     pictures = pictures.float() / 255
@@ -54,8 +54,8 @@ def make_tiny_model(folder):
         model.prior.set_mode("calibrate")
         for pixels, level in batches:
             model.frozen_losses(pixels, level)
-    write_model(model, batches, folder / "tiny", config, "# tiny\n")
-    registration.register(folder / "tiny", "tiny", id=TINY_ID, status="default", models_dir=folder)
+    write_model(model, batches, folder / name, config, f"# {name}\n")
+    registration.register(folder / name, name, id=id, status="default", models_dir=folder)
 
 
 def synthetic_sound(count: int, channels: int = 1, rate: int = 8000, seed: int = 0) -> np.ndarray:

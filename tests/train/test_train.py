@@ -44,7 +44,7 @@ def pictures(tmp_path_factory):
 
 
 def run_config(**changes) -> RunConfig:
-    training = dict(validation=1, validate_every=0, log_every=4, stages=STAGES, revive_every=3)
+    training = dict(drawn=0.0, validation=1, validate_every=0, log_every=4, stages=STAGES, revive_every=3)
     return RunConfig(tiny_config(), TrainingConfig(**{**training, **changes}))
 
 
@@ -395,7 +395,7 @@ def test_soft_heads_are_fitted_to_what_is_published(restored, monkeypatch):
 
 def test_a_run_from_a_published_model_takes_its_configuration(pictures, tmp_path, tiny_model_dir):
     path = tmp_path / "run.toml"
-    path.write_text('[training]\nvalidation = 1\n[[training.stages]]\nkind = "vq"\nsteps = 2\nbatch = 2\ncrop = 32\n'
+    path.write_text('[training]\ndrawn = 0.0\nvalidation = 1\n[[training.stages]]\nkind = "vq"\nsteps = 2\nbatch = 2\ncrop = 32\n'
                     "late_crop = 32\nsearch = 1\n")
     train("image", [pictures], path, tmp_path / "run", models_dir=tiny_model_dir, from_model="tiny")
     assert config.from_dict(RunConfig, config.load_toml(tmp_path / "run" / "config.toml")).model == tiny_config()
@@ -429,7 +429,7 @@ def test_the_search_lowers_what_training_minimises(restored):
         model.decoder.linear.weight.mul_(0.8)  # an encoder that does not fit its decoder: the search has to make up for it
     for steps in (0, 1, 3):
         latents, wish = model.searched(model.encoder(pixels, level), pixels, level, steps)
-        chosen, values = model.choose_by(latents, wish)
+        chosen, values = model.choose_by(latents, wish, level)
         bits = model.index_bits(latents, values, chosen, level) / 64**2
         error = model.distortion(model.decoder(values, level), pixels)
         costs.append((bits + restored.lambdas[level.long()] * error).mean().item())

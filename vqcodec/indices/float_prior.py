@@ -69,9 +69,9 @@ class ContextPrior(nn.Module):
     mode = "float"
 
     def hidden(self, latents, level):
-        """The hidden state of every slice, f32[B,C,h,w], all phases in one pass."""
-        own = [features(latents[:, s.dims], s.dim) for s in self.layouts]
-        for i, context in enumerate(self.contexts):
+        """The hidden state of every slice that the latents f32[B,D,h,w] have, f32[B,C,h,w], all phases in one pass."""
+        own = [features(latents[:, s.dims], s.dim) for s in self.layouts if s.dim < latents.shape[1]]
+        for i, context in enumerate(self.contexts[: len(own)]):
             past = torch.cat(own[:i], 1) if i else None
             past_steps = torch.cat(self.steps[:i]) if i else None
             with bfloat16() if self.training and self.mode == "float" else nullcontext():

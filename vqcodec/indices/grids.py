@@ -15,6 +15,7 @@ from .cdf import CDF_BITS, Step
 from ..zoo.config import QuantizerConfig
 from ..errors import CorruptStreamError, UsageError
 from .prior import Prior
+from .quality import SIXTEENTHS
 from .quantize import SliceLayout, choose, dequantize, layouts, neighbours
 
 
@@ -53,6 +54,7 @@ class GridCoder:
     def __init__(self, prior: Prior, codebooks: list[torch.Tensor], quantizer: QuantizerConfig):
         self.prior, self.codebooks, self.quantizer = prior, codebooks, quantizer
         self.layouts = layouts(quantizer)
+        self.rest = [book.double().square().sum(2).argmin(1) for book in codebooks]  # int64[G] of each slice: the codewords nearest to 0
 
     @property
     def groups(self) -> int:
@@ -62,10 +64,28 @@ class GridCoder:
         """Index grids int64[B,G,h,w] → latents f32[B,D,h,w]."""
         return dequantize(grids, self.codebooks, self.quantizer)
 
+    def present(self, sixteenths: int) -> int:
+        """How many slices there are at a quality, if a stream does not say that there are fewer."""
+        return sum(self.quantizer.present(sixteenths / SIXTEENTHS))
+
+    def needed(self, grids: torch.Tensor) -> int:
+        """How many slices of grids int64[G,h,w] there must be, one at least: those after them are at rest everywhere. (Models
+        all of whose qualities have all slices are from before there could be fewer.)"""
+        if not self.quantizer.from_quality:
+            return len(self.layouts)
+        for i in range(len(self.layouts) - 1, 0, -1):
+            if (grids[self.layouts[i].planes] != self.rest[i][:, None, None]).any():
+                return i + 1
+        return 1
+
+    def steps(self, slices: int) -> int:
+        """Of so many slices, in a band."""
+        return sum(s.phases for s in self.prior.slices[:slices])
+
     @torch.inference_mode()
-    def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float]):
+    def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None):
         """Latents f32[D,h,w] → (index grids int64[G,h,w], segments); codewords of least distance² + weight·bits, with a weight
-        for each slice."""
+        for each slice. Only the first `slices` are chosen (all, if not given), the others are at rest."""
         segments, prices = [], self._prices(weights)
 
         def supply(step: Step) -> torch.Tensor:
@@ -74,11 +94,12 @@ class GridCoder:
             segments.append(code_symbols(found))
             return symbols
 
-        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b"")), segments
+        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices), segments
 
     @torch.inference_mode()
-    def code(self, grids: torch.Tensor, sixteenths: int) -> list[bytes]:
-        """Index grids int64[G,h,w] → segments. Raises UsageError for an index that the quality cannot use."""
+    def code(self, grids: torch.Tensor, sixteenths: int, slices: int | None = None) -> list[bytes]:
+        """Index grids int64[G,h,w] → segments, of the first `slices`. Raises UsageError for an index that the quality cannot
+        use."""
         segments, part = [], grids.flatten(1)
 
         def supply(step: Step) -> torch.Tensor:
@@ -88,11 +109,12 @@ class GridCoder:
             segments.append(code_symbols(step.entries(torch.stack([symbols, symbols + 1], 2))))
             return symbols
 
-        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""))
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices)
         return segments
 
     @torch.inference_mode()
-    def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None) -> torch.Tensor:
+    def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None,
+             slices: int | None = None) -> torch.Tensor:
         """The inverse of `code`. `seen(step, symbols, length)` is told of every step that has symbols, and of the
         bytes of its segment. Raises CorruptStreamError."""
 
@@ -103,10 +125,10 @@ class GridCoder:
                 seen(step, symbols, reader.position - before)
             return symbols
 
-        return self._walk(height, width, sixteenths, supply, reader.skip)
+        return self._walk(height, width, sixteenths, supply, reader.skip, slices)
 
-    def _walk(self, height, width, sixteenths, supply, skip) -> torch.Tensor:
-        """Runs the prior; `skip()` stands in for `supply` in steps without positions."""
+    def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None) -> torch.Tensor:
+        """Runs the prior; `skip()` stands in for `supply` in steps without positions, and in those of absent slices."""
         done = 0
 
         def skip_to(number):
@@ -121,7 +143,7 @@ class GridCoder:
             done += 1
             return supply(step)
 
-        grids = self.prior.code(height, width, sixteenths, counted)
+        grids = self.prior.code(height, width, sixteenths, counted, self.rest[slices:] if slices else ())
         skip_to(self.prior.steps)
         return grids
 

@@ -13,7 +13,7 @@ normatively; the float twin is `context.py`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -191,14 +191,16 @@ class Prior:
         """`SlicePrior.alphabet` of all slices."""
         return [s.alphabet(quality) for s in self.slices]
 
-    def code(self, height: int, width: int, quality: int, supply: Supplier) -> torch.Tensor:
-        """Walks all steps of a grid of `height`×`width` positions at `quality` (sixteenths of a level).
+    def code(self, height: int, width: int, quality: int, supply: Supplier, rest: Sequence[torch.Tensor] = ()) -> torch.Tensor:
+        """Walks the steps of a grid of `height`×`width` positions at `quality` (sixteenths of a level).
 
-        `supply(step)` returns the step's symbols int64[N,G]; gives back the grids int64[G,h,w].
+        `supply(step)` returns the step's symbols int64[N,G]; gives back the grids int64[G,h,w]. rest: what indices int64[G] the
+        last slices hold, one entry for each that is absent.
         """
         grids, known = [], []
         number = 0
-        for model in self.slices:
+        present = len(self.slices) - len(rest)
+        for model in self.slices[:present]:
             layout = model.layout
             past = model.past_state(torch.cat(known, 2), quality) if known else None
             own = torch.zeros(height * width, model.feature_channels)
@@ -215,6 +217,7 @@ class Prior:
                 number += 1
             known.append(own.view(height, width, -1))
             grids.append(indices.T.reshape(layout.groups, height, width))
+        grids += [indices[:, None, None].expand(-1, height, width) for indices in rest]
         return torch.cat(grids)
 
 

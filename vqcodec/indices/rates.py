@@ -63,37 +63,44 @@ class Rates:
 
     weights: squared latent units that a bit is worth, for each slice; level f32[B]; bands: rows that are coded apart, all if
     not given; windows: (first codeword, number of codewords), int64[G] each, of each slice, that the quality may use, all if
-    not given; keep: remember prices from one renewal to the next."""
+    not given; keep: remember prices from one renewal to the next; present: bool[B,slices], all if not given: absent slices are
+    zeros, and cost nothing."""
 
     def __init__(self, prior: ContextPrior, codebooks: Sequence[torch.Tensor], weights: Sequence[float], level: torch.Tensor, *,
-                 bands: Sequence[slice] = (slice(None),), windows=None, keep: bool = True):
+                 bands: Sequence[slice] = (slice(None),), windows=None, keep: bool = True,
+                 present: torch.Tensor | None = None):
+        self.layouts, self.present = prior.layouts, None
+        if present is not None:
+            self.layouts = prior.layouts[: int(present.any(0).sum())]
+            self.present = None if present[:, : len(self.layouts)].all() else present
         self.prior, self.codebooks, self.weights, self.level = prior, codebooks, weights, level
         self.bands, self.keep = bands, keep
         whole = [(torch.zeros(s.groups, dtype=torch.int64), torch.full((s.groups,), s.codewords)) for s in prior.layouts]
         self.windows = windows or whole
-        self.cells = [prior.cells(book) if s.d == 1 else None for s, book in zip(prior.layouts, codebooks)]
+        self.cells = [prior.cells(book) if s.d == 1 else None for s, book in zip(self.layouts, codebooks)]
         self.lists = [[] for _ in bands]
 
     @torch.no_grad()
     def nearest(self, latents: torch.Tensor) -> list[Indices]:
         """For each band the codewords nearest to latents f32[B,D,h,w], prices aside."""
-        return [[indices.short() for indices in nearest(latents[:, :, rows], self.codebooks, self.prior.layouts)]
-                for rows in self.bands]
+        books = self.codebooks[: len(self.layouts)]
+        return [[indices.short() for indices in nearest(latents[:, :, rows], books, self.layouts)] for rows in self.bands]
 
     @torch.no_grad()
     def choose(self, latents: torch.Tensor, before: list[Indices], renew: bool, gradient: torch.Tensor):
         """(codewords f32[B,D,h,w] of least distance² + price for latents, same; their indices, for each band). To `renew`
         prices they become those beside the codewords chosen `before`, and `gradient`, of the same shape, that of all bits by
         what the prior sees."""
-        values, indices = torch.empty_like(latents), []
+        values, indices = torch.zeros_like(latents), []
         for rows, old, lists in zip(self.bands, before, self.lists):
             band = latents[:, :, rows]
             if renew or not self.keep:
                 lists[:] = []  # the old ones go before new ones come
                 lists[:] = self._look(old, gradient[:, :, rows])
             chosen = [entry.choose(split_groups(band[:, entry.layout.dims], entry.layout.d)) for entry in lists]
-            for entry, (_, words) in zip(lists, chosen):
-                values[:, entry.layout.dims, rows] = join_groups(words, (len(band), *band.shape[2:]))
+            for i, (entry, (_, words)) in enumerate(zip(lists, chosen)):
+                here = join_groups(words, (len(band), *band.shape[2:]))
+                values[:, entry.layout.dims, rows] = here if self.present is None else here * self.present[:, i, None, None, None]
             indices.append([numbers for numbers, _ in chosen])
             if not self.keep:
                 lists[:] = []
@@ -103,17 +110,24 @@ class Rates:
         """The shortlists beside codewords; fills `gradient` f32[B,D,h,w], by what the prior sees only: what a codeword
         itself costs is in the prices."""
         whole = [numbers.long() for numbers in indices]
-        values = codewords_of(whole, self.codebooks, (len(gradient), *gradient.shape[2:])).requires_grad_()
+        values = codewords_of(whole, self.codebooks[: len(self.layouts)], (len(gradient), *gradient.shape[2:]))
+        if self.present is not None:
+            for i, s in enumerate(self.layouts):
+                values[:, s.dims] *= self.present[:, i, None, None, None]
+        values.requires_grad_()
         lists, outputs, slopes = [], [], []
         with torch.enable_grad(), fast_arithmetic():
             for i, h in enumerate(self.prior.hidden(values, self.level)):
                 one = self._scalar if self.prior.layouts[i].d == 1 else self._vector
                 output, slope, entry = one(i, h, whole[i])
+                if self.present is not None:
+                    counted = self.present[:, i].repeat_interleave(h[0, 0].numel())[:, None]
+                    slope = [each * counted for each in slope]
                 outputs += output
                 slopes += slope
                 lists.append(entry)
             total = sum(map(Slope.apply, outputs, slopes))
-            gradient.copy_(torch.autograd.grad(total, values)[0])
+            gradient[:, : values.shape[1]] = torch.autograd.grad(total, values)[0]
         return lists
 
     def _scalar(self, i: int, h: torch.Tensor, indices: torch.Tensor):

@@ -115,23 +115,35 @@ class Codec:
     # --- index grids ⇄ segments, in bands -------------------------------------------------------------------
 
     def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weights: tuple[float, ...]):
-        """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments); as `GridCoder.choose`."""
-        results = [self.coder.choose(latents[0, :, top:bottom], sixteenths, weights) for top, bottom in bands(*latents.shape[2:])]
-        return torch.cat([grids for grids, _ in results], 1), tuple(s for _, segments in results for s in segments)
+        """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments); as `GridCoder.choose`. Of the last slices, those that
+        are at rest everywhere have no bytes."""
+        slices = self.coder.present(sixteenths)
+        results = [self.coder.choose(latents[0, :, top:bottom], sixteenths, weights, slices)
+                   for top, bottom in bands(*latents.shape[2:])]
+        grids = torch.cat([grids for grids, _ in results], 1)
+        kept = self.coder.steps(self.coder.needed(grids))
+        return grids, tuple(s if i < kept else b"" for _, segments in results for i, s in enumerate(segments))
 
     def code_grids(self, grids: torch.Tensor, sixteenths: int) -> tuple[bytes, ...]:
         """Index grids int64[G,h,w] → segments. Raises UsageError for an index that the quality cannot use."""
+        slices = self.coder.needed(grids)
+        if slices > self.coder.present(sixteenths):
+            raise UsageError("index grids hold slices that this quality does not have")
         return tuple(segment for top, bottom in bands(*grids.shape[1:])
-                     for segment in self.coder.code(grids[:, top:bottom], sixteenths))
+                     for segment in self.coder.code(grids[:, top:bottom], sixteenths, slices))
 
     def _read_grids(self, stream: streams.Stream, seen=None) -> torch.Tensor:
         """Index grids int64[G,h,w] of a stream; `seen(step, symbols, length, top)` is told of every step that has
         symbols, of the bytes of its segment, and of the first row of its band."""
         rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
         pieces = bands(rows, columns)
-        reader = segment_reader(stream, len(pieces), self.coder.prior)
         quality = checked_quality(stream.quality, self.qualities)
-        grids = torch.cat([self.coder.read(reader, bottom - top, columns, quality, seen and partial(seen, top=top))
+        slices = self.coder.present(quality)
+        if stream.slices is not None and stream.slices >= slices:
+            raise CorruptStreamError(f"{stream.slices} slices are not fewer than this quality has, {slices}")
+        slices = stream.slices or slices
+        reader = segment_reader(stream, len(pieces), self.coder.prior, slices)
+        grids = torch.cat([self.coder.read(reader, bottom - top, columns, quality, seen and partial(seen, top=top), slices)
                            for top, bottom in pieces], 1)
         reader.finish()
         if grids_crc(grids.numpy()) != stream.grids_crc:
@@ -152,7 +164,8 @@ class Codec:
             level, keep = sixteenths / SIXTEENTHS, rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
             rates = Rates(self.context, self.coder.codebooks, weights, torch.tensor([level]),
                           bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
-                          windows=self.coder.prior.windows(sixteenths), keep=keep)
+                          windows=self.coder.prior.windows(sixteenths), keep=keep,
+                          present=torch.tensor([self.model.quantizer.present(level)]))
             gradient = refine.DistortionGradient(self.decoder, transform, rgb, level, keep=keep)
             latents, _ = refine.refine(latents, steps, search, rates, gradient)
             del rates, gradient  # before the choice: what they remember takes much memory
@@ -186,7 +199,9 @@ class Codec:
         return self._packed(grids, self.code_grids(grids, sixteenths), height, width, sixteenths, grey, None)
 
     def _packed(self, grids, segments, height, width, sixteenths, grey, alpha, metadata=None) -> Encoded:
+        slices = self.coder.needed(grids)
         data = streams.pack(streams.Stream(
+            slices=slices if slices < self.coder.present(sixteenths) else None,
             grey=grey, alpha=alpha, metadata=metadata, width=width, height=height, quality=sixteenths, model_id=self.entry.id,
             model_hash=self.entry.hash, grids_crc=grids_crc(grids.numpy()),
             joined=True, segments=(b"".join(segments),)))
@@ -264,13 +279,13 @@ class Codec:
         return stream
 
 
-def segment_reader(stream: streams.Stream, pieces: int, prior: Prior) -> SegmentReader:
+def segment_reader(stream: streams.Stream, pieces: int, prior: Prior, slices: int) -> SegmentReader:
     """Raises CorruptStreamError where there cannot be enough segments for the picture."""
     data, needed = b"".join(stream.segments), pieces * prior.steps
     if not stream.joined and len(stream.segments) != needed:
         raise CorruptStreamError(f"expected {needed} segments, found {len(stream.segments)}")
     # Phase 0 of each slice has positions in every band, and a segment with symbols has a byte or more.
-    if stream.joined and (needed > streams.MAX_SEGMENTS or len(data) < pieces * len(prior.slices)):
+    if stream.joined and (needed > streams.MAX_SEGMENTS or len(data) < pieces * slices):
         raise CorruptStreamError(f"{len(data)} bytes cannot hold the segments of such a picture")
     return SegmentReader(data, None if stream.joined else [len(segment) for segment in stream.segments])
 

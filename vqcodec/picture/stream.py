@@ -28,7 +28,7 @@ MAX_PIXELS = 1 << 30
 MAX_SEGMENTS = 4096
 MAX_PAYLOAD = (1 << 31) - 1  # bytes of one segment, of all of them if joined, and of the alpha payload
 
-_GREY, _ALPHA, _JOINED = 0x08, 0x10, 0x20  # flags
+_GREY, _ALPHA, _JOINED, _SLICES = 0x08, 0x10, 0x20, 0x80  # flags
 _LENGTH_BITS = MAX_PAYLOAD.bit_length()
 
 
@@ -44,6 +44,7 @@ class _Description:
     model_hash: bytes  # first 4 bytes of the SHA-256 of the model
     grids_crc: int  # see `vqcodec.stream.grids_crc`
     joined: bool = False  # the segments follow one another without a table of their lengths
+    slices: int | None = None  # 1..255: how many slices are coded, if fewer than the quality has
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +90,7 @@ def pack(stream: Stream) -> bytes:
         raise UsageError(f"a segment or the alpha payload is longer than {MAX_PAYLOAD} bytes")
     header = (pack_beginning(CODE, _beginning(stream, stream.metadata is not None, stream.alpha is not None))
               + uvarint(stream.width) + uvarint(stream.height)
-              + stream.grids_crc.to_bytes(4, "little")
+              + stream.grids_crc.to_bytes(4, "little") + (b"" if stream.slices is None else bytes([stream.slices]))
               + (uvarint(lengths[0]) if stream.joined else _pack_lengths(lengths)))
     if stream.alpha is not None:
         header += uvarint(len(stream.alpha)) + zlib.crc32(stream.alpha).to_bytes(4, "little")
@@ -122,11 +123,12 @@ def unpack(data: bytes) -> Stream:
 
 def peek(data: bytes) -> Header:
     """Parse and verify the header only; `data` need not reach further. Raises as `unpack` does."""
-    beginning, reader = read_beginning(data, CODE, _GREY | _ALPHA | _JOINED)
+    beginning, reader = read_beginning(data, CODE, _GREY | _ALPHA | _JOINED | _SLICES)
     flags = beginning.flags
     width = reader.uvarint(3)
     height = reader.uvarint(3)
     grids = reader.uint(4)
+    slices = reader.uint(1) if flags & _SLICES else None
     joined = bool(flags & _JOINED)
     count, bits, packed = (1, _LENGTH_BITS, reader.uvarint(5)) if joined else _read_lengths(reader)
     alpha_length = reader.uvarint(5) if flags & _ALPHA else None
@@ -142,14 +144,14 @@ def peek(data: bytes) -> Header:
     if (alpha_length or 0) > MAX_PAYLOAD:
         raise CorruptStreamError(f"the alpha payload is said to be longer than {MAX_PAYLOAD} bytes")
     header = Header(grey=bool(flags & _GREY), width=width, height=height, quality=beginning.quality,
-                    model_id=beginning.model_id, model_hash=beginning.model_hash, grids_crc=grids, joined=joined,
+                    model_id=beginning.model_id, model_hash=beginning.model_hash, grids_crc=grids, joined=joined, slices=slices,
                     segment_lengths=lengths, alpha_length=alpha_length, alpha_crc=alpha_crc, sealed=sealed)
     _check_fields(header, CorruptStreamError)
     return header
 
 
 def _beginning(d: _Description, metadata: bool, alpha: bool) -> Beginning:
-    flags = _GREY * bool(d.grey) | _ALPHA * alpha | _JOINED * bool(d.joined)
+    flags = _GREY * bool(d.grey) | _ALPHA * alpha | _JOINED * bool(d.joined) | _SLICES * (d.slices is not None)
     return Beginning(flags, metadata, d.model_id, d.model_hash, d.quality)
 
 
@@ -163,6 +165,8 @@ def _check_fields(description: _Description, error: type[Exception]) -> None:
         raise error(f"{d.width}x{d.height} pixels are more than the format's limit of {MAX_PIXELS}")
     if not 0 <= d.grids_crc <= 0xFFFFFFFF:
         raise error("the grids' checksum must have 32 bits")
+    if d.slices is not None and not 1 <= d.slices <= 255:
+        raise error(f"a stream has 1..255 slices, not {d.slices}")
 
 
 def _pack_lengths(lengths: list[int]) -> bytes:

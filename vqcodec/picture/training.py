@@ -65,7 +65,7 @@ def improve(model, latents, pixels, level, steps: int):
     def gradient(chosen):
         return search.gradient_at(chosen, lambda y: model.synthesise(y, level), lambda x: model.distortion(x, pixels), slope)
 
-    rates = Rates(model.prior, model.codebooks, model.rate_weights, level)
+    rates = Rates(model.prior, model.codebooks, model.rate_weights, level, present=model.present[level.long()])
     return search.refine(latents, steps, model.search, rates, gradient)
 
 

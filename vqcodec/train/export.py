@@ -28,12 +28,12 @@ def count_use(model: Model, batches, search: int) -> list[torch.Tensor]:
     use = [torch.zeros(levels, s.groups, s.codewords, dtype=torch.int64) for s in model.prior.layouts]
     for pixels, level in batches:
         with bfloat16():
-            own = model.encoder(pixels, level)
+            own = model.analyse(pixels, level)
         latents, wish = model.searched(own.float(), pixels, level, search)
         row = level.long().repeat_interleave(latents[0, 0].numel())
-        for i, (s, chosen) in enumerate(zip(model.prior.layouts, model.choose_by(latents, wish)[0])):
+        for i, (s, chosen) in enumerate(zip(model.prior.layouts, model.choose_by(latents, wish, level)[0])):
             flat = (row[None] * s.groups + torch.arange(s.groups)[:, None]) * s.codewords + chosen
-            use[i].view(-1).scatter_add_(0, flat.reshape(-1), torch.ones(flat.numel(), dtype=torch.int64))
+            use[i].view(-1).scatter_add_(0, flat.reshape(-1), model.present[row, i].long().repeat(s.groups))
     return use
 
 

@@ -102,14 +102,14 @@ class Model(nn.Module):
     @torch.no_grad()
     def choose(self, latents, level):
         """(indices int64[G,N] of each slice, values f32[B,D,h,w]): the rate-aware choice of codewords."""
-        return self.choose_by(latents, self.choice_bits(latents, level))
+        return self.choose_by(latents, self.choice_bits(latents, level), level)
 
     @torch.no_grad()
-    def choose_by(self, latents, wish):
+    def choose_by(self, latents, wish, level):
         """As `choose`, for given bits f32[G,N,K] of each slice."""
         indices = [choose(split_groups(latents[:, s.dims], s.d), book, bits, weight)
                    for s, book, bits, weight in zip(self.prior.layouts, self.codebooks, wish, self.rate_weights)]
-        return indices, codewords_of(indices, self.codebooks, (len(latents), *latents.shape[2:]))
+        return indices, self.masked(codewords_of(indices, self.codebooks, (len(latents), *latents.shape[2:])), level)
 
     @torch.no_grad()
     def searched(self, own, pixels, level, steps: int):
@@ -118,7 +118,7 @@ class Model(nn.Module):
         if not steps:
             return own.detach(), self.choice_bits(own, level)
         moved, last = self.improve(self, own.detach(), pixels, level, steps)
-        return moved, list(self.prior.codeword_bits(last, level, self.codebooks))
+        return self.masked(moved, level), list(self.prior.codeword_bits(last, level, self.codebooks))
 
     def vq_losses(self, pixels, level, beta: float, search: int = 0) -> Losses:
         """The search moves latents without gradient, and the encoder's own commit to the codewords: were the moved ones to
@@ -128,14 +128,14 @@ class Model(nn.Module):
         latents = own + (moved - own).detach()
         assigned = [q(latents[:, s.dims], bits, weight, own[:, s.dims])
                     for s, q, bits, weight in zip(self.prior.layouts, self.quantizers, wish, self.rate_weights)]
-        values = torch.cat([a.values for a in assigned], 1)
+        values = self.masked(torch.cat([a.values for a in assigned], 1), level)
         bits = self.index_bits(latents, values, [a.indices for a in assigned], level)
         auxiliary = sum(a.codebook + beta * a.commitment for a in assigned) / self.patch
         return self._losses(bits, values, level, pixels, auxiliary)
 
     def index_bits(self, latents, values, indices, level):
-        """Bits f32[B] of the chosen codewords. The prior learns from them; the latents (if they carry
-        gradients) feel the rate through a soft assignment."""
+        """Bits f32[B] of the chosen codewords, of the slices that are present. The prior learns from them; the latents (if they
+        carry gradients) feel the rate through a soft assignment."""
         total = 0.0
         batch = latents.shape[0]
         for i, h in enumerate(self.prior.hidden(values, level)):
@@ -154,7 +154,7 @@ class Model(nn.Module):
                     weights = torch.softmax(-away / SOFT_ASSIGNMENT, 2)
                     felt = (weights * bits.detach().clamp(max=20)).sum(2)
                     taken = taken + felt - felt.detach()
-            total = total + taken.reshape(s.groups, batch, -1).sum((0, 2))
+            total = total + taken.reshape(s.groups, batch, -1).sum((0, 2)) * self.present[level.long(), i]
         return total
 
     def frozen_losses(self, pixels, level, search: int = 0, *, decoded: bool = False, amortised: bool = False) -> Losses:
@@ -166,7 +166,7 @@ class Model(nn.Module):
             own = self.analyse(pixels, level)
         with torch.no_grad():
             latents, wish = self.searched(own, pixels, level, search)
-            indices, values = self.choose_by(latents, wish)
+            indices, values = self.choose_by(latents, wish, level)
         bits = self.index_bits(latents, values, indices, level)
         count = pixels[0, 0].numel()
         if not decoded:
@@ -184,9 +184,21 @@ def start_codebooks(model: Model, batches, level_batches) -> None:
     the categorical heads from them."""
     latents = [model.encoder(x, level) for x, level in zip(batches, level_batches)]
     for i, (s, q) in enumerate(zip(model.prior.layouts, model.quantizers)):
-        vectors = torch.cat([split_groups(z[:, s.dims], s.d) for z in latents], 1)
+        vectors = torch.cat([split_groups(z[model.present[level.long(), i], s.dims], s.d)
+                             for z, level in zip(latents, level_batches)], 1)
         books, shares = zip(*(vq.fit_codebook(v, s.codewords) for v in vectors))
         q.codebook.copy_(torch.stack(books))
         q.total.copy_(q.codebook)
         if s.d > 1:
             model.prior.heads[i].start_from(q.codebook, torch.stack(shares))
+    centre_codebooks(model)
+
+
+@torch.no_grad()
+def centre_codebooks(model: Model) -> None:
+    """In slices that are absent at low qualities the codeword nearest to zero becomes zero: what they hold where they are absent."""
+    for i, q in enumerate(model.quantizers):
+        if not model.present[:, i].all():
+            least = q.codebook.square().sum(2).argmin(1)[:, None, None].expand(-1, 1, q.codebook.shape[2])
+            for values in (q.codebook, q.total):
+                values.scatter_(1, least, 0.0)

@@ -25,7 +25,7 @@ from ..zoo.registry import ModelEntry, find_by_name
 from . import distributed
 from .data import split
 from .medium import of_config
-from .model import Model, start_codebooks
+from .model import Model, centre_codebooks, start_codebooks
 from .optim import MuonAdam, parameter_groups
 from .restore import restore
 
@@ -129,6 +129,7 @@ class Trainer:
             batches = [self.batch(-1000 - i, 128, 16) for i in range(12)]
             start_codebooks(self.model, *zip(*batches))
             self._codebooks_started = True
+        centre_codebooks(self.model)
         for p in self.model.parameters():
             p.requires_grad_(True)
         if self.config.training.codebook_update == "ema":

@@ -14,6 +14,6 @@ def code(model, x: torch.Tensor, level: torch.Tensor, soft: bool, search: int = 
         bits = model.density_bits(values, level).sum().item()
     else:
         latents, wish = model.searched(latents, x, level, search)
-        chosen, values = model.choose_by(latents, wish)
+        chosen, values = model.choose_by(latents, wish, level)
         bits = model.index_bits(latents, values, chosen, level).sum().item()
     return model.decoder(values, level), bits
