@@ -15,7 +15,7 @@ from conftest import TINY_ID, synthetic_picture
 from PIL import Image
 
 from vqcodec import cli
-from vqcodec.cli import program
+from vqcodec.cli import files
 from vqcodec.picture import stream as container
 from vqcodec.zoo import registration, registry
 
@@ -138,7 +138,9 @@ def test_encode_and_decode(run, picture, tmp_path):
     assert len(result.stderr.splitlines()) == 1
     assert f"{size} bytes" in result.stderr and "quality 2," in result.stderr and "bpp" in result.stderr
     result = run("decode out.vq")
-    assert result.exit_code == 0 and result.output == ""
+    assert result.exit_code == 0 and result.stdout == ""
+    assert result.stderr.startswith("out.vq -> out.png: 90x70, ") and len(result.stderr.splitlines()) == 1
+    assert run("decode out.vq -f --quiet").output == ""
     assert Image.open(tmp_path / "out.png").size == (90, 70)
 
 
@@ -183,16 +185,17 @@ def test_encode_json(run, picture):
     result = run("encode in.png out.vq --json")
     assert result.stderr == ""
     facts = json.loads(result.stdout)
-    assert set(facts) == {"input", "output", "width", "height", "input_bytes", "bytes", "bpp", "quality", "note",
-                          "verified", "seconds", "model", "model_id", "model_hash"}
+    assert set(facts) == {"input", "output", "width", "height", "pixels", "input_bytes", "bytes", "bpp", "quality", "note",
+                          "verified", "seconds", "elapsed", "model", "model_id", "model_hash"}
     assert (facts["width"], facts["height"], facts["model"], facts["model_id"]) == (90, 70, "tiny", TINY_ID)
     assert facts["bpp"] == pytest.approx(8 * facts["bytes"] / (90 * 70))
 
 
 def test_decode_json(run, coded):
     facts = json.loads(run("decode in.vq out.webp --json").stdout)
-    assert set(facts) == {"input", "output", "width", "height", "format", "input_bytes", "bytes", "quality",
-                          "seconds", "model", "model_id", "model_hash"}
+    assert set(facts) == {"input", "output", "width", "height", "pixels", "format", "input_bytes", "bytes", "bpp", "quality",
+                          "lost", "seconds", "elapsed", "model", "model_id", "model_hash"}
+    assert facts["bytes"] == os.path.getsize("out.webp") and facts["bpp"] == 8 * facts["input_bytes"] / facts["pixels"]
     assert facts["format"] == "WEBP" and facts["quality"] == 2
 
 
@@ -215,9 +218,35 @@ def test_format_option(run, coded, tmp_path):
 
 
 def test_warnings_are_single_lines(run, coded):
-    result = run("decode in.vq out.jpg")
+    result = run("decode in.vq out.jpg --quiet")
     assert result.exit_code == 0
     assert result.stderr.splitlines() == ["vqcodec: warning: JPEG holds no transparency: composited over white"]
+
+
+def test_several_files(run, picture, tmp_path):
+    (tmp_path / "other.png").write_bytes(picture.read_bytes())
+    result = run("encode in.png other.png -d coded -q 1")
+    assert result.exit_code == 0 and len(result.stderr.splitlines()) == 2
+    assert (tmp_path / "coded" / "in.vq").read_bytes() == (tmp_path / "coded" / "other.vq").read_bytes()
+    run("encode in.png -q 1")
+    assert (tmp_path / "in.vq").read_bytes() == (tmp_path / "coded" / "in.vq").read_bytes()
+    (tmp_path / "bad.vq").write_bytes(b"VQ nonsense")
+    result = run("decode coded/in.vq bad.vq coded/other.vq -d back --json")
+    assert result.exit_code == 4 and "bad.vq: " in result.stderr
+    files_ = json.loads(result.stdout)["files"]
+    assert sorted(os.path.basename(f["input"]) for f in files_) == ["bad.vq", "in.vq", "other.vq"]
+    assert sorted(os.listdir(tmp_path / "back")) == ["in.png", "other.png"]
+    os.mkdir("more")
+    (tmp_path / "more" / "in.jpg").write_bytes(picture.read_bytes())
+    assert_one_error_line(run("encode in.png more/in.jpg -d coded"), 2, "two files would be written")
+
+
+def test_the_files_time_is_kept_if_asked_for(run, picture, tmp_path):
+    os.utime(picture, ns=(10**18, 1_600_000_000_123_456_789))
+    assert run("encode in.png plain.vq -q 1").exit_code == 0 and run("encode in.png timed.vq -q 1 --keep-time").exit_code == 0
+    assert run("decode timed.vq timed.png").exit_code == 0 and run("decode plain.vq plain.png").exit_code == 0
+    assert os.stat("timed.png").st_mtime_ns == 1_600_000_000_123_456_789 != os.stat("plain.png").st_mtime_ns
+    assert "2020-09-13T12:26:40Z" in run("inspect timed.vq").stdout
 
 
 # Refusals.
@@ -227,7 +256,8 @@ def test_warnings_are_single_lines(run, coded):
 def test_no_overwriting_without_force(run, picture, coded, tmp_path, command, monkeypatch):
     (tmp_path / "out.vq").write_bytes(b"precious")
     with monkeypatch.context() as patch:
-        patch.setattr(program.fileio, "read_input", lambda path: pytest.fail("it worked before it looked"))
+        for command_of in (files.medium.Medium.__subclasses__()):
+            patch.setattr(command_of, "open", lambda *_, **__: pytest.fail("it worked before it looked"))
         assert_one_error_line(run(command), 1, "exists; use -f")
     assert (tmp_path / "out.vq").read_bytes() == b"precious"
 
@@ -246,7 +276,7 @@ def test_input_is_never_the_output(run, picture, coded, command, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    "encode in.png", "encode in.png out.vq extra", "encode in.png out.vq --nonsense", "nonsense", "verify",
+    "encode", "encode in.png out.vq extra", "encode in.png other.png", "encode in.png - -d folder", "encode in.png out.vq --nonsense", "nonsense", "verify",
     "train image x", "models show", "encode in.png out.vq -q 2 --bpp 1", "encode in.png out.vq --psnr 30 --size 20k",
     "encode in.png out.vq -q 0.9", "encode in.png out.vq -q 3.01", "encode in.png out.vq -q nan",
     "encode in.png out.vq -q x", "encode in.png out.vq --bpp 0", "encode in.png out.vq --bpp inf",
@@ -338,7 +368,7 @@ def test_unexpected_errors(run, coded, tmp_path, monkeypatch, error, code, words
     def fail(data):
         raise error
 
-    monkeypatch.setattr(program.container, "unpack", fail)
+    monkeypatch.setattr(files.medium, "of_stream", fail)
     assert_one_error_line(run("decode in.vq"), code, *words)
     assert os.listdir(tmp_path) == ["in.vq"]
     monkeypatch.setenv("VQCODEC_TRACEBACK", "1")
@@ -349,7 +379,7 @@ def test_interruption(run, coded, tmp_path, monkeypatch):
     def interrupt(data):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(program.container, "unpack", interrupt)
+    monkeypatch.setattr(files.medium, "of_stream", interrupt)
     result = run("decode in.vq")
     assert result.exit_code == 130 and result.stderr.strip() == "vqcodec: error: interrupted"
     assert os.listdir(tmp_path) == ["in.vq"]
@@ -371,8 +401,10 @@ def test_inspect_json(run, coded):
     result = run("inspect in.vq --json")
     facts = json.loads(result.stdout)
     assert set(facts) == {"input", "width", "height", "quality", "grey", "alpha", "model", "model_id", "model_hash",
-                          "blocks", "header_bytes", "payload_bytes", "segment_bytes", "alpha_bytes", "bytes", "bpp"}
+                          "blocks", "header_bytes", "payload_bytes", "segment_bytes", "alpha_bytes", "metadata_bytes", "metadata",
+                          "bytes", "bpp"}
     assert facts["bytes"] == facts["header_bytes"] + facts["payload_bytes"] + facts["alpha_bytes"]
+    assert facts["metadata"] == {} and facts["metadata_bytes"] == 0
     assert facts["segment_bytes"] is None
     detailed = json.loads(run("inspect in.vq --json --segments").stdout)
     assert len(detailed["segment_bytes"]) == 10 and sum(detailed["segment_bytes"]) == facts["payload_bytes"]
@@ -460,7 +492,7 @@ def test_process_round_trip(picture, tmp_path):
         coded = subprocess_run("encode", "-", "-", "-q", "1", stdin=source, capture_output=True)
     assert coded.returncode == 0 and b"quality 1" in coded.stderr
     result = subprocess_run("decode", "-", tmp_path / "out.png", input=coded.stdout, capture_output=True)
-    assert result.returncode == 0 and result.stdout == b"" == result.stderr
+    assert result.returncode == 0 and result.stdout == b"" and result.stderr.startswith(b"- -> ")
     assert Image.open(tmp_path / "out.png").size == (90, 70)
 
 

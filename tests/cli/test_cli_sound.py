@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ import vqcodec
 from vqcodec.picture import file as media
 from vqcodec.sound import stream as sound_container
 from vqcodec.cli import main
-from vqcodec.errors import InputError, UsageError
+from vqcodec.errors import VqcodecWarning,  InputError, UsageError
 from vqcodec.sound.file import Sound
 
 
@@ -80,7 +81,7 @@ def test_targets(run):
     assert json.loads(run(f"encode in.flac s.vq --size {middle} --json").stdout)["bytes"] <= middle
     kbps = (low["kbps"] + high["kbps"]) / 2
     assert json.loads(run(f"encode in.flac k.vq --kbps {kbps} --json").stdout)["kbps"] == pytest.approx(kbps, rel=0.1)
-    error_line(run("encode in.flac x.vq --bpp 1"), 2, "are for images")
+    error_line(run("encode in.flac x.vq --bpp 1"), 2, "--bpp is for images; of sound, give --kbps")
     error_line(run("encode in.flac x.vq --kbps 1 -q 2"), 2, "only one of")
     error_line(run("encode in.flac x.vq --model tiny"), 4, "is one of image")
     error_line(run("encode in.flac x.vq -q 4"), 2, "between 1 and 3")
@@ -90,7 +91,7 @@ def test_targets(run):
 def test_standard_streams(run):
     with open("in.wav", "rb") as file:
         coded = run("encode - -", input=file.read())
-    assert coded.exit_code == 0 and coded.stdout_bytes[:4] == b"VQ\1\1"
+    assert coded.exit_code == 0 and coded.stdout_bytes[:4] == b"VQ\1\x09"
     back = run("decode - -", input=coded.stdout_bytes)
     assert back.stdout_bytes[:4] == b"RIFF"
 
@@ -163,9 +164,18 @@ def test_python_interface(run, tiny_audio_dir):
     back = vqcodec.decode_sound(data)
     assert back.samples.shape == (8000, 1) and back.rate == 8000
     assert vqcodec.tokens(data).shape[1:] == (1, 100)
-    header = vqcodec.inspect(data)
-    assert isinstance(header, sound_container.SoundHeader) and header.length == 8000
-    assert vqcodec.encode_sound("in.wav", size=500)
+    found = vqcodec.inspect(data)
+    assert isinstance(found.header, sound_container.SoundHeader) and found.samples == found.header.length == 8000
+    assert (found.seconds, found.quality, found.bytes, found.kbps) == (1.0, 2.0, len(data), 8 * len(data) / 1000)
+    with pytest.warns(VqcodecWarning, match="target 50 is not reached"):
+        assert vqcodec.encode_sound("in.wav", size=50)
+    with pytest.raises(UsageError, match="in this order"):
+        vqcodec.encode_sound((8000, samples[:, 0]))
+    with open("in.wav", "rb") as file:
+        assert vqcodec.encode(file, quality=2) == vqcodec.encode("in.wav", quality=2)
+    Path("in.vq").write_bytes(data)
+    assert vqcodec.inspect("in.vq") == vqcodec.inspect(io.BytesIO(data)) == found
+    assert (vqcodec.decode(Path("in.vq")).samples == back.samples).all() and (vqcodec.tokens(memoryview(data)) == vqcodec.tokens(data)).all()
     with pytest.raises(UsageError):
         vqcodec.encode_sound("in.wav", quality=1, kbps=2)
     with pytest.raises(InputError):
@@ -219,7 +229,7 @@ def test_kbps_is_not_for_images(run):
     Path("in.png").write_bytes(media.write_picture(media.read_picture(np.zeros((20, 30, 3), np.uint8)), "PNG"))
     error_line(run("encode in.png x.vq --kbps 2"), 2, "--kbps is for sound")
     assert run("encode in.png in.vq").exit_code == 0
-    error_line(run("decode in.vq out.png --conceal"), 2, "are for sound")
+    error_line(run("decode in.vq out.png --conceal"), 2, "--conceal is not for images")
 
 
 def test_models_list_tells_the_modality(run):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import contextmanager
 from dataclasses import replace
 
 import click
 
 from .. import fileio, medium
-from ..errors import CorruptStreamError, UsageError, VqcodecError, one_line
+from ..errors import CorruptStreamError, UnsupportedError, UsageError, VqcodecError, one_line
 from ..zoo import registry
 from . import drawing
 from .progress import Progress
@@ -103,7 +104,12 @@ def decode(paths, folder, extension, subtype, conceal, models_dir, force, as_jso
     coders, results = {}, []
 
     def ending(path: str) -> str:
-        return extension or medium.of_stream(fileio.Source.open(path).head).default_extension
+        if extension:
+            return extension
+        try:
+            return medium.of_stream(fileio.Source.open(path).head).default_extension
+        except VqcodecError:  # which `work` will meet too
+            return medium.media()[0].default_extension
 
     def work(path: str, output: str) -> None:
         results.append(_decode(path, output, extension, subtype, conceal, models_dir, force, as_json, verbose, quiet, coders))
@@ -156,8 +162,9 @@ def inspect(path, grids, bits, segments, models_dir, force, as_json):
             _refuse_same_file(path, picture)
             fileio.ensure_writable(picture, force)
     source = fileio.Source.open(path)
-    kind = medium.of_stream(source.head)
-    facts = kind.facts(source.data())
+    with _naming(path):
+        kind = medium.of_stream(source.head)
+        facts = kind.facts(source.data())
     header = kind.header(source.head)
     try:
         entry = registry.find_by_stream(header.model_id, header.model_hash, models_dir)
@@ -246,7 +253,8 @@ def _jobs(paths, folder, ending) -> list[tuple[str, str]]:
 def _each(jobs: list[tuple[str, str]], work, results: list[dict], as_json: bool) -> int:
     """Does one file after the other; of several, all that can be done. Returns the highest exit code."""
     if len(jobs) == 1:
-        work(*jobs[0])
+        with _naming(jobs[0][0]):
+            work(*jobs[0])
         if as_json:
             echo_json({k: v for k, v in results[0].items() if k != "exit_code"}, jobs[0][1])
         return results[0].get("exit_code", 0)
@@ -261,6 +269,18 @@ def _each(jobs: list[tuple[str, str]], work, results: list[dict], as_json: bool)
     if as_json:
         echo_json({"files": results + failures})
     return max(item.get("exit_code", 0) for item in results + failures)
+
+
+@contextmanager
+def _naming(path: str):
+    """Errors within name the file that they are about."""
+    try:
+        yield
+    except (CorruptStreamError, UnsupportedError) as error:
+        name = "standard input" if path == fileio.STDIO else shown(path)
+        if str(error).startswith(f"{name}: "):
+            raise
+        raise type(error)(f"{name}: {error}") from error
 
 
 def _model_fields(entry: registry.ModelEntry) -> dict:
