@@ -45,3 +45,28 @@ def wav_of(content: bytes, tag: int, rate: int, channels: int = 1) -> bytes:
 def with_flac_length(data: bytes, frames: int) -> bytes:
     fields = int.from_bytes(data[18:26], "big") >> 36 << 36 | frames
     return replaced(data, 18, fields.to_bytes(8, "big"))
+
+
+def made_by_av(container: str, codec: str, *, seconds: float = 2.0, rate: int = 48000, tags=()) -> bytes:
+    """Two channels of the test's sound in a file of FFmpeg's."""
+    import av
+
+    samples = np.ascontiguousarray(synthetic_sound(round(seconds * rate), 2, rate).T) * np.float32(0.5)
+    file = io.BytesIO()
+    with av.open(file, "w", format=container) as output:
+        output.metadata.update(dict(tags))
+        stream = output.add_stream(codec, rate=rate)
+        stream.layout = "stereo"
+        stream.bit_rate = 128000
+        stream.codec_context.open()
+        whole = av.AudioFrame.from_ndarray(samples, format="fltp", layout="stereo")
+        whole.sample_rate, whole.pts = rate, 0
+        queue, position = av.AudioFifo(), 0
+        for frame in av.AudioResampler(stream.codec_context.format, "stereo", rate).resample(whole):
+            queue.write(frame)
+        while (frame := queue.read(stream.codec_context.frame_size or 1024, partial=True)) is not None:
+            frame.pts = position
+            position += frame.samples
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    return file.getvalue()

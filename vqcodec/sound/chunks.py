@@ -1,6 +1,6 @@
 """Files of chunks or with a plain header, as far as libsndfile reads them: where their samples are, what size their header
-gives them, and whether that is there. RIFF (WAVE, and its 64-bit forms RF64, BW64 and W64), IFF (AIFF, AIFC, 8SVX, 16SV), AU,
-CAF, NIST, AVR.
+gives them, and whether that is there. RIFF (WAVE, and its 64-bit forms RF64, BW64 and W64), IFF (AIFF, AIFC, 8SVX, 16SV),
+AU, CAF, NIST, AVR.
 
 Programs that write to a pipe or are killed leave a size of 0 or the largest in the header: then the samples reach to the
 end of the file.

@@ -157,7 +157,8 @@ class AvFile:
                         raise Damaged(f"it goes on with {frame.layout.nb_channels} channels at {frame.sample_rate} Hz")
                     yield _samples(frame, self.channels)
         if failure is not None:
-            raise Damaged(f"{lost} packet{'s' if lost > 1 else ''} could not be decoded: {said(failure)}" if lost else said(failure))
+            count = f"{lost} packet{'s' if lost > 1 else ''} could not be decoded: " if lost else ""
+            raise Damaged(count + said(failure))
 
     def _container(self, raw):
         import av

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..errors import InputError, VqcodecWarning
+from ..errors import InputError, VqcodecWarning, shown
 from ..metadata import Metadata
 from .chunks import Endless
 from .decoders import BLOCK, AvFile, CannotDecode, Damaged, SndFile, have_av
@@ -27,8 +27,7 @@ from .tags import read_tags, tags_of
 from .writer import SoundWriter, format_for, write_sound
 
 __all__ = ["BLOCK", "EXTENSIONS", "HEAD", "MAX_CHANNELS", "RATES", "Sound", "SoundReader", "SoundWriter", "format_for",
-           "looks_like_sound", "read_sound", "read_tags", "resample", "resampled", "sound_of",
-           "write_sound"]
+           "looks_like_sound", "read_sound", "read_tags", "resample", "resampled", "sound_of", "write_sound"]
 
 PADDING = 4096  # sample frames, at most, that an encoder adds at the end
 
@@ -36,7 +35,8 @@ PADDING = 4096  # sample frames, at most, that an encoder adds at the end
 class SoundReader:
     """A recording that can be read again and again. `length` is exact: as many sample frames as `blocks` gives.
 
-    metadata: the file's tags, None where there are none. notes: what of the file is not in it, because it is cut off, damaged or of another rate; empty where it is whole.
+    metadata: the file's tags, None where there are none. notes: what of the file is not in it, because it is cut off,
+    damaged or of another rate; empty where it is whole.
     Raises InputError for what is not sound or holds samples that are not numbers, UnsupportedError for rates and numbers of
     channels beyond this release."""
 
@@ -62,7 +62,7 @@ class SoundReader:
         Recordings that follow one another in the file (joined MP3, chained Ogg, …) are one while rate and channels stay.
         What can be read of a file that is cut off or damaged is taken, with a VqcodecWarning that says what is missing;
         `strict` makes that an InputError."""
-        name = name or ("sound" if isinstance(source, (bytes, bytearray, memoryview)) else os.fspath(source))
+        name = name or ("sound" if isinstance(source, (bytes, bytearray, memoryview)) else shown(os.fsdecode(source)))
         source = Source(source, name, looks_like_sound)
         tracks, notes = _tracks(source)
         for note in notes:

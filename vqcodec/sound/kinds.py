@@ -29,11 +29,11 @@ _OTHERS = (
 _MP4 = frozenset({b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "})  # brands of sound; others may be video or pictures
 
 LIBSNDFILE_EXTENSIONS = frozenset({
-    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".spx", ".mp3", ".mp2", ".mp1", ".mpga", ".aif", ".aiff", ".aifc", ".au",
-    ".snd", ".caf", ".w64", ".rf64", ".bwf", ".nist", ".sph", ".voc", ".svx", ".8svx", ".16svx", ".iff", ".avr", ".paf", ".fap",
-    ".pvf", ".sf", ".ircam", ".wve", ".xi", ".sds", ".htk"})
-OTHER_EXTENSIONS = frozenset({".aac", ".m4a", ".m4b", ".wma", ".ac3", ".eac3", ".mka", ".weba", ".amr", ".ape", ".wv", ".tta",
-                              ".mpc", ".dsf", ".dts"})
+    ".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".spx", ".mp3", ".mp2", ".mp1", ".mpga", ".aif", ".aiff", ".aifc",
+    ".au", ".snd", ".caf", ".w64", ".rf64", ".bwf", ".nist", ".sph", ".voc", ".svx", ".8svx", ".16svx", ".iff", ".avr",
+    ".paf", ".fap", ".pvf", ".sf", ".ircam", ".wve", ".xi", ".sds", ".htk"})
+OTHER_EXTENSIONS = frozenset({
+    ".aac", ".m4a", ".m4b", ".wma", ".ac3", ".eac3", ".mka", ".weba", ".amr", ".ape", ".wv", ".tta", ".mpc", ".dsf", ".dts"})
 EXTENSIONS = LIBSNDFILE_EXTENSIONS | OTHER_EXTENSIONS
 
 
@@ -50,7 +50,8 @@ def by_libsndfile(first: bytes) -> bool:
     riff = first[:4] in (b"RIFF", b"RIFX") and first[8:12] == b"WAVE"
     iff = first[:4] == b"FORM" and first[8:12] in (b"AIFF", b"AIFC", b"8SVX", b"16SV")
     dump = first[:2] == b"\xf0\x7e" and first[3:4] == b"\x01" and len(first) > 20 and first[20] == 0xF7  # MIDI sample dump
-    return (riff or iff or dump or first.startswith(b"ID3") or first[:4] in _IRCAM or is_frame(first[:4])
+    akai = first[:2] == b"\1\4" and len(first) > 18 and all(32 <= byte < 127 for byte in first[2:19])
+    return (riff or iff or dump or akai or first.startswith(b"ID3") or first[:4] in _IRCAM or is_frame(first[:4])
             or any(first[at : at + len(magic)] == magic for at, magic, _ in _LIBSNDFILE))
 
 

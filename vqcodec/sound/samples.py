@@ -39,7 +39,8 @@ def sound_of(value) -> Sound:
         raise UsageError("sound is (samples, rate in Hz): these two are swapped")
     if samples.ndim not in (1, 2) or samples.dtype.kind != "f":
         scale = " (divide integers by the value of full scale)" if samples.dtype.kind in "iu" and samples.ndim else ""
-        raise UsageError(f"samples must be floats of shape [N] or [N,C], not {samples.dtype} of {list(samples.shape)}{scale}")
+        raise UsageError(f"samples must be floats of shape [N] or [N,C], not {samples.dtype} of "
+                         f"{list(samples.shape)}{scale}")
     try:
         rate = operator.index(value[1])
     except TypeError:

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Iterable
 
+from ..errors import shown
 from ..metadata import Metadata
 from .chunks import Endless
 from .decoders import AvFile, CannotDecode, Damaged, SndFile, have_av
@@ -30,7 +31,7 @@ def read_tags(source: str | os.PathLike | bytes, name: str | None = None) -> Met
     """Tags of a sound file, and of a regular file the time it was changed. Tags that make no sense are left out.
 
     Raises InputError for a file that cannot be read; of one that is no sound there are no tags."""
-    name = name or ("sound" if isinstance(source, (bytes, bytearray, memoryview)) else os.fspath(source))
+    name = name or ("sound" if isinstance(source, (bytes, bytearray, memoryview)) else shown(os.fsdecode(source)))
     opened = Source(source, name, looks_like_sound)
     modified = os.stat(opened.path).st_mtime_ns if opened.path is not None else None
     return Metadata(tags=tags_of(opened), modified=modified)

@@ -15,12 +15,12 @@ from .tags import id3, set_tags
 
 FORMATS = {"wav": "WAV", "wave": "WAV", "flac": "FLAC", "ogg": "OGG", "oga": "OGG", "opus": "OGG", "mp3": "MP3",
            "aif": "AIFF", "aiff": "AIFF", "au": "AU", "caf": "CAF", "w64": "W64", "rf64": "RF64"}
-LIMITS = {"WAV": (1 << 32) - (1 << 16), "AIFF": (1 << 32) - (1 << 16), "AU": (1 << 32) - (1 << 16)}  # bytes of samples; headers
+LIMITS = dict.fromkeys(("WAV", "AIFF", "AU"), (1 << 32) - (1 << 20))  # bytes of samples, beside headers and tags
 _BYTES = {"PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8}  # of a sample; others: one or less
 _FLOAT = {"FLOAT", "DOUBLE"}
 _EXTENSIBLE = frozenset({"PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
-# Loudspeakers of 3 to 8 channels as WAVE_FORMAT_EXTENSIBLE has them, in the orders of FLAC (RFC 9639, 9.1.3), which are those
-# of Microsoft and Apple too: front left, right, centre (1, 2, 4), low frequencies (8), back left, right (16, 32), back
+# Loudspeakers of 3 to 8 channels as WAVE_FORMAT_EXTENSIBLE has them, in the orders of FLAC (RFC 9639, 9.1.3), which
+# are those of Microsoft too: front left, right, centre (1, 2, 4), low frequencies (8), back left, right (16, 32), back
 # centre (256), side left, right (512, 1024).
 CHANNEL_MASKS = {3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}
 
