@@ -11,8 +11,9 @@ from conftest import synthetic_sound
 from sound_bytes import encoded, made_by_av, replaced
 
 from vqcodec.errors import InputError, UnsupportedError
+from vqcodec.metadata import Metadata
 from vqcodec.sound import writer
-from vqcodec.sound.file import HEAD, Sound, SoundWriter, looks_like_sound, read_sound, read_tags, write_sound
+from vqcodec.sound.file import HEAD, Sound, SoundReader, SoundWriter, looks_like_sound, read_sound, read_tags, write_sound
 
 TAGS = (("title", "Grüße 日本"), ("artist", "Ärtist €"), ("album", "Albüm"), ("date", "2024-05-06"), ("tracknumber", "3"),
         ("genre", "Jazz und Blüs"), ("comment", "Zeile 1\nZeile 2"), ("copyright", "© wir"), ("license", "CC-BY"),
@@ -31,7 +32,8 @@ def test_tags_come_back(name, lost, tmp_path):
     metadata = read_tags(tmp_path / name)
     assert metadata.tags == tuple(tag for tag in TAGS if tag[0] not in lost)
     assert metadata.modified == os.stat(tmp_path / name).st_mtime_ns
-    assert read_tags(data) == metadata.__class__(tags=metadata.tags)
+    assert read_tags(data) == Metadata(tags=metadata.tags)
+    assert SoundReader.open(data).metadata == (Metadata(tags=metadata.tags) if metadata.tags else None)
     assert len(read_sound(data).samples) == 48000 and looks_like_sound(data[:HEAD])
     if name == "a.mp3":
         np.testing.assert_array_equal(read_sound(data).samples, read_sound(write_sound(sound, name)).samples)
