@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from vqcodec.sound import file as sound
+from vqcodec.sound.writer import FORMATS
 from vqcodec import medium
 from vqcodec.batch import memory, names, plan
 from vqcodec.batch.dispatch import Budget, dispatch
@@ -105,7 +105,7 @@ def test_kinds():
     assert medium.of_extension("d.png/A") is None and medium.of_extension(".png") is None
     assert medium.of_extension("d.png/A.FLAC").modality == "audio"
     assert not pictures & sounds
-    assert {f".{extension}" for extension in sound._FORMATS} <= sounds
+    assert {f".{extension}" for extension in FORMATS} <= sounds
 
 
 def test_kinds_of_streams_are_told_by_their_flags():

@@ -77,8 +77,8 @@ def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(InputError, match="no samples"):
         read_sound(write_sound(Sound(np.zeros((0, 1), np.float32), 8000), "a.wav"))
     cut = write_sound(Sound(synthetic_sound(9000), 8000), "a.flac")[:-3000]
-    with pytest.raises(InputError, match="truncated|damaged"):
-        read_sound(cut)
+    with pytest.raises(InputError, match="cut off at 0.512 s"):
+        read_sound(cut, strict=True)
 
 
 def test_formats_and_limits():
