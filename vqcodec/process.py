@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS",
                      "NUMBA_NUM_THREADS")
+# Waiting threads must not spin: beside other work on the machine that slows everything many times over.
+_PASSIVE = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
 
 
 def thread_variables(threads: int) -> dict[str, str]:
-    """Environment of a child: libraries read their thread budget when they are loaded. Waiting threads must not
-    spin: beside other work on the machine that slows everything many times over."""
-    return {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), "OMP_WAIT_POLICY": "PASSIVE"}
+    """Environment of a child: libraries read their thread budget, and how their threads wait, when they are loaded."""
+    return {**dict.fromkeys(_THREAD_VARIABLES, str(threads)), **_PASSIVE}
+
+
+def wait_passively() -> None:
+    """Threads of this process and of its children sleep while they wait, unless the environment says how they shall wait.
+    Of use before torch is loaded."""
+    if "torch" not in sys.modules and _PASSIVE.keys().isdisjoint(os.environ):
+        os.environ.update(_PASSIVE)
+
+
+def waits_passively() -> bool:
+    """Whether threads sleep while they wait, as far as the environment tells."""
+    return os.environ.get("OMP_WAIT_POLICY", "").strip().upper() == "PASSIVE"
 
 
 def peak_memory() -> int | None:

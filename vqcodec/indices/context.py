@@ -41,7 +41,7 @@ def wide_count(first_dim: int, dims: int) -> int:
 def feature_steps(first_dim: int, dims: int) -> torch.Tensor:
     """f32[F]: the size of one integer step of each context feature."""
     wide = wide_count(first_dim, dims)
-    return torch.tensor([FEATURE_STEPS[0]] * dims + [FEATURE_STEPS[1]] * wide)
+    return torch.tensor([FEATURE_STEPS[0]] * dims + [FEATURE_STEPS[1]] * wide, dtype=torch.float32)
 
 
 def round_through(x: torch.Tensor) -> torch.Tensor:
@@ -216,7 +216,7 @@ def logistic_bits(latents, mean, log_scale, low=-0.5, high=0.5):
     """Bits of the interval [latents + low, latents + high] under a logistic density. Shapes broadcast."""
     inverse = torch.exp(-log_scale.clamp(LOG_SCALE_MIN, LOG_SCALE_MIN + LOG_SCALE_STEP * (SCALES - 1)))
     upper, lower = (latents + high - mean) * inverse, (latents + low - mean) * inverse
-    sign = torch.where(upper + lower > 0, -1.0, 1.0)  # work in the tail where the sigmoid keeps its precision
+    sign = torch.where(upper + lower > 0, -1.0, 1.0).float()  # work in the tail where the sigmoid keeps its precision
     mass = (torch.sigmoid(sign * upper) - torch.sigmoid(sign * lower)).abs()
     return -torch.log2(mass.clamp_min(1e-7))
 

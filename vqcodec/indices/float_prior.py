@@ -163,8 +163,10 @@ def _fill_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None
     gain, offset = scaled("head") / step4, t["head.bias"] / UNIT
     if s.d == 1:
         mean = torch.arange(len(gain)) < s.groups
-        scale = torch.where(mean, prior.soft[i].unit * MEAN_UNIT, 1 / LOG_SCALE_STEP).double()
-        put(prior.soft[i].layer, gain / scale[:, None], offset / scale + torch.where(mean, 0.0, LOG_SCALE_MIN))
+        units, lowest = (torch.tensor(pair, dtype=torch.float32).double() for pair in (
+            (1 / LOG_SCALE_STEP, prior.soft[i].unit * MEAN_UNIT), (LOG_SCALE_MIN, 0.0)))
+        scale = units[mean.long()]
+        put(prior.soft[i].layer, gain / scale[:, None], offset / scale + lowest[mean.long()])
     else:
         head = prior.heads[i]
         put(head.layer, gain * COEFFICIENT_STEP, offset * COEFFICIENT_STEP)

@@ -163,7 +163,7 @@ def correlate(x: torch.Tensor, weight: torch.Tensor, positions: torch.Tensor | N
     padded = F.pad(x, (0, 0, xs, xs, ys, ys))
     down, right, deep = padded.stride()
     seen = padded.as_strided((h + 2 * ys, w, kw, channels), (down, right, spacing * right, deep))  # what the rows of a kernel see
-    total = torch.zeros(h * w if positions is None else len(positions), weight.shape[3])
+    total = torch.zeros(h * w if positions is None else len(positions), weight.shape[3], dtype=torch.float32)
     for dy in range(kh):
         rows = seen[dy * spacing : dy * spacing + h]
         rows = rows if positions is None else rows[positions // w, positions % w]
@@ -203,7 +203,7 @@ class Prior:
         for model in self.slices[:present]:
             layout = model.layout
             past = model.past_state(torch.cat(known, 2), quality) if known else None
-            own = torch.zeros(height * width, model.feature_channels)
+            own = torch.zeros(height * width, model.feature_channels, dtype=torch.float32)
             indices = torch.zeros(height * width, layout.groups, dtype=torch.int64)
             phases = phase_map(height, width, model.phases).reshape(-1)
             start, size = model.alphabet(quality)

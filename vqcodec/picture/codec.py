@@ -24,6 +24,7 @@ from .alpha import decode_alpha, encode_alpha
 from ..indices.cdf import CDF_BITS, Step
 from ..zoo.config import REMEMBERED_PIXELS, ModelConfig
 from ..indices.context import fast_arithmetic
+from ..guard import guarded, more_threads
 from ..errors import CorruptStreamError, UnsupportedError, UsageError
 from ..indices.float_prior import ContextPrior
 from ..indices.grids import GridCoder, SegmentReader
@@ -67,6 +68,7 @@ class Codec:
         self.decoder, self.encoder, self.context = decoder, encoder, context
 
     @classmethod
+    @guarded
     def open(cls, entry: ModelEntry, *, encoder: bool = True) -> Codec:
         """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of
         something else than images."""
@@ -80,12 +82,13 @@ class Codec:
 
     # --- pixels ⇄ latents, in strips ---------------------------------------------------------------------
 
+    @guarded
     @torch.inference_mode()
     def latents(self, rgb: np.ndarray, sixteenths: int) -> torch.Tensor:
         """uint8[H,W,3] → latents f32[1,D,h,w], the picture padded to whole patches by its edge."""
         height, width = rgb.shape[:2]
         rows, columns = -(-height // PATCH), -(-width // PATCH)
-        level = torch.tensor([sixteenths / SIXTEENTHS])
+        level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
         reach, _ = halo(self.model.transform)
         parts = []
         for top, bottom in strips(rows, columns):
@@ -96,17 +99,20 @@ class Codec:
             parts.append(y[:, :, top - first : bottom - first])
         return torch.cat(parts, 2)
 
+    @guarded
     @torch.inference_mode()
     def pixels(self, grids: torch.Tensor, height: int, width: int, sixteenths: int) -> np.ndarray:
         """Index grids int64[G,h,w] → uint8[height,width,3]."""
         rows, columns = grids.shape[1:]
-        level = torch.tensor([sixteenths / SIXTEENTHS])
+        level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
         _, reach = halo(self.model.transform)
         out = np.empty((height, width, 3), np.uint8)
-        for top, bottom in strips(rows, columns):
+        pieces = strips(rows, columns)
+        for top, bottom in pieces:
             first, last = max(0, top - reach), min(rows, bottom + reach)
             y = self.coder.dequantize(grids[None, :, first:last])
-            x = self.decoder(y.contiguous(memory_format=torch.channels_last), level)[0]
+            with more_threads() if len(pieces) > 1 else nullcontext():
+                x = self.decoder(y.contiguous(memory_format=torch.channels_last), level)[0]
             x = x[:, (top - first) * PATCH : (bottom - first) * PATCH, :width]
             x = x.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
             out[top * PATCH : bottom * PATCH] = x[: height - top * PATCH]
@@ -124,6 +130,7 @@ class Codec:
         kept = self.coder.steps(self.coder.needed(grids))
         return grids, tuple(s if i < kept else b"" for _, segments in results for i, s in enumerate(segments))
 
+    @guarded
     def code_grids(self, grids: torch.Tensor, sixteenths: int) -> tuple[bytes, ...]:
         """Index grids int64[G,h,w] → segments. Raises UsageError for an index that the quality cannot use."""
         slices = self.coder.needed(grids)
@@ -152,25 +159,31 @@ class Codec:
 
     # --- whole pictures ----------------------------------------------------------------------------------
 
+    @guarded
     def search(self, rgb: np.ndarray, sixteenths: int, effort: int):
         """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort (see `search.py`)."""
-        transform = self.model.transform
-        search = refine.SEARCHES[transform.distortion]
+        search = refine.SEARCHES[self.model.transform.distortion]
         weights = search.weights(self.coder.layouts)
-        steps = search.steps[effort] if refine.applicable(transform, *rgb.shape[:2]) else 0
-        with fast_arithmetic() if steps else nullcontext():
-            latents = self.latents(rgb, sixteenths)
-        if steps:
-            level, keep = sixteenths / SIXTEENTHS, rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
-            rates = Rates(self.context, self.coder.codebooks, weights, torch.tensor([level]),
-                          bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
-                          windows=self.coder.prior.windows(sixteenths), keep=keep,
-                          present=torch.tensor([self.model.quantizer.present(level)]))
-            gradient = refine.DistortionGradient(self.decoder, transform, rgb, level, keep=keep)
-            latents, _ = refine.refine(latents, steps, search, rates, gradient)
-            del rates, gradient  # before the choice: what they remember takes much memory
+        steps = search.steps[effort] if refine.applicable(self.model.transform, *rgb.shape[:2]) else 0
+        with more_threads():
+            latents = self._searched(rgb, sixteenths, steps, search, weights)
         return self._choose_and_code(latents, sixteenths, weights)
 
+    def _searched(self, rgb: np.ndarray, sixteenths: int, steps: int, search: refine.Search, weights) -> torch.Tensor:
+        """uint8[H,W,3] → latents f32[1,D,h,w], after `steps` improvements."""
+        with fast_arithmetic() if steps else nullcontext():
+            latents = self.latents(rgb, sixteenths)
+        if not steps:
+            return latents
+        level, keep = sixteenths / SIXTEENTHS, rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
+        rates = Rates(self.context, self.coder.codebooks, weights, torch.tensor([level], dtype=torch.float32),
+                      bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
+                      windows=self.coder.prior.windows(sixteenths), keep=keep,
+                      present=torch.tensor([self.model.quantizer.present(level)]))
+        gradient = refine.DistortionGradient(self.decoder, self.model.transform, rgb, level, keep=keep)
+        return refine.refine(latents, steps, search, rates, gradient)[0]
+
+    @guarded
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None,
                metadata: bytes | None = None) -> Encoded:
         """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for
@@ -185,6 +198,7 @@ class Codec:
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
         return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata)
 
+    @guarded
     def encode_tokens(self, grids, width: int, height: int, quality: float, *, grey: bool = False) -> Encoded:
         """Index grids int[G,h,w] → .vq file of a width×height picture. The inverse of `decode_grids`."""
         sixteenths = checked_sixteenths(quality, self.qualities)
@@ -207,6 +221,7 @@ class Codec:
             joined=True, segments=(b"".join(segments),)))
         return Encoded(data, quality_of(sixteenths), 8 * len(data) / (width * height))
 
+    @guarded
     def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
                          size: int | None = None, effort: int | None = None, metadata: bytes | None = None) -> Encoded:
         """The quality whose result is nearest to the one target given; `size` (bytes) is an upper bound.
@@ -227,6 +242,7 @@ class Codec:
         result, note = reach(target, self.qualities, attempt, upper_bound=size is not None)
         return replace(result, note=note)
 
+    @guarded
     def decode(self, data: bytes) -> Picture:
         """.vq file → Picture. Raises CorruptStreamError for damage, UnsupportedError for other versions."""
         stream = self._checked(data)
@@ -238,6 +254,7 @@ class Codec:
             rgb = np.repeat(luma.astype(np.uint8)[:, :, None], 3, axis=2)
         return Picture(rgb, alpha, stream.grey)
 
+    @guarded
     def decode_grids(self, data: bytes) -> np.ndarray:
         """.vq file → index grids int64[G,h,w], checked against the stream's checksum."""
         stream = self._checked(data)
@@ -246,6 +263,7 @@ class Codec:
             decode_alpha(stream.alpha, stream.height, stream.width)
         return grids.numpy()
 
+    @guarded
     def bits_per_block(self, data: bytes) -> np.ndarray:
         """f64[h,w]: bits that the index stream spends on each 16×16 block (ideal code length)."""
         stream = self._checked(data)
@@ -259,6 +277,7 @@ class Codec:
         self._read_grids(stream, add)
         return spent.reshape(-1, columns)
 
+    @guarded
     def segment_bytes(self, data: bytes) -> tuple[int, ...]:
         """Bytes of each segment of a .vq file, in coding order; of steps without symbols 0."""
         stream = self._checked(data)

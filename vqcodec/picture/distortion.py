@@ -22,10 +22,15 @@ FLAT_SHARE = 2.0  # of the squared error of the means of flat blocks: neither me
 FLAT_VARIANCE = 1.0  # of 8-bit samples: blocks of this variance count half
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW, SIGMA = 11, 1.5
-LINE = torch.exp(-(torch.arange(float(WINDOW)) - WINDOW // 2).square() / (2 * SIGMA**2))
-LINE /= LINE.sum()  # weights of the Gaussian window
 SPACING = (2, 2, 1, 1, 1)  # pixels between windows at each scale where time counts; of small scales none can be spared
 C1, C2 = 0.01**2, 0.03**2
+
+
+def gaussian() -> torch.Tensor:
+    """f32[WINDOW]: weights of the Gaussian window."""
+    offset = torch.arange(WINDOW, dtype=torch.float32) - WINDOW // 2
+    line = torch.exp(-offset.square() / (2 * SIGMA**2))
+    return line / line.sum()
 
 
 def mse(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
@@ -114,7 +119,7 @@ class ScaleSimilarity(torch.autograd.Function):
 
 def blur(x: torch.Tensor, spacing: int = 1) -> torch.Tensor:
     """Means [B,C,h,w] of the Gaussian windows, `spacing` pixels apart, that lie inside of [B,C,H,W]."""
-    line = LINE.to(x).expand(x.shape[1], 1, 1, WINDOW)
+    line = gaussian().to(x).expand(x.shape[1], 1, 1, WINDOW)
     rows = F.conv2d(x, line, groups=len(line), stride=(1, spacing))
     return F.conv2d(rows, line.mT, groups=len(line), stride=(spacing, 1))
 
@@ -126,7 +131,7 @@ def blur_together(spacing: int, *x: torch.Tensor) -> list[torch.Tensor]:
 
 def blur_back(x: torch.Tensor, size: torch.Size, spacing: int = 1) -> torch.Tensor:
     """The transpose of `blur`: [B,C,h,w] → [B,C,H,W] of `size`."""
-    line = LINE.to(x).expand(x.shape[1], 1, 1, WINDOW)
+    line = gaussian().to(x).expand(x.shape[1], 1, 1, WINDOW)
     over = [(side - WINDOW) % spacing for side in size]
     columns = F.conv_transpose2d(x, line.mT, groups=len(line), stride=(spacing, 1), output_padding=(over[0], 0))
     return F.conv_transpose2d(columns, line, groups=len(line), stride=(1, spacing), output_padding=(0, over[1]))

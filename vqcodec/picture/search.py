@@ -59,7 +59,7 @@ class Search:
 
     def curvatures(self, layouts) -> torch.Tensor:
         """f32[1,D,1,1]: `curvature` in each dim."""
-        return torch.cat([torch.full((1, s.groups * s.d, 1, 1), self.curvature * (1 + s.dim / 8) ** -self.fall)
+        return torch.cat([torch.full((1, s.groups * s.d, 1, 1), self.curvature * (1 + s.dim / 8) ** -self.fall, dtype=torch.float32)
                           for s in layouts], 1)
 
 
@@ -149,7 +149,7 @@ class DistortionGradient:
 
         def decode(piece):
             with fast_arithmetic():
-                return self.decoder(piece, torch.tensor([self.level]))[:, :, :height, :width]
+                return self.decoder(piece, torch.tensor([self.level], dtype=torch.float32))[:, :, :height, :width]
 
         key = rows.start, columns.start
         distortion = self.known.get(key) or against(self.distortion, samples(self.rgb[rows, columns].copy()))

@@ -24,6 +24,7 @@ from ..stream import Sealed, grids_crc
 from .transform import Decoder, Encoder, halo, white_noise
 from ..indices.cdf import CDF_BITS, Step
 from ..zoo.config import AudioModelConfig
+from ..guard import guarded
 from ..errors import CorruptStreamError, UnsupportedError, UsageError
 from ..indices.grids import GridCoder, SegmentReader
 from ..zoo.loading import ModelKind, load_model
@@ -103,6 +104,7 @@ class AudioCodec:
         self.decoder, self.encoder = decoder, encoder
 
     @classmethod
+    @guarded
     def open(cls, entry: ModelEntry, *, encoder: bool = True) -> AudioCodec:
         """Loads a model. Raises UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of
         something else than sound."""
@@ -167,7 +169,7 @@ class AudioCodec:
     @torch.inference_mode()
     def _latents(self, piece: torch.Tensor, before: int, count: int, sixteenths: int) -> torch.Tensor:
         """f32[U,D,1,count]"""
-        level = torch.tensor([sixteenths / SIXTEENTHS])
+        level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
         parts = [self.encoder(units, level.expand(len(units))) for units in piece.split(UNITS)]
         return torch.cat(parts)[..., before : before + count]
 
@@ -175,7 +177,7 @@ class AudioCodec:
     def _synthesise(self, latents: torch.Tensor, first: int, before: int, count: int, sixteenths: int) -> np.ndarray:
         """Latents f32[U,D,1,n], the first of which is frame `first` → f32[count·step,U·C] of `count` frames after `before`."""
         t = self.model.transform
-        level = torch.tensor([sixteenths / SIXTEENTHS])
+        level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
         noise = white_noise(first * t.step, latents.shape[3] * t.step, t.channels)
         parts = [self.decoder(units, level.expand(len(units)), noise.expand(len(units), -1, -1, -1))
                  [..., before * t.step : (before + count) * t.step] for units in latents.split(UNITS)]
@@ -183,6 +185,7 @@ class AudioCodec:
 
     # --- whole recordings --------------------------------------------------------------------------------
 
+    @guarded
     def encode_stream(self, reader: SoundReader, write: Callable[[bytes], object], quality: float, *,
                       effort: int | None = None, level: Level | None = None,
                       metadata: bytes | None = None) -> SoundHeader:
@@ -214,6 +217,7 @@ class AudioCodec:
             write(_packed_chunk(number, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded], seed))
         return header
 
+    @guarded
     def encode(self, sound: Sound, quality: float, *, effort: int | None = None) -> EncodedSound:
         """Sound → .vq file; as `encode_stream`."""
         return self._encode(SoundReader.of(sound), quality, effort, None)
@@ -225,6 +229,7 @@ class AudioCodec:
         data = file.getvalue()
         return EncodedSound(data, 1 + header.quality / SIXTEENTHS, kbps(len(data), header))
 
+    @guarded
     def encode_to_target(self, reader: SoundReader, *, kbps: float | None = None, size: int | None = None,
                          effort: int | None = None, metadata: bytes | None = None) -> EncodedSound:
         """The quality whose result is nearest to the one target given; `size` (bytes) is an upper bound."""
@@ -253,11 +258,13 @@ class AudioCodec:
             raise CorruptStreamError(f"{size} bytes cannot hold {header.length} samples at {header.rate} Hz")
         return DecodedStream(self, file, header, sealed, conceal)
 
+    @guarded
     def decode(self, data: bytes) -> Sound:
         """.vq file → Sound of its original rate, channels and length. Raises as `decode_stream`."""
         stream = self.decode_stream(io.BytesIO(data))
         return Sound(np.concatenate(list(stream.blocks())), stream.header.rate)
 
+    @guarded
     def read_chunk(self, chunk: Chunk, frames: int, header: SoundHeader, seen=None) -> torch.Tensor:
         """Index grids int64[G,U,frames] of a chunk. Raises CorruptStreamError."""
         reader = SegmentReader(chunk.payload)
@@ -267,10 +274,12 @@ class AudioCodec:
             raise CorruptStreamError(f"checksum of the index grids of chunk {chunk.number} does not match: it is damaged")
         return grids
 
+    @guarded
     def decode_grids(self, data: bytes) -> np.ndarray:
         """.vq file → index grids int64[G,U,T], checked against the stream's checksums."""
         return np.concatenate([grids.numpy() for grids in self.decode_stream(io.BytesIO(data)).grids()], 2)
 
+    @guarded
     def encode_tokens(self, grids, header: SoundHeader) -> EncodedSound:
         """Index grids int[G,U,T] → .vq file that says of itself what `header` says: the inverse of `decode_grids`."""
         checked_sixteenths(1 + header.quality / SIXTEENTHS, self.qualities)
@@ -300,6 +309,7 @@ class AudioCodec:
             ends.append(reader.position)
         return np.diff(ends).tolist()
 
+    @guarded
     def bits_per_frame(self, data: bytes) -> np.ndarray:
         """f64[T]: bits that the index stream spends on each latent frame (ideal code length), over all units."""
         stream, spent = self.decode_stream(io.BytesIO(data)), []
@@ -322,6 +332,7 @@ class DecodedStream:
         self.seed = streams.seed_of(header, sealed)
         self.lost: list[Lost] = []
 
+    @guarded
     def grids(self, seen=None, begin: Callable[[], object] | None = None) -> Iterator[torch.Tensor | None]:
         """Index grids int64[G,U,T] of each chunk, None for one that is lost; `begin()` is called before each, `seen` as
         in `GridCoder.read`."""
@@ -343,12 +354,13 @@ class DecodedStream:
                 chunks.reject(chunk)  # there may be a whole one behind it
         return None
 
+    @guarded
     def blocks(self) -> Iterator[np.ndarray]:
         """f32[n,channels] at the recording's own rate, `header.length` of them in all."""
         header = self.header
         scale = np.float32(2.0 ** (header.gain / 4))
         samples = (self._channels(block) * scale for block in self._model_blocks())
-        return resampled(samples, self.codec.rate, header.rate, header.length)
+        yield from resampled(samples, self.codec.rate, header.rate, header.length)
 
     def _channels(self, block: np.ndarray) -> np.ndarray:
         """f32[n,U·C] → f32[n,channels]"""
@@ -362,7 +374,7 @@ class DecodedStream:
         margin = halo(codec.model.transform)[1]
         sizes = codec.chunks(header)
         units, dims = codec.units(header), codec.model.transform.latent_dims
-        held, first = torch.empty(units, dims, 1, 0), 0  # latents from frame `first` on
+        held, first = torch.empty(units, dims, 1, 0, dtype=torch.float32), 0  # latents from frame `first` on
         waiting: list[tuple[int, int, bool]] = []
         before = True  # whether the chunk before is whole
 
@@ -379,7 +391,7 @@ class DecodedStream:
 
         for grids, (begin, end) in zip(self.grids(), sizes):  # in this order: the end of the file is looked at too
             if grids is None:
-                latents = torch.zeros(units, dims, 1, end - begin)
+                latents = torch.zeros(units, dims, 1, end - begin, dtype=torch.float32)
             else:
                 latents = codec.coder.dequantize(grids.permute(1, 0, 2)[:, :, None])
             held = torch.cat([held, latents], 3)

@@ -25,7 +25,7 @@ def cosines(size: int, count: int) -> torch.Tensor:
 def rotate(frames: torch.Tensor, sign: int) -> torch.Tensor:
     """f32[B,C,T,S] → the same with both sides of each border turned; `sign` -1 turns back."""
     half = frames.shape[3] // 2
-    angle = torch.pi / (2 * frames.shape[3]) * (half + torch.arange(half) + 0.5)
+    angle = torch.pi / (2 * frames.shape[3]) * (half + torch.arange(half, dtype=torch.float32) + 0.5)
     cosine, sine = angle.sin(), sign * angle.cos()
     before, after = frames[:, :, :-1, frames.shape[3] - half :].flip(3), frames[:, :, 1:, :half]
     frames = frames.clone()

@@ -57,7 +57,7 @@ class Block(nn.Module):
 
 def window(hop: int) -> torch.Tensor:
     """f32[4·hop]: periodic Hann window; its squares overlap to 1.5."""
-    return torch.hann_window(OVERLAP * hop)
+    return torch.hann_window(OVERLAP * hop, dtype=torch.float32)
 
 
 def stft(samples: torch.Tensor, hop: int) -> torch.Tensor:

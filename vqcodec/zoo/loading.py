@@ -146,6 +146,7 @@ def _filled(net: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> torch.nn.
 
 def _context(config: ModelConfig, tensors: dict[str, torch.Tensor]) -> ContextPrior:
     found = forms(tensors, config)
-    context = ContextPrior(config, [form.phases for form in found])
+    with torch.random.fork_rng(devices=[]):  # modules begin with random numbers: the caller's shall go on as they would
+        context = ContextPrior(config, [form.phases for form in found]).float()
     fill(context, tensors)
     return context.eval().requires_grad_(False)
