@@ -135,11 +135,12 @@ def _source(source):
     from . import medium
     from .fileio import Source
 
+    name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else ""
     if isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
         source = Source.open(source)
     elif hasattr(source, "read") and not hasattr(source, "tobytes"):  # an image of Pillow's has `tobytes`
         source = Source.of_file(source)
-    return source, medium.of_head(source.head) if isinstance(source, Source) else medium.of_thing(source)
+    return source, medium.of_head(source.head, name) if isinstance(source, Source) else medium.of_thing(source)
 
 
 def _encode(kind, source, request, model, models_dir) -> bytes:

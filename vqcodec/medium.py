@@ -123,8 +123,8 @@ class Medium(ABC):
         """Extensions of files that are encoded, in lower case with the dot."""
 
     @abstractmethod
-    def recognises(self, head: bytes) -> bool:
-        """Whether a file that begins so is of this medium."""
+    def recognises(self, head: bytes, name: str = "") -> bool:
+        """Whether a file that begins so is of this medium; where the bytes do not tell, its name may."""
 
     @abstractmethod
     def takes(self, thing) -> bool:
@@ -135,6 +135,10 @@ class Medium(ABC):
     @abstractmethod
     def open(self, entry, *, encoder: bool = False):
         """The codec of a model; imports torch where it is needed. It has `qualities`, `entry`, `decode_grids(data)`."""
+
+    @abstractmethod
+    def kind(self):
+        """The `zoo.loading.ModelKind` of its models; imports torch."""
 
     @abstractmethod
     def qualities(self, entry) -> int:
@@ -223,11 +227,11 @@ class Medium(ABC):
 
     @abstractmethod
     def comparison(self):
-        """What the benchmark asks: a `bench.medium.Medium`."""
+        """What the benchmark asks: a `bench.comparison.Comparison`; None where nothing can be compared."""
 
     @abstractmethod
     def training(self):
-        """What training asks: a class below `train.medium.Medium`."""
+        """What training asks: a class below `train.medium.Medium`; None where nothing can be trained."""
 
 
 # The list.
@@ -257,9 +261,9 @@ def of_key(key: str) -> Medium:
     raise UsageError(f"there is no medium '{key}' (known: {', '.join(m.key for m in media())})")
 
 
-def of_head(head: bytes) -> Medium:
-    """Of a file to encode, by its first bytes."""
-    return next((medium for medium in media() if medium.recognises(head)), media()[0])
+def of_head(head: bytes, name: str = "") -> Medium:
+    """Of a file to encode, by its first bytes, and its name where they do not tell."""
+    return next((medium for medium in media() if medium.recognises(head, name)), media()[0])
 
 
 def of_stream(head: bytes) -> Medium:

@@ -169,7 +169,7 @@ def test_python_interface(run, tiny_audio_dir):
     assert (found.seconds, found.quality, found.bytes, found.kbps) == (1.0, 2.0, len(data), 8 * len(data) / 1000)
     with pytest.warns(VqcodecWarning, match="target 50 is not reached"):
         assert vqcodec.encode_sound("in.wav", size=50)
-    with pytest.raises(UsageError, match="in this order"):
+    with pytest.raises(UsageError, match="swapped"):
         vqcodec.encode_sound((8000, samples[:, 0]))
     with open("in.wav", "rb") as file:
         assert vqcodec.encode(file, quality=2) == vqcodec.encode("in.wav", quality=2)

@@ -15,7 +15,7 @@ from .stores import Store
 
 
 STREAM = ".vq"
-HEAD = 64  # bytes that tell what a file is
+HEAD = 4096  # bytes that tell what a file is
 
 
 @dataclass

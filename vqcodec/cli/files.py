@@ -63,7 +63,7 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
         raise UsageError(f"{shown(output)}: a .vq file cannot be called so; to encode several files, name a folder with -d")
     fileio.ensure_writable(output, force)
     source = fileio.Source.open(path)
-    kind = medium.of_head(source.head)
+    kind = medium.of_head(source.head, path)
     medium.check_target(kind, request, "--")
     entry = encoding_model(model, models_dir, kind.modality)
     if keep_time:

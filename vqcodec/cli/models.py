@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from .. import medium
 from ..zoo import modelfile, registry
 from .support import echo_json, force_option, json_option, models_dir_option, shown
 from ..errors import CorruptStreamError
@@ -104,13 +105,7 @@ def check(names, models_dir, as_json):
 
 def _kind(modality: str):
     """The `ModelKind` of a modality, None for one that this release does not know. Imports torch."""
-    if modality == "image":
-        from ..picture.codec import KIND
-    elif modality == "audio":
-        from ..sound.codec import KIND
-    else:
-        return None
-    return KIND
+    return next((kind.kind() for kind in medium.media() if kind.modality == modality), None)
 
 
 def _check_usable(entry: registry.ModelEntry) -> None:

@@ -29,7 +29,7 @@ class Pictures(Medium):
         return frozenset(extension for extension, format in known.items()
                          if format in Image.OPEN and format not in _NOT_DECODED)
 
-    def recognises(self, head):
+    def recognises(self, head, name=""):
         return False  # but takes what nobody else does
 
     def takes(self, thing):
@@ -40,10 +40,15 @@ class Pictures(Medium):
 
         return Codec.open(entry, encoder=encoder)
 
-    def qualities(self, entry):
-        from ..zoo.loading import model_config
+    def kind(self):
+        from .codec import KIND
 
-        return len(model_config(entry).transform.lambdas)
+        return KIND
+
+    def qualities(self, entry):
+        from ..zoo.config import ModelConfig, of_model
+
+        return len(of_model(entry, ModelConfig).transform.lambdas)
 
     # --- files ⇄ streams -----------------------------------------------------------------------------------------
 

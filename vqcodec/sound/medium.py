@@ -22,14 +22,14 @@ class Sounds(Medium):
 
     @functools.cache
     def extensions(self):
-        from .file import EXTENSIONS
+        from .kinds import EXTENSIONS
 
         return EXTENSIONS
 
-    def recognises(self, head):
-        from .file import looks_like_sound
+    def recognises(self, head, name=""):
+        from .kinds import looks_like_sound
 
-        return looks_like_sound(head)
+        return looks_like_sound(head, name)
 
     def takes(self, thing):
         from .file import Sound
@@ -41,20 +41,26 @@ class Sounds(Medium):
 
         return AudioCodec.open(entry, encoder=encoder)
 
-    def qualities(self, entry):
-        from ..zoo.loading import model_config
+    def kind(self):
+        from .codec import KIND
 
-        return len(model_config(entry).transform.lambdas)
+        return KIND
+
+    def qualities(self, entry):
+        from ..zoo.config import AudioModelConfig, of_model
+
+        return len(of_model(entry, AudioModelConfig).transform.lambdas)
 
     # --- files ⇄ streams -----------------------------------------------------------------------------------------
 
     def read(self, thing, request):
         from ..fileio import Source
-        from .file import SoundReader, sound_of
+        from .file import SoundReader
 
         if isinstance(thing, Source):
-            return SoundReader.open(thing.data() if thing.path is None else thing.path, thing.name)
-        return SoundReader.of(sound_of(thing))
+            file = thing.data() if thing.path is None else thing.path
+            return SoundReader.open(file, thing.name, strict=request.strict)
+        return SoundReader.of(thing)
 
     def encode(self, codec, samples, request: Request, write, progress=lambda text: None):
         note, size = None, 0
@@ -97,7 +103,9 @@ class Sounds(Medium):
         with source.open_file() as data:
             decoded = codec.decode_stream(data, conceal=conceal)
             header = decoded.header
-            with SoundWriter(file, f"output.{made.extension}", header.rate, header.channels, made.subtype) as writer:
+            metadata = self.metadata(source) if not conceal else None
+            with SoundWriter(file, f"output.{made.extension}", header.rate, header.channels, made.subtype,
+                             length=header.length, tags=metadata.tags if metadata else ()) as writer:
                 for block in decoded.blocks():
                     writer.write(block)
         facts = inspection.facts(header, source.size)
