@@ -1,0 +1,185 @@
+"""What image files say beside their pixels ⇄ `Metadata`: EXIF, XMP, ICC profile, density.
+
+Samples are upright and sRGB when they have been read, so what is kept says so: orientation 1, colour space sRGB, no
+thumbnails, no old profile in what is written. Nothing here stops a picture: what cannot be understood is left out with a
+warning. XMP is changed by patterns, not parsed: it comes from anywhere, and only whole properties are taken out of it.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import warnings
+from dataclasses import replace
+
+from ..errors import VqcodecWarning, cause
+from ..metadata import MAX_SIZE, Metadata
+from . import exif as exif_data
+from .source import Source
+
+_EXIF_PREFIX, _XMP_PREFIX = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_MOST_IN_SEGMENT = 65533  # of JPEG, without the two bytes of its length
+_OVERHEAD = 64  # bytes of kinds and lengths, density, time
+_TIFF_STRUCTURE = frozenset(  # tags that say how a TIFF file stores its samples, or are items of their own
+    [*range(254, 270), 273, *range(277, 282), *range(284, 296), *range(297, 305), *range(317, 320), *range(320, 348),
+     *range(512, 533), 347, 700, 34377, 34675, 33723, 37724, 50706, *range(50707, 51200)])
+_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)\d+""")
+_COLOUR_SPACE = re.compile(rb"""(exif:ColorSpace\s*(?:=\s*["']|>)\s*)\d+""")
+
+
+def _property(names: bytes) -> re.Pattern:
+    """Pattern of XMP properties, as attributes or as elements, whose local names match."""
+    name = rb"[A-Za-z_][\w.-]*:(?:" + names + rb")"
+    return re.compile(rb"\s+" + name + rb"""\s*=\s*(?:"[^"]*"|'[^']*')|"""
+                      rb"<(" + name + rb")(?:\s[^>]*)?(?:(?<=/)>|>.*?</\1\s*>)", re.DOTALL | re.IGNORECASE)
+
+
+_GPS = _property(rb"gps[\w.-]*")
+_STALE = _property(rb"Thumbnails|ICCProfile")
+
+
+def gather(source: Source, swapped: bool, name: str) -> Metadata | None:
+    """Of an open file; swapped: rows became columns when it was turned upright. None where it says nothing."""
+    parts = {"exif": None, "xmp": None, "icc": source.colour.icc}
+    if source.exif:
+        try:
+            parts["exif"] = exif_data.upright(source.exif.removeprefix(_EXIF_PREFIX), swapped)
+        except ValueError as error:
+            warn(name, "EXIF data", error)
+    if source.xmp:
+        try:
+            parts["xmp"] = _upright_xmp(source.xmp)
+        except ValueError as error:
+            warn(name, "XMP", error)
+    while sum(len(part) for part in parts.values() if part) > MAX_SIZE - _OVERHEAD:
+        largest = max(parts, key=lambda part: len(parts[part] or b""))
+        warn(name, {"icc": "copy of the ICC profile", "exif": "EXIF data", "xmp": "XMP"}[largest],
+             f"{len(parts[largest])} bytes are more than streams take")
+        parts[largest] = None
+    density = source.density
+    return Metadata(**parts, density=density[::-1] if density and swapped else density) or None
+
+
+def warn(name: str, what: str, why: object) -> None:
+    reason = cause(why) if isinstance(why, Exception) else why
+    warnings.warn(f"{name}: {what} ignored ({reason})", VqcodecWarning, stacklevel=3)
+
+
+def without_gps(metadata: Metadata) -> Metadata:
+    """Without the place: EXIF's GPS directory, and the properties of XMP whose names begin with GPS. EXIF in which that
+    directory cannot be told apart is left out as a whole."""
+    return replace(
+        metadata,
+        exif=exif_data.without_gps(metadata.exif) if metadata.exif else None,
+        xmp=_GPS.sub(b"", metadata.xmp) if metadata.xmp else None)
+
+
+def _upright_xmp(packet: bytes) -> bytes:
+    """UTF-8, with orientation 1, sRGB, without thumbnails. Raises ValueError."""
+    packet = bytes(packet).strip(b"\0")
+    if packet[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        packet = packet.decode("utf-16").encode("utf-8")
+    packet.decode("utf-8")  # UnicodeDecodeError is a ValueError
+    if b"<" not in packet:
+        raise ValueError("no packet")
+    packet = _COLOUR_SPACE.sub(rb"\g<1>1", _ORIENTATION.sub(rb"\g<1>1", packet))
+    return _STALE.sub(b"", packet)
+
+
+# --- what Pillow knows of a file -----------------------------------------------------------------------------
+
+
+def exif_of(image, name: str) -> bytes | None:
+    """EXIF data of a PIL image, without their prefix; of TIFF files those tags that do not say how samples are stored."""
+    data = image.info.get("exif")
+    if data or not hasattr(image, "tag_v2"):
+        return bytes(data).removeprefix(_EXIF_PREFIX) if isinstance(data, bytes) and data else None
+    try:
+        kept = _plain_tags(image.getexif())
+        return kept.tobytes().removeprefix(_EXIF_PREFIX) if len(kept) else None
+    except Exception as error:  # Pillow raises many types on damaged tags
+        warn(name, "EXIF data", error)
+        return None
+
+
+def _plain_tags(exif):
+    """Pillow's Exif without those tags that say how samples are stored."""
+    from PIL.Image import Exif
+
+    kept = Exif()
+    for tag, value in exif.items():
+        if tag not in _TIFF_STRUCTURE:
+            kept[tag] = exif.get_ifd(tag) if tag in (0x8769, 0x8825) else value
+    return kept
+
+
+def xmp_of(image) -> bytes | None:
+    packet = image.info.get("xmp")
+    if isinstance(packet, tuple):  # TIFF's type BYTE
+        packet = bytes(value & 255 for value in packet if isinstance(value, int))
+    return packet.encode("utf-8", "replace") if isinstance(packet, str) else packet or None
+
+
+def density_of(image) -> tuple[int, int] | None:
+    """Pixels per metre. What Pillow puts in where a TIFF file says nothing is nothing."""
+    if hasattr(image, "tag_v2") and not {282, 283} <= set(image.tag_v2):
+        return None
+    try:
+        across, down = (float(value) / 0.0254 for value in image.info["dpi"])
+        if not (math.isfinite(across) and math.isfinite(down)):
+            return None
+        values = round(across), round(down)
+        return values if all(0 < value < 2**32 for value in values) else None
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        return None
+
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+
+def save_options(format: str, metadata: Metadata) -> dict:
+    """Arguments of Pillow's `save` that put EXIF, XMP and density into a file, where its format has them."""
+    options = {}
+    if metadata.density and format in ("PNG", "JPEG", "TIFF"):
+        inches = tuple(value * 0.0254 for value in metadata.density)
+        if format != "JPEG" or max(inches) < 65535:
+            options["dpi"] = inches
+    if metadata.exif and format in ("PNG", "JPEG", "WEBP", "AVIF", "JXL", "HEIF"):
+        options["exif"] = _EXIF_PREFIX + metadata.exif
+    if metadata.xmp and format in ("WEBP", "AVIF", "JXL", "HEIF"):
+        options["xmp"] = metadata.xmp
+    if format == "TIFF" and (metadata.exif or metadata.xmp):
+        from PIL.Image import Exif
+
+        tags = Exif()
+        tags.load(metadata.exif or b"")
+        options["exif"] = _plain_tags(tags)
+        if metadata.xmp:
+            options["exif"][700] = metadata.xmp
+    if metadata.xmp and format == "PNG":
+        from PIL.PngImagePlugin import PngInfo
+
+        options["pnginfo"] = PngInfo()
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", metadata.xmp.decode("utf-8"), zip=len(metadata.xmp) > 1000)
+    return options
+
+
+def with_segments(encoded: bytes, metadata: Metadata) -> bytes:
+    """A JPEG file with its XMP in a segment, which older releases of Pillow do not write."""
+    segment = _XMP_PREFIX + (metadata.xmp or b"")
+    if not metadata.xmp or len(segment) > _MOST_IN_SEGMENT:
+        return encoded
+    at = 2
+    while encoded[at : at + 2] in (b"\xff\xe0", b"\xff\xe1"):  # behind JFIF and EXIF
+        at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
+    return encoded[:at] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + encoded[at:]
+
+
+def left_out(format: str, metadata: Metadata) -> list[str]:
+    """What a file of that format cannot hold."""
+    lost = []
+    if format == "JPEG" and len(metadata.exif or b"") + len(_EXIF_PREFIX) > _MOST_IN_SEGMENT:
+        lost.append("exif")
+    if format == "JPEG" and len(metadata.xmp or b"") + len(_XMP_PREFIX) > _MOST_IN_SEGMENT:
+        lost.append("xmp")
+    return lost
