@@ -20,9 +20,9 @@ from .source import Source
 _EXIF_PREFIX, _XMP_PREFIX = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _MOST_IN_SEGMENT = 65533  # of JPEG, without the two bytes of its length
 _OVERHEAD = 64  # bytes of kinds and lengths, density, time
-_TIFF_STRUCTURE = frozenset(  # tags that say how a TIFF file stores its samples, or are items of their own
-    [*range(254, 270), 273, *range(277, 282), *range(284, 296), *range(297, 305), *range(317, 320), *range(320, 348),
-     *range(512, 533), 347, 700, 34377, 34675, 33723, 37724, 50706, *range(50707, 51200)])
+_TIFF_STRUCTURE = frozenset(  # tags that say how a TIFF file stores its samples, or are items of their own, as density is
+    [*range(254, 270), 273, *range(277, 305), *range(317, 348),
+     *range(512, 533), 700, 34377, 34675, 33723, 37724, *range(50706, 51200)])
 _ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)\d+""")
 _COLOUR_SPACE = re.compile(rb"""(exif:ColorSpace\s*(?:=\s*["']|>)\s*)\d+""")
 

@@ -171,10 +171,12 @@ def _open_png(data: bytes, name: str) -> Source:
 
 def _set_raw(image: Image.Image, change) -> None:
     """Have samples unpacked by another raw mode than Pillow chose."""
-    def changed(arguments):
-        return change(arguments) if isinstance(arguments, str) else (change(arguments[0]), *arguments[1:])
-
-    image.tile = [(*tile[:3], changed(tile[3])) for tile in image.tile]
+    tiles = []
+    for tile in image.tile:
+        arguments = tile[3]
+        arguments = change(arguments) if isinstance(arguments, str) else (change(arguments[0]), *arguments[1:])
+        tiles.append(tile._replace(args=arguments) if hasattr(tile, "_replace") else (*tile[:3], arguments))
+    image.tile = tiles
 
 
 # --- JPEG -----------------------------------------------------------------------------------------------------
@@ -241,17 +243,28 @@ def _open_tiff(data: bytes, name: str) -> Source:
     source.transposed = found.turned_by_pillow and found.orientation >= 5
     if not first:  # what is said about the file as a whole
         _take_tags(data, source, name)
+    _deepen_tiff(source, found, front)
+    return source
+
+
+def _deepen_tiff(source: Source, found: tiff.TiffFile, front: bytes) -> None:
+    """Have both bytes of 16-bit colour read, where Pillow's decoders let us choose the one of the two."""
+    image, order = source.image, found.structure.order
     raw = image.tile[0][3][0] if image.tile and isinstance(image.tile[0][3], tuple) else ""
-    if raw.startswith("RGB") and ";16" in raw and not found.planar:
+    own, other = ("16L", "16B") if order == "<" else ("16B", "16L")
+    if found.bits == 16 and raw in ("R", "G", "B", "A") and image.mode in ("RGB", "RGBA"):  # planes, taken for 8 bits
+        source.low = Image.open(io.BytesIO(front))
+        _set_raw(image, lambda mode: f"{mode};{own}")
+        _set_raw(source.low, lambda mode: f"{mode};{other}")
+    elif raw.startswith("RGB") and ";16" in raw and not found.planar:
         source.low = Image.open(io.BytesIO(front))
         if raw.startswith("RGBa"):  # Pillow would divide by alpha in 8 bits
             source.layout = "RGBa"
             for each in (image, source.low):
                 _set_raw(each, lambda mode: mode.replace("RGBa", "RGBA"))
-        other = "16B" if sys.byteorder == "little" else "16L"
-        swapped = {"16N": other, "16L": "16B", "16B": "16L"}
-        _set_raw(source.low, lambda mode: mode[:-3] + swapped[mode[-3:]])
-    return source
+        if raw.endswith("N"):  # libtiff gives the machine's order
+            other = "16B" if sys.byteorder == "little" else "16L"
+        _set_raw(source.low, lambda mode: mode[:-3] + other)
 
 
 def _take_tags(data: bytes, source: Source, name: str) -> None:
