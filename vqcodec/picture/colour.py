@@ -89,7 +89,7 @@ def srgb_converter(colour: Colour, base: Image.Image | np.ndarray, name: str):
     if mode in ("L", "RGB") and colour.cicp is not None:
         try:
             rendering, note = by_code_points(*colour.cicp)
-        except ValueError as error:
+        except (ValueError, ArithmeticError) as error:
             _warn(name, "colour's code points ignored", error)
         else:
             if note:
@@ -107,7 +107,7 @@ def srgb_converter(colour: Colour, base: Image.Image | np.ndarray, name: str):
     if mode in ("L", "RGB") and (colour.gamma is not None or colour.chromaticities is not None):
         try:
             return _rendered(by_gamma(colour.gamma, colour.chromaticities), depth, grey)
-        except ValueError as error:
+        except (ValueError, ArithmeticError) as error:
             _warn(name, "gamma and chromaticities ignored", error)
     if deep:
         return eight_bits

@@ -50,9 +50,9 @@ class Rendering:
     luminance: np.ndarray | None = None
 
     def tables(self, depth: int) -> np.ndarray:
-        """f32[3, 2^depth]: light of each value of a sample."""
+        """f64[3, 2^depth]: light of each value of a sample."""
         values = np.arange(1 << depth) / ((1 << depth) - 1)
-        return np.stack([curve(values) for curve in self.curves]).astype(np.float32)
+        return np.stack([curve(values) for curve in self.curves])
 
     def converter(self, depth: int, grey: bool):
         """Function uint8 or uint16 [h,w] (grey) or [h,w,3] → uint8 of that shape; None where that would move no colour by
@@ -60,9 +60,11 @@ class Rendering:
         tables = self.tables(depth)
         if grey:
             light = tables[1] if self.luminance is None else _hlg(tables[[1, 1, 1]].T, self.luminance)[:, 1]
-            table = _encoded(light)
+            table = np.round(light_to_srgb(np.clip(light, 0, 1)) * 255).astype(np.uint8)
             plain = _rounded(np.arange(1 << depth), depth)
             return None if np.abs(table.astype(int) - plain).max() <= 1 else lambda samples: table[samples]
+
+        tables = tables.astype(np.float32)
 
         def convert(samples: np.ndarray) -> np.ndarray:
             light = np.empty(samples.shape, np.float32)
@@ -108,14 +110,17 @@ def to_xyz(chromaticities: tuple[float, ...]) -> np.ndarray:
 
 
 def adaptation(white: tuple[float, float], to: tuple[float, float]) -> np.ndarray:
-    """f64[3,3] on XYZ that takes one white (x, y) to another, by Bradford's cones."""
+    """f64[3,3] on XYZ that takes one white (x, y) to another, by Bradford's cones. Raises ValueError for no white at all."""
     source, target = (_BRADFORD @ np.array([x / y, 1, (1 - x - y) / y]) for x, y in (white, to))
+    if source.min() <= 0:
+        raise ValueError("chromaticities of white outside of what can be")
     return np.linalg.inv(_BRADFORD) @ np.diag(target / source) @ _BRADFORD
 
 
 def to_srgb_light(chromaticities: tuple[float, ...]) -> np.ndarray:
     """f64[3,3] from the light of primaries to that of sRGB's, white to white. Raises ValueError."""
-    return np.linalg.inv(to_xyz(SRGB)) @ adaptation(chromaticities[:2], D65) @ to_xyz(chromaticities)
+    own = to_xyz(chromaticities)
+    return np.linalg.inv(to_xyz(SRGB)) @ adaptation(chromaticities[:2], D65) @ own
 
 
 def by_gamma(gamma: float | None, chromaticities: tuple[float, ...] | None) -> Rendering:
