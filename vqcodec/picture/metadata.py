@@ -2,19 +2,18 @@
 
 Samples are upright and sRGB when they have been read, so what is kept says so: orientation 1, colour space sRGB, no
 thumbnails, no old profile in what is written. Nothing here stops a picture: what cannot be understood is left out with a
-warning. XMP is changed by patterns, not parsed: it comes from anywhere, and only whole properties are taken out of it.
+warning.
 """
 
 from __future__ import annotations
 
 import math
-import re
 import warnings
 from dataclasses import replace
 
 from ..errors import VqcodecWarning, cause
 from ..metadata import MAX_SIZE, Metadata
-from . import exif as exif_data
+from . import exif as exif_data, xmp as xmp_data
 from .source import Source
 
 _EXIF_PREFIX, _XMP_PREFIX = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
@@ -23,19 +22,6 @@ _OVERHEAD = 64  # bytes of kinds and lengths, density, time
 _TIFF_STRUCTURE = frozenset(  # tags that say how a TIFF file stores its samples, or are items of their own, as density is
     [*range(254, 270), 273, *range(277, 305), *range(317, 348),
      *range(512, 533), 700, 34377, 34675, 33723, 37724, *range(50706, 51200)])
-_ORIENTATION = re.compile(rb"""(tiff:Orientation\s*(?:=\s*["']|>)\s*)\d+""")
-_COLOUR_SPACE = re.compile(rb"""(exif:ColorSpace\s*(?:=\s*["']|>)\s*)\d+""")
-
-
-def _property(names: bytes) -> re.Pattern:
-    """Pattern of XMP properties, as attributes or as elements, whose local names match."""
-    name = rb"[A-Za-z_][\w.-]*:(?:" + names + rb")"
-    return re.compile(rb"\s+" + name + rb"""\s*=\s*(?:"[^"]*"|'[^']*')|"""
-                      rb"<(" + name + rb")(?:\s[^>]*)?(?:(?<=/)>|>.*?</\1\s*>)", re.DOTALL | re.IGNORECASE)
-
-
-_GPS = _property(rb"gps[\w.-]*")
-_STALE = _property(rb"Thumbnails|ICCProfile")
 
 
 def gather(source: Source, swapped: bool, name: str) -> Metadata | None:
@@ -48,7 +34,7 @@ def gather(source: Source, swapped: bool, name: str) -> Metadata | None:
             warn(name, "EXIF data", error)
     if source.xmp:
         try:
-            parts["xmp"] = _upright_xmp(source.xmp)
+            parts["xmp"] = xmp_data.upright(source.xmp)
         except ValueError as error:
             warn(name, "XMP", error)
     while sum(len(part) for part in parts.values() if part) > MAX_SIZE - _OVERHEAD:
@@ -66,24 +52,12 @@ def warn(name: str, what: str, why: object) -> None:
 
 
 def without_gps(metadata: Metadata) -> Metadata:
-    """Without the place: EXIF's GPS directory, and the properties of XMP whose names begin with GPS. EXIF in which that
-    directory cannot be told apart is left out as a whole."""
+    """Without the place: EXIF's GPS directory, and the properties of XMP whose names begin with GPS. EXIF or XMP
+    in which these cannot be told apart is left out as a whole."""
     return replace(
         metadata,
         exif=exif_data.without_gps(metadata.exif) if metadata.exif else None,
-        xmp=_GPS.sub(b"", metadata.xmp) if metadata.xmp else None)
-
-
-def _upright_xmp(packet: bytes) -> bytes:
-    """UTF-8, with orientation 1, sRGB, without thumbnails. Raises ValueError."""
-    packet = bytes(packet).strip(b"\0")
-    if packet[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        packet = packet.decode("utf-16").encode("utf-8")
-    packet.decode("utf-8")  # UnicodeDecodeError is a ValueError
-    if b"<" not in packet:
-        raise ValueError("no packet")
-    packet = _COLOUR_SPACE.sub(rb"\g<1>1", _ORIENTATION.sub(rb"\g<1>1", packet))
-    return _STALE.sub(b"", packet)
+        xmp=xmp_data.without_gps(metadata.xmp) if metadata.xmp else None)
 
 
 # --- what Pillow knows of a file -----------------------------------------------------------------------------
