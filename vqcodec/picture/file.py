@@ -37,7 +37,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .colour import split, srgb_converter
-from .metadata import gather, left_out, save_options, with_segments
+from .metadata import finished, gather, left_out, save_options
 from .opening import load_plugin_for, of_image, open_source
 from .source import Source
 from ..errors import InputError, UsageError, VqcodecError, VqcodecWarning, cause
@@ -177,6 +177,7 @@ def write_picture(picture: Picture, format: str = "PNG", metadata: Metadata | No
             try:
                 saved = image if image.mode == mode else image.convert(mode)
                 saved.save(encoded, format, **options, **save_options(format, described))
+                data = finished(encoded.getvalue(), format, described)
             except Exception as error:
                 failure = failure or error
                 continue
@@ -184,7 +185,7 @@ def write_picture(picture: Picture, format: str = "PNG", metadata: Metadata | No
                 lost.append(cause(failure))
             if lost:
                 warnings.warn(f"metadata left out of the {format} file ({', '.join(lost)})", VqcodecWarning, stacklevel=2)
-            return with_segments(encoded.getvalue(), described) if format == "JPEG" else encoded.getvalue()
+            return data
     raise InputError(f"cannot write this picture as {format} ({cause(failure)})") from failure
 
 

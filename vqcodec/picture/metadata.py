@@ -15,6 +15,7 @@ from ..errors import VqcodecWarning, cause
 from ..metadata import MAX_SIZE, Metadata
 from . import exif as exif_data, xmp as xmp_data
 from .source import Source
+from .tiff_tags import with_tags
 
 _EXIF_PREFIX, _XMP_PREFIX = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
 _MOST_IN_SEGMENT = 65533  # of JPEG, without the two bytes of its length
@@ -95,8 +96,10 @@ def xmp_of(image) -> bytes | None:
 
 
 def density_of(image) -> tuple[int, int] | None:
-    """Pixels per metre. What Pillow puts in where a TIFF file says nothing is nothing."""
+    """Pixels per metre. What Pillow puts in where a file says nothing (TIFF 1, JPEG 72 per inch) is nothing."""
     if hasattr(image, "tag_v2") and not {282, 283} <= set(image.tag_v2):
+        return None
+    if image.info.get("dpi") == (72, 72) and image.format in ("JPEG", "MPO") and not image.info.get("jfif_unit"):
         return None
     try:
         across, down = (float(value) / 0.0254 for value in image.info["dpi"])
@@ -122,14 +125,6 @@ def save_options(format: str, metadata: Metadata) -> dict:
         options["exif"] = _EXIF_PREFIX + metadata.exif
     if metadata.xmp and format in ("WEBP", "AVIF", "JXL", "HEIF"):
         options["xmp"] = metadata.xmp
-    if format == "TIFF" and (metadata.exif or metadata.xmp):
-        from PIL.Image import Exif
-
-        tags = Exif()
-        tags.load(metadata.exif or b"")
-        options["exif"] = _plain_tags(tags)
-        if metadata.xmp:
-            options["exif"][700] = metadata.xmp
     if metadata.xmp and format == "PNG":
         from PIL.PngImagePlugin import PngInfo
 
@@ -138,12 +133,14 @@ def save_options(format: str, metadata: Metadata) -> dict:
     return options
 
 
-def with_segments(encoded: bytes, metadata: Metadata) -> bytes:
-    """A JPEG file with its XMP in a segment, which older releases of Pillow do not write."""
-    segment = _XMP_PREFIX + (metadata.xmp or b"")
-    if not metadata.xmp or len(segment) > _MOST_IN_SEGMENT:
+def finished(encoded: bytes, format: str, metadata: Metadata) -> bytes:
+    """An encoded file with what Pillow does not put into it: XMP into JPEG (older releases), EXIF and XMP into TIFF. Raises
+    ValueError for data that are no EXIF."""
+    if format == "TIFF" and (metadata.exif or metadata.xmp):
+        return with_tags(encoded, metadata.exif, metadata.xmp, _TIFF_STRUCTURE)
+    if format != "JPEG" or not metadata.xmp:
         return encoded
-    at = 2
+    segment, at = _XMP_PREFIX + metadata.xmp, 2
     while encoded[at : at + 2] in (b"\xff\xe0", b"\xff\xe1"):  # behind JFIF and EXIF
         at += 2 + int.from_bytes(encoded[at + 2 : at + 4], "big")
     return encoded[:at] + b"\xff\xe1" + (len(segment) + 2).to_bytes(2, "big") + segment + encoded[at:]

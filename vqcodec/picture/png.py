@@ -52,8 +52,8 @@ def look(data: bytes) -> PngFile:
                 try:
                     if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
                         raise ValueError("wrong checksum")
-                    facts[kind] = True
                     _read(kind, bytes(view[at + 8 : end - 4]), found, facts)
+                    facts[kind] = True
                 except (ValueError, struct.error, zlib.error) as error:
                     found.ignored.append(f"{kind.decode()} chunk ({error})")
         elif kind == b"IHDR" and length == 13:
