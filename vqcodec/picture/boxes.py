@@ -1,4 +1,5 @@
-"""What JPEG 2000 (JP2) and HEIF files (AVIF, HEIC) say about colour in their `colr` boxes, which Pillow leaves aside.
+"""What JPEG 2000 (JP2) and HEIF files (AVIF, HEIC) say about colour in their `colr` boxes, which Pillow leaves aside, and
+the size of JPEG XL pictures.
 
 Sources: ISO/IEC 15444-1 annex I (JP2), ISO/IEC 14496-12 (boxes, `nclx`), 23008-12 (properties of items).
 """
@@ -37,6 +38,33 @@ def heif_colour(data: bytes) -> Colour:
         if kind == b"meta":
             return _item_colour(data, start + 4, end)
     return Colour()
+
+
+def jxl_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height of a JPEG XL file, whose plug-in decodes it as a whole before it says them (ISO/IEC 18181-1, size
+    header)."""
+    head = data[:32] if data[:2] == b"\xff\x0a" else b""
+    for kind, start, end in () if head else _boxes(data, 0, len(data)):
+        if kind in (b"jxlc", b"jxlp"):
+            head = data[start + 4 * (kind == b"jxlp") : end][:32]
+            break
+    if head[:2] != b"\xff\x0a" or len(head) < 12:
+        return None
+    bits, at = int.from_bytes(head[2:], "little"), 0
+
+    def take(count: int) -> int:
+        nonlocal at
+        at += count
+        return bits >> (at - count) & ((1 << count) - 1)
+
+    small = take(1)
+
+    def side() -> int:
+        return 8 * (take(5) + 1) if small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    height, ratio = side(), take(3)
+    across, down = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))[ratio]
+    return (height * across // down if ratio else side()), height
 
 
 def _item_colour(data: bytes, start: int, end: int) -> Colour:

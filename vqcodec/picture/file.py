@@ -39,13 +39,10 @@ from PIL import Image, UnidentifiedImageError
 from .colour import split, srgb_converter
 from .metadata import finished, gather, left_out, save_options
 from .opening import load_plugin_for, of_image, open_source
-from .source import Source
+from .source import MAX_PIXELS, Source, check_size
 from ..errors import InputError, UsageError, VqcodecError, VqcodecWarning, cause
 from ..fileio import read_input
 from ..metadata import Metadata
-
-MAX_PIXELS = 2**30
-MAX_SIDE = 2**17
 
 _STRIP_PIXELS = 2**19
 _PILLOW_LOCK = threading.RLock()  # Pillow's size limit and the warning filters belong to the whole process
@@ -231,15 +228,6 @@ def pillow_limits():
             Image.MAX_IMAGE_PIXELS = saved
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
-    """Raise InputError unless 1 ≤ sides ≤ 2^17 and width · height ≤ 2^30 pixels."""
-    width, height = size
-    if width < 1 or height < 1:
-        raise InputError(f"{name}: image without pixels ({width}×{height})")
-    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise InputError(f"{name}: image too large ({width}×{height}; at most 2^30 pixels, 2^17 a side)")
-
-
 def _from_array(samples: np.ndarray, name: str) -> Picture:
     """Picture from uint8 samples [H,W], [H,W,1], [H,W,3] or [H,W,4]."""
     shape = samples.shape
@@ -247,7 +235,7 @@ def _from_array(samples: np.ndarray, name: str) -> Picture:
         raise UsageError(
             f"{name}: need uint8 [H,W], [H,W,1], [H,W,3] or [H,W,4], not {samples.dtype} {list(shape)}"
         )
-    _check_size((shape[1], shape[0]), name)
+    check_size((shape[1], shape[0]), name)
     if samples.ndim == 2 or shape[2] == 1:
         return Picture(np.repeat(samples.reshape(shape[0], shape[1], 1), 3, axis=2), None, True)
     opaque = shape[2] == 3 or samples[:, :, 3].min() == 255
@@ -258,12 +246,12 @@ def _from_array(samples: np.ndarray, name: str) -> Picture:
 def _opened(source: bytes | bytearray | memoryview | Image.Image, name: str) -> Source:
     """An image within the limits, not decoded yet."""
     if isinstance(source, Image.Image):
-        _check_size(source.size, name)
+        check_size(source.size, name)
         if source.format == "PNG":  # whose metadata may come last
             source.load()
         return of_image(source, name)
     opened = open_source(bytes(source), name)
-    _check_size(opened.image.size, name)
+    check_size(opened.image.size, name)
     return opened
 
 
@@ -277,7 +265,7 @@ def _from_source(source: Source, name: str) -> Picture:
     if source.low is not None:
         source.low.load()
     width, height = image.size  # after load: TIFF turns itself upright there
-    _check_size(image.size, name)
+    check_size(image.size, name)
     if source.orientation is None and hasattr(image, "tag_v2"):
         orientation = _orientation(source, name)
     shape = (width, height) if orientation >= 5 else (height, width)

@@ -17,7 +17,7 @@ from . import boxes, metadata, png, tiff
 from .exif import adobe_rgb
 from .ifd import TiffStructure
 from .rendering import ADOBE_RGB
-from .source import Colour, Source
+from .source import Colour, Source, check_size
 from ..errors import InputError, VqcodecWarning, cause
 
 _STILL_FORMATS = frozenset({"MPO", "PSD"})  # their "frames" are thumbnails or layers of one picture
@@ -47,8 +47,11 @@ def open_source(data: bytes, name: str) -> Source:
     if kind in _PLUGINS and not load_plugin(kind):
         _, extra, shown = _PLUGINS[kind]
         raise InputError(f"{name}: a {shown} file; to read it: pip install \"vqcodec[{extra}]\"")
-    if kind == "AVIF" and not _reads("AVIF"):
-        raise InputError(f"{name}: an AVIF file, which this Pillow was built without; Pillow 11.3 or later reads it")
+    if kind == "AVIF" and "AVIF" not in _known_formats():
+        raise InputError(f"{name}: an AVIF file; Pillow 11.3 or later reads it")
+    size = boxes.jxl_size(data) if kind == "JXL" else None
+    if size is not None:
+        check_size(size, name)
     if kind == "JPEG":
         image = _open_jpeg(data, name)
     else:
@@ -126,12 +129,11 @@ def load_plugin_for(extension: str) -> str | None:
     return None if kind is None or load_plugin(kind) else _PLUGINS[kind][1]
 
 
-def _reads(format: str) -> bool:
-    if format != "AVIF":
-        return True
+def _known_formats():
+    Image.init()
     from PIL import features
 
-    return bool(features.check("avif"))
+    return Image.OPEN if features.check("avif") else Image.OPEN.keys() - {"AVIF"}
 
 
 def _refuse_raw(kind: str, name: str) -> None:

@@ -5,8 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     from PIL import Image
+
+MAX_PIXELS = 2**30
+MAX_SIDE = 2**17
+
+
+def check_size(size: tuple[int, int], name: str) -> None:
+    """Raise InputError unless 1 ≤ sides ≤ 2^17 and width · height ≤ 2^30 pixels."""
+    width, height = size
+    if width < 1 or height < 1:
+        raise InputError(f"{name}: image without pixels ({width}×{height})")
+    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
+        raise InputError(f"{name}: image too large ({width}×{height}; at most 2^30 pixels, 2^17 a side)")
 
 
 @dataclass(frozen=True)
