@@ -7,6 +7,7 @@ import zlib
 
 import numpy as np
 import pytest
+from helpers import time_limit
 from image_files import chunk, directory, encoded, png_of, png_with, tiff
 from PIL import Image, ImageCms
 
@@ -89,6 +90,16 @@ def test_exif_is_kept_and_says_what_samples_are(format, order):
     assert kept == read_metadata(data).exif
     maker = exif.index(b"a maker's note")
     assert kept.index(b"a maker's note") == maker  # notes point at themselves by offset
+
+
+def test_exif_as_imagemagick_writes_it():
+    exif = b"Exif\0\0" + exif_data(6)
+    lines = exif.hex().encode()
+    content = b"\nexif\n%8d\n" % len(exif) + b"\n".join(lines[at : at + 72] for at in range(0, len(lines), 72))
+    for kind, data in ((b"zTXt", b"\0" + zlib.compress(content)), (b"tEXt", content)):
+        picture = read_picture(png_with(PNG, chunk(kind, b"Raw profile type exif\0" + data)))
+        assert np.array_equal(picture.rgb, np.rot90(RGB, -1))
+        check_exif(picture.metadata.exif, swapped=True)
 
 
 def test_exif_of_avif_and_tiff():
@@ -185,6 +196,23 @@ def test_without_gps_leaves_exif_out_where_the_place_cannot_be_told_apart():
     assert without_gps(Metadata(exif=broken)) == Metadata()
     assert without_gps(Metadata(exif=b"nothing of the kind")) == Metadata()
     assert without_gps(Metadata()) == Metadata()
+
+
+def test_packets_that_are_hard_to_read_take_no_time():
+    for packet in (b"<a>" + b" " * 1_000_000, b"<a:gps>" * 120_000, b'<a "' * 200_000, b"<a b" + b"c" * 1_000_000 + b">",
+                   b"<a " + b"gps:x = " * 100_000 + b">", b"<!--" * 200_000, b"<a" + b" \n" * 500_000):
+        with time_limit(20):
+            without_gps(Metadata(xmp=packet))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", VqcodecWarning)
+                read_metadata(png_with(PNG, chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + packet)))
+
+
+def test_names_of_other_vocabularies_for_the_place():
+    packet = (b'<r xmlns:gps="http://gps/" xmlns:x="y" gps:Lat="1" x:a=\'<>\' x:GpsAlt="2"/><!-- gps:Lat="1" > -->'
+              b'<gps:Area><b gps:c="<"/></gps:Area><x:d>e</x:d>')
+    kept = without_gps(Metadata(xmp=packet)).xmp
+    assert kept == b'<r xmlns:gps="http://gps/" xmlns:x="y"  x:a=\'<>\' /><!-- gps:Lat="1" > --><x:d>e</x:d>'
 
 
 # writing

@@ -18,7 +18,7 @@ from .exif import adobe_rgb
 from .ifd import TiffStructure
 from .rendering import ADOBE_RGB
 from .source import Colour, Source, check_size
-from ..errors import InputError, VqcodecWarning, cause
+from ..errors import InputError, VqcodecWarning
 
 _STILL_FORMATS = frozenset({"MPO", "PSD"})  # their "frames" are thumbnails or layers of one picture
 _PNG_GREY = {"L;2": 85, "L;4": 17}  # raw mode: scale of its samples to 8 bits
@@ -218,7 +218,10 @@ def _open_tiff(data: bytes, name: str) -> Source:
     try:
         found = tiff.look(data)
     except ValueError as error:
-        raise InputError(f"{name}: not an image, or its header is damaged ({cause(error)})") from error
+        image = Image.open(io.BytesIO(data))  # takes some damaged directories as far as they go
+        if image.tag_v2.get(tiff.SUBFILE, 0) & tiff.REDUCED:
+            raise InputError(f"{name}: its header is damaged, and only a preview is readable") from error
+        return of_image(image, name)
     page, size = found.page, f"{found.page.width}×{found.page.height}"
     preview = f"; only a preview of {found.preview.width}×{found.preview.height} is readable" if found.preview else ""
     if found.raw:

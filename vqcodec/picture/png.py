@@ -16,6 +16,8 @@ from .source import Colour
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PIXELS = {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}
 _MOST = {b"iCCP": 1 << 25, b"iTXt": 1 << 22, b"zTXt": 1 << 22, b"tEXt": 1 << 22, b"eXIf": 1 << 22}  # bytes, inflated
+_TEXTS = {b"tEXt", b"zTXt", b"iTXt"}  # of which a file may have many
+_MOST_IGNORED = 64
 _XMP_KEY, _RAW_PROFILE = b"XML:com.adobe.xmp", b"Raw profile type "
 
 
@@ -48,7 +50,7 @@ def look(data: bytes) -> PngFile:
             last = end
             if kind == b"fcTL" and b"IDAT" not in facts:
                 first_frame = True
-            elif kind not in facts or kind in _MOST:
+            elif (kind not in facts or kind in _TEXTS) and len(found.ignored) < _MOST_IGNORED:
                 try:
                     if zlib.crc32(view[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]:
                         raise ValueError("wrong checksum")
@@ -89,9 +91,10 @@ def _read(kind: bytes, content: bytes, found: PngFile, facts: dict) -> None:
         found.density = (across, down) if unit == 1 and across and down else None
     elif kind == b"eXIf":
         found.exif = content
-    elif kind in (b"tEXt", b"zTXt", b"iTXt"):
+    elif kind in _TEXTS:
         key, _, rest = content.partition(b"\0")
-        if key != _XMP_KEY and not key.startswith(_RAW_PROFILE):
+        profile = key[len(_RAW_PROFILE) :] if key.startswith(_RAW_PROFILE) else None
+        if found.xmp if key == _XMP_KEY else found.exif or profile not in (b"exif", b"APP1"):
             return
         if kind == b"zTXt":
             rest = _inflated(kind, rest)
@@ -100,7 +103,7 @@ def _read(kind: bytes, content: bytes, found: PngFile, facts: dict) -> None:
             rest = _inflated(kind, method + rest) if deflated == b"\1" else rest
         if key == _XMP_KEY:
             found.xmp = rest
-        elif key[len(_RAW_PROFILE) :] in (b"exif", b"APP1") and found.exif is None:  # as ImageMagick writes it
+        else:  # as ImageMagick writes it
             found.exif = bytes.fromhex(b"".join(rest.split(b"\n")[3:]).decode("ascii"))
 
 

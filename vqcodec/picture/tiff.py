@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 from .ifd import Directory, TiffStructure
 
-PHOTOMETRIC = 262
-_SUBFILE, _OLD_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 254, 255, 256, 257, 258, 259
+PHOTOMETRIC, SUBFILE = 262, 254
+_OLD_SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION = 255, 256, 257, 258, 259
 _SAMPLES, _PLANAR, _ORIENTATION, _SUB_DIRECTORIES, _DNG_VERSION = 277, 284, 274, 330, 50706
-_REDUCED, _MASK = 1, 4  # bits of NewSubfileType
+REDUCED, _MASK = 1, 4  # bits of NewSubfileType
 _SENSOR = {32803, 34892}  # photometric: colour filter array, linear raw
 _RAW_COMPRESSIONS = {32767, 32769, 32770, 34713, 65535}  # ARW, packed, SRW, NEF, PEF
 _MOST_DIRECTORIES = 4096
@@ -134,10 +134,10 @@ def _pages(structure: TiffStructure) -> tuple[list[Page], list[Page]]:
 def _page(structure: TiffStructure, directory: Directory) -> list[Page]:
     """A list of one page, or of none where the directory has no picture or a mask."""
     width, height = structure.value(directory, _WIDTH), structure.value(directory, _HEIGHT)
-    kind = structure.value(directory, _SUBFILE)
+    kind = structure.value(directory, SUBFILE)
     if not width or not height or kind & _MASK:
         return []
-    reduced = bool(kind & _REDUCED) or structure.value(directory, _OLD_SUBFILE) == 2
+    reduced = bool(kind & REDUCED) or structure.value(directory, _OLD_SUBFILE) == 2
     sensor = (structure.value(directory, PHOTOMETRIC) in _SENSOR
               or structure.value(directory, _COMPRESSION, 1) in _RAW_COMPRESSIONS)
     return [Page(directory, width, height, reduced, sensor)]

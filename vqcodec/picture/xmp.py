@@ -27,7 +27,7 @@ def upright(packet: bytes) -> bytes:
 
 
 def without_gps(packet: bytes) -> bytes | None:
-    """Without properties of any name that begins with GPS; None for what is no packet."""
+    """Without properties whose name or prefix begins with GPS; None for what is no packet."""
     try:
         return _without(packet, _GPS)
     except ValueError:
@@ -35,9 +35,10 @@ def without_gps(packet: bytes) -> bytes | None:
 
 
 def _without(packet: bytes, names: re.Pattern) -> bytes:
-    """Without the attributes and elements whose local names match. Raises ValueError where a tag has no end."""
+    """Without the attributes and elements whose names, or prefixes, match. Raises ValueError where a tag has no end."""
     def gone(name: bytes) -> bool:
-        return names.match(name.rpartition(b":")[2]) is not None
+        parts = name.split(b":")
+        return parts[0] != b"xmlns" and any(names.match(part) for part in parts)
 
     kept, at, copied, inside, depth, tags = [], 0, 0, None, 0, 0
     while (at := packet.find(b"<", at)) >= 0:
