@@ -1,7 +1,7 @@
 """Which file is what, by its first bytes: extras that read more formats, and what is refused by name."""
 
 import builtins
-import io
+import importlib
 import warnings
 
 import numpy as np
@@ -9,11 +9,11 @@ import pytest
 from image_files import box, encoded
 from PIL import Image
 
-from vqcodec.errors import InputError, UsageError, VqcodecWarning
+from vqcodec.errors import InputError, UsageError
 from vqcodec.metadata import Metadata
 from vqcodec.picture import boxes
 from vqcodec.picture.file import Picture, format_for, read_picture, write_picture
-from vqcodec.picture.opening import kind_of
+from vqcodec.picture.opening import installed_extensions, kind_of, why_not
 
 Y, X = np.mgrid[:48, :64]
 SMOOTH = np.stack([X * 3, Y * 4, 200 - X], axis=-1).astype(np.uint8)
@@ -37,8 +37,6 @@ def no_plugins(monkeypatch):
         if name in ("pillow_heif", "pillow_jxl"):
             raise ImportError(name)
         return real(name, *arguments, **options)
-
-    import importlib
 
     monkeypatch.setattr(importlib, "import_module", lambda name: without(name))
 
@@ -65,11 +63,19 @@ def test_a_missing_plug_in_is_named(no_plugins, data, shown, extra):
 
 @pytest.mark.parametrize(("path", "extra"), [("a.heic", "heif"), ("a.JXL", "jxl")])
 def test_a_missing_plug_in_is_named_for_outputs(no_plugins, monkeypatch, path, extra):
-    from PIL import Image
-
     monkeypatch.setattr(Image, "registered_extensions", lambda: {})
     with pytest.raises(UsageError, match=f"vqcodec\\[{extra}\\]"):
         format_for(path)
+
+
+def test_reasons_by_extension(no_plugins):
+    assert why_not(".nef") == "a camera raw file" and why_not(".heic") == "needs vqcodec[heif]"
+    assert why_not(".png") is None and why_not("") is None and installed_extensions() == frozenset()
+
+
+def test_extensions_of_installed_plug_ins():
+    pytest.importorskip("pillow_jxl")
+    assert ".jxl" in installed_extensions() and why_not(".jxl") is None
 
 
 def test_an_avif_file_without_its_decoder(monkeypatch):

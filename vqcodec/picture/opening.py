@@ -30,6 +30,9 @@ _RAW_BEGINNINGS = {  # camera raws that are not plain TIFF
     b"\0MRM": "MRW", b"II\x1a\0\0\0HEAPCCDR": "CRW"}
 _PLUGINS = {"JXL": ("pillow_jxl", "jxl", "JPEG XL"), "HEIC": ("pillow_heif", "heif", "HEIC")}
 _EXTENSIONS = {".jxl": "JXL", ".heic": "HEIC", ".heif": "HEIC", ".hif": "HEIC"}
+_RAW_EXTENSIONS = frozenset(
+    (".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dng", ".erf", ".iiq", ".kdc", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf",
+     ".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"))
 _JPEG_EXTRA = frozenset((*range(0xE1, 0xEE), 0xEF, 0xFE))  # segments that pixels do not need: APP1…15 but Adobe's, comments
 
 
@@ -127,6 +130,19 @@ def load_plugin_for(extension: str) -> str | None:
     """As `load_plugin`, by the extension of a file name; the extra to install where the plug-in is missing, else None."""
     kind = _EXTENSIONS.get(extension)
     return None if kind is None or load_plugin(kind) else _PLUGINS[kind][1]
+
+
+def installed_extensions() -> frozenset[str]:
+    """Extensions of formats whose plug-ins are installed."""
+    return frozenset(extension for extension, kind in _EXTENSIONS.items() if load_plugin(kind))
+
+
+def why_not(extension: str) -> str | None:
+    """Why files of such names are not read; None where nothing is known about it."""
+    if extension in _RAW_EXTENSIONS:
+        return "a camera raw file"
+    extra = load_plugin_for(extension)
+    return f"needs vqcodec[{extra}]" if extra else None
 
 
 def _known_formats():
