@@ -5,13 +5,27 @@ import struct
 import zlib
 
 import numpy as np
+import pytest
 from PIL import Image
 
 SHORT, LONG, RATIONAL = 3, 4, 5
 _CODES = {1: "B", 2: "B", 3: "H", 4: "I", 7: "B", 5: "I"}
 
 
+def skip_without(format: str) -> None:
+    """Older releases of Pillow cannot write every format."""
+    Image.init()
+    if format not in Image.SAVE:
+        pytest.skip(f"this Pillow does not write {format}")
+
+
+def skip_before(major: int) -> None:
+    if int(Image.__version__.split(".")[0]) < major:
+        pytest.skip("this Pillow is too old")
+
+
 def encoded(image: Image.Image, format: str = "PNG", **options) -> bytes:
+    skip_without(format)
     buffer = io.BytesIO()
     image.save(buffer, format, **options)
     return buffer.getvalue()

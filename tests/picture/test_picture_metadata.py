@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from helpers import time_limit
-from image_files import chunk, directory, encoded, png_of, png_with, tiff
+from image_files import chunk, directory, encoded, png_of, png_with, skip_before, skip_without, tiff
 from PIL import Image, ImageCms
 
 from vqcodec.errors import InputError, VqcodecWarning
@@ -131,6 +131,8 @@ def test_xmp_is_kept_and_says_what_samples_are(format):
     elif format == "TIFF":
         data = tiff(directory(RGB.tobytes(), 32, 24, (8,) * 3, 2, t700=(1, xmp)))
     else:
+        if format == "JPEG":
+            skip_before(11)
         data = encoded(Image.fromarray(RGB), format, xmp=xmp)
     kept = read_picture(data).metadata.xmp
     assert b'tiff:Orientation="1"' in kept and b'exif:ColorSpace="1"' in kept and b"Thumbnails" not in kept
@@ -227,6 +229,7 @@ METADATA = Metadata(exif=exif_data(1, thumbnail=b""), xmp=XMP.replace(b'Orientat
 def test_what_is_written_is_read_again(format, alpha):
     if format == "JPEG" and alpha is not None:
         return
+    skip_without(format)
     data = write_picture(Picture(RGB, alpha), format, METADATA)
     picture = read_picture(data)
     back = picture.metadata

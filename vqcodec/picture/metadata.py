@@ -18,6 +18,7 @@ from .source import Source
 from .tiff_tags import with_tags
 
 _EXIF_PREFIX, _XMP_PREFIX = b"Exif\0\0", b"http://ns.adobe.com/xap/1.0/\0"
+_XMP_TAG = 700
 _MOST_IN_SEGMENT = 65533  # of JPEG, without the two bytes of its length
 _OVERHEAD = 64  # bytes of kinds and lengths, density, time
 _TIFF_STRUCTURE = frozenset(  # tags that say how a TIFF file stores its samples, or are items of their own, as density is
@@ -89,10 +90,17 @@ def _plain_tags(exif):
 
 
 def xmp_of(image) -> bytes | None:
+    """XMP packet of a PIL image; older releases of Pillow have it in tags and segments only."""
     packet = image.info.get("xmp")
+    if not packet and hasattr(image, "tag_v2"):
+        packet = image.tag_v2.get(_XMP_TAG)
+    if not packet:
+        segments = (content for marker, content in getattr(image, "applist", ()) if marker == "APP1")
+        packet = next((content[len(_XMP_PREFIX) :] for content in segments if content.startswith(_XMP_PREFIX)), None)
     if isinstance(packet, tuple):  # TIFF's type BYTE
-        packet = bytes(value & 255 for value in packet if isinstance(value, int))
-    return packet.encode("utf-8", "replace") if isinstance(packet, str) else packet or None
+        packet = bytes(value & 255 for value in packet if isinstance(value, int)) if len(packet) > 1 else packet[0]
+    packet = packet.encode("utf-8", "replace") if isinstance(packet, str) else packet
+    return packet if isinstance(packet, bytes) and packet else None
 
 
 def density_of(image) -> tuple[int, int] | None:

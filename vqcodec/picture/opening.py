@@ -177,6 +177,8 @@ def _open_png(data: bytes, name: str) -> Source:
     if factor and image.info.get("transparency", 256) <= 255 // factor:
         image.info["transparency"] *= factor  # Pillow scales the samples but not the colour key
     image.info |= {"exif": found.exif or b"", "xmp": found.xmp or b""}  # for the orientation; Pillow looks no further then
+    if found.xmp:  # where older releases look
+        image.info["XML:com.adobe.xmp"] = found.xmp.decode("utf-8", "replace")
     source = Source(image, found.colour, exif=found.exif, xmp=found.xmp, density=found.density)
     if raw == "LA;16B":  # of which Pillow would take the upper bytes only
         _set_raw(image, lambda _: "RGBA")
