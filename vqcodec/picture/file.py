@@ -5,15 +5,22 @@
 
 Everything that Pillow opens is brought to the one form that the codec works on: 8 bits per sample, sRGB,
 straight (not premultiplied) alpha, EXIF orientation applied, first frame. Work goes in strips of rows, so
-besides Pillow's own copy (4 bytes per pixel) only the result is ever held in memory as a whole.
+besides Pillow's own copy (4 bytes per pixel, 8 of 16-bit colour) only the result is ever held in memory as a whole.
 
 Rules that are not obvious:
-- 16-bit grey v becomes (v·255 + 32767) // 65535; Pillow itself brings 16-bit RGB down to 8 bits.
+- 16-bit v becomes (v·255 + 32767) // 65535, after its profile or gamma has been applied to all 16 bits. Colour has all of
+  them in PNG and TIFF, grey everywhere; of 16-bit colour in JPEG 2000, PPM, JPEG XL, HEIF, CMYK and TIFF by planes Pillow
+  gives the upper 8, and profiles with tables of colours, not curves and a matrix, are applied to 8 bits.
+- Grey of 9 to 15 bits is scaled by its own maximum. WhiteIsZero is turned.
 - 32-bit integer samples must lie in 0…65535 (they are read as 16-bit), float samples in 0…1.
 - An embedded ICC profile is followed (relative colorimetric, black point compensation) unless it moves no
-  colour by more than one step; a broken or mismatched one is ignored with a warning.
+  colour by more than one step; a broken or mismatched one is ignored with a warning. So are PNG's cICP (before a profile),
+  gAMA and cHRM (after it and sRGB), `colr` of JP2, AVIF and HEIC, and a camera's "Adobe RGB" in EXIF. PQ and HLG are
+  clipped at reference white, with a warning.
 - Without a profile CMYK, YCbCr, LAB and HSV take Pillow's conversion.
 - Alpha that is opaque everywhere is dropped.
+- A TIFF file whose first directory is a preview gives the full picture, a camera's raw file an error.
+- Damaged or oversized metadata are ignored with a warning; damage to what makes the pixels is an error.
 """
 
 from __future__ import annotations
@@ -30,26 +37,27 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .colour import split, srgb_converter
+from .metadata import finished, gather, left_out, save_options
+from .opening import load_plugin_for, of_image, open_source
+from .source import MAX_PIXELS, Source, check_size
 from ..errors import InputError, UsageError, VqcodecError, VqcodecWarning, cause
 from ..fileio import read_input
 from ..metadata import Metadata
 
-MAX_PIXELS = 2**30
-MAX_SIDE = 2**17
-
 _STRIP_PIXELS = 2**19
 _PILLOW_LOCK = threading.RLock()  # Pillow's size limit and the warning filters belong to the whole process
 _ORIENTATION_TAG = 0x0112
-_STILL_FORMATS = frozenset({"MPO", "PSD"})  # their "frames" are thumbnails or layers of one picture
-_ALPHA_FORMATS = frozenset({"PNG", "WEBP", "AVIF", "TIFF", "TGA", "JPEG2000", "DDS", "SGI", "QOI"})
+_ALPHA_FORMATS = frozenset({"PNG", "WEBP", "AVIF", "TIFF", "TGA", "JPEG2000", "DDS", "SGI", "QOI",
+                            "JXL", "HEIF"})
 _ICON_FORMATS = frozenset({"ICO", "ICNS"})  # writing these would scale the picture
-_PNG_GREY = MappingProxyType({"L;2": 85, "L;4": 17})  # raw mode: scale of its samples to 8 bits
 _SAVE_OPTIONS = MappingProxyType(
     {  # lose nothing, or as little as the format can
         "JPEG": {"quality": 95, "subsampling": 0},
         "WEBP": {"lossless": True, "exact": True},  # exact: keep colours below full transparency
         "AVIF": {"quality": 95, "subsampling": "4:4:4"},
         "TIFF": {"compression": "tiff_adobe_deflate"},
+        "JXL": {"lossless": True},
+        "HEIF": {"quality": 95, "chroma": 444},
     }
 )
 
@@ -59,7 +67,8 @@ class Picture:
     """An upright 8-bit sRGB picture.
 
     rgb: uint8[H,W,3]; alpha: uint8[H,W], straight, None where all is opaque; grey: the source had no colour
-    (R = G = B), so that it is written as greyscale again. Raises UsageError for other shapes or dtypes.
+    (R = G = B), so that it is written as greyscale again; metadata: what its file said beside, for upright sRGB
+    samples. Raises UsageError for other shapes or dtypes.
     """
 
     rgb: np.ndarray
@@ -95,11 +104,8 @@ def read_picture(
         raise UsageError(f"cannot read a picture from {type(source).__name__}")
     try:
         with pillow_limits():
-            image = source if isinstance(source, Image.Image) else _open(source, name)
-            del source  # Pillow may let go of the encoded bytes now
-            _check_size(image.size, name)
-            image.load()
-            return _from_image(image, name)
+            source = _opened(source, name)  # Pillow may let go of the encoded bytes now
+            return _from_source(source, name)
     except (VqcodecError, VqcodecWarning):
         raise
     except MemoryError as error:
@@ -110,6 +116,22 @@ def read_picture(
         raise InputError(f"{name}: not an image, or its header is damaged") from error
     except Exception as error:  # Pillow raises a dozen types on damaged files
         raise InputError(f"{name}: truncated or damaged image ({cause(error)})") from error
+
+
+def read_metadata(source: bytes | str | os.PathLike | Image.Image, name: str | None = None) -> Metadata | None:
+    """What `read_picture` puts into `Picture.metadata`, without decoding pixels. Raises as it does."""
+    if isinstance(source, (str, os.PathLike)):
+        name = name or os.fspath(source)
+        source = read_input(source)
+    name = name or "input"
+    try:
+        with pillow_limits():
+            source = _opened(source, name)
+            return gather(source, _orientation(source, name) >= 5 or source.transposed, name)
+    except (VqcodecError, VqcodecWarning):
+        raise
+    except Exception as error:
+        raise InputError(f"{name}: not an image, or its header is damaged") from error
 
 
 def to_image(picture: Picture) -> Image.Image:
@@ -127,9 +149,13 @@ def write_picture(picture: Picture, format: str = "PNG", metadata: Metadata | No
 
     Grey pictures become L or LA where the format has these. Alpha that the format cannot hold is composited
     over white with a VqcodecWarning. Formats with a lossless mode use it, the others a high quality.
+    metadata: EXIF and XMP to write into PNG, JPEG, WebP, AVIF and TIFF (HEIF, and EXIF alone into JPEG XL), density into PNG,
+    JPEG and TIFF; None takes the picture's own, Metadata() none. What a format cannot hold of them, by size, is left out with
+    a VqcodecWarning. No ICC profile is written: samples are sRGB.
     Raises UsageError (format unknown or not writable), InputError (the format cannot hold this picture).
     """
     format = _writable_format(format)
+    metadata = metadata or (picture.metadata if metadata is None else None) or Metadata()
     image = to_image(picture)
     if image.mode.endswith("A") and format not in _ALPHA_FORMATS:
         message = f"{format} holds no transparency: composited over white"
@@ -139,14 +165,24 @@ def write_picture(picture: Picture, format: str = "PNG", metadata: Metadata | No
         image = canvas
     if format == "GIF" and image.mode == "RGB" and image.getcolors(256) is None:
         warnings.warn("GIF holds 256 colours only: colours were reduced", VqcodecWarning, stacklevel=2)
+    lost = left_out(format, metadata)
+    metadata = metadata.without(*lost)
     failure, options = None, _SAVE_OPTIONS.get(format, {})
-    for mode in (image.mode, "RGBA" if image.mode.endswith("A") else "RGB"):  # some formats have no grey
-        encoded = io.BytesIO()
-        try:
-            (image if image.mode == mode else image.convert(mode)).save(encoded, format, **options)
-            return encoded.getvalue()
-        except Exception as error:
-            failure = failure or error
+    for described in (metadata, Metadata()) if metadata else (metadata,):
+        for mode in (image.mode, "RGBA" if image.mode.endswith("A") else "RGB"):  # some formats have no grey
+            encoded = io.BytesIO()
+            try:
+                saved = image if image.mode == mode else image.convert(mode)
+                saved.save(encoded, format, **options, **save_options(format, described))
+                data = finished(encoded.getvalue(), format, described)
+            except Exception as error:
+                failure = failure or error
+                continue
+            if metadata and not described:
+                lost.append(cause(failure))
+            if lost:
+                warnings.warn(f"metadata left out of the {format} file ({', '.join(lost)})", VqcodecWarning, stacklevel=2)
+            return data
     raise InputError(f"cannot write this picture as {format} ({cause(failure)})") from failure
 
 
@@ -157,7 +193,12 @@ def format_for(path: str | os.PathLike) -> str:
     """
     path = os.fspath(path)
     extension = ".png" if path == "-" else os.path.splitext(path)[1].lower()
-    known = Image.registered_extensions().get(extension)
+    known, extra = Image.registered_extensions().get(extension), None
+    if known is None:
+        extra = load_plugin_for(extension)
+        known = Image.registered_extensions().get(extension)
+    if extra:
+        raise UsageError(f"{path}: to write this format: pip install \"vqcodec[{extra}]\"")
     if known is None:
         raise UsageError(f"{path}: no image format goes by the extension '{extension}'")
     return _writable_format(known)
@@ -187,31 +228,6 @@ def pillow_limits():
             Image.MAX_IMAGE_PIXELS = saved
 
 
-def _check_size(size: tuple[int, int], name: str) -> None:
-    """Raise InputError unless 1 ≤ sides ≤ 2^17 and width · height ≤ 2^30 pixels."""
-    width, height = size
-    if width < 1 or height < 1:
-        raise InputError(f"{name}: image without pixels ({width}×{height})")
-    if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
-        raise InputError(f"{name}: image too large ({width}×{height}; at most 2^30 pixels, 2^17 a side)")
-
-
-def _open(data: bytes, name: str) -> Image.Image:
-    """First frame, not decoded yet, of an encoded image; most exceptions mean a bad file."""
-    if not data:
-        raise InputError(f"{name}: empty")
-    image = Image.open(io.BytesIO(data))
-    if image.format == "EPS":  # decoding would run an external interpreter on untrusted code
-        raise InputError(f"{name}: PostScript is not supported")
-    if image.format not in _STILL_FORMATS and getattr(image, "is_animated", False):
-        message = f"{name}: several frames or pages; only the first is used"
-        warnings.warn(message, VqcodecWarning, stacklevel=3)
-    factor = _PNG_GREY.get(image.tile[0][3]) if image.format == "PNG" and image.tile else None
-    if factor and image.info.get("transparency", 256) <= 255 // factor:
-        image.info["transparency"] *= factor  # Pillow scales the samples but not the colour key
-    return image
-
-
 def _from_array(samples: np.ndarray, name: str) -> Picture:
     """Picture from uint8 samples [H,W], [H,W,1], [H,W,3] or [H,W,4]."""
     shape = samples.shape
@@ -219,7 +235,7 @@ def _from_array(samples: np.ndarray, name: str) -> Picture:
         raise UsageError(
             f"{name}: need uint8 [H,W], [H,W,1], [H,W,3] or [H,W,4], not {samples.dtype} {list(shape)}"
         )
-    _check_size((shape[1], shape[0]), name)
+    check_size((shape[1], shape[0]), name)
     if samples.ndim == 2 or shape[2] == 1:
         return Picture(np.repeat(samples.reshape(shape[0], shape[1], 1), 3, axis=2), None, True)
     opaque = shape[2] == 3 or samples[:, :, 3].min() == 255
@@ -227,11 +243,31 @@ def _from_array(samples: np.ndarray, name: str) -> Picture:
     return Picture(np.ascontiguousarray(samples[:, :, :3]), alpha)
 
 
-def _from_image(image: Image.Image, name: str) -> Picture:
-    """Picture from a loaded PIL image of any mode."""
+def _opened(source: bytes | bytearray | memoryview | Image.Image, name: str) -> Source:
+    """An image within the limits, not decoded yet."""
+    if isinstance(source, Image.Image):
+        check_size(source.size, name)
+        if source.format == "PNG":  # whose metadata may come last
+            source.load()
+        return of_image(source, name)
+    opened = open_source(bytes(source), name)
+    check_size(opened.image.size, name)
+    return opened
+
+
+def _from_source(source: Source, name: str) -> Picture:
+    """Picture from an open image of any mode."""
+    image = source.image
+    orientation = _orientation(source, name)
+    swapped = orientation >= 5 or source.transposed
+    described = gather(source, swapped, name)  # before Pillow changes tags
+    image.load()
+    if source.low is not None:
+        source.low.load()
     width, height = image.size  # after load: TIFF turns itself upright there
-    _check_size(image.size, name)
-    orientation = _orientation(image, name)
+    check_size(image.size, name)
+    if source.orientation is None and hasattr(image, "tag_v2"):
+        orientation = _orientation(source, name)
     shape = (width, height) if orientation >= 5 else (height, width)
     rgb = np.empty((*shape, 3), np.uint8)
     stored_rgb = _as_stored(rgb, orientation)
@@ -239,24 +275,27 @@ def _from_image(image: Image.Image, name: str) -> Picture:
     rows = max(1, _STRIP_PIXELS // width)
     for top in range(0, height, rows):
         strip = slice(top, min(top + rows, height))
-        base, opacity = split(image.crop((0, strip.start, width, strip.stop)), name)
+        base, opacity = split(source, (0, strip.start, width, strip.stop), name)
         if convert is None:
-            grey = base.mode == "L"
-            convert = srgb_converter(image.info.get("icc_profile"), base.mode, name)
-        samples = np.asarray(convert(base))
+            convert = srgb_converter(source.colour, base, name)
+        samples = convert(base)
+        grey = samples.ndim == 2
         stored_rgb[strip] = samples[:, :, None] if grey else samples
         if opacity is not None:
             alpha = np.empty(shape, np.uint8) if alpha is None else alpha
             _as_stored(alpha, orientation)[strip] = opacity
-    return Picture(rgb, None if alpha is None or alpha.min() == 255 else alpha, grey)
+    return Picture(rgb, None if alpha is None or alpha.min() == 255 else alpha, grey, described)
 
 
-def _orientation(image: Image.Image, name: str) -> int:
+def _orientation(source: Source, name: str) -> int:
     """EXIF orientation 1…8; 1 where it is missing or unreadable."""
+    if source.orientation is not None:
+        return source.orientation if source.orientation in range(2, 9) else 1
     try:
-        value = image.getexif().get(_ORIENTATION_TAG, 1)
+        value = source.image.getexif().get(_ORIENTATION_TAG, 1)
     except Exception as error:
         warnings.warn(f"{name}: EXIF data ignored ({cause(error)})", VqcodecWarning, stacklevel=4)
+        source.exif = None
         return 1
     return value if value in range(2, 9) else 1
 
