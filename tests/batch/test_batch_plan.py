@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from vqcodec.sound.writer import FORMATS
+from vqcodec.sound.formats.writer import FORMATS
 from vqcodec import medium
 from vqcodec.batch import memory, names, plan
 from vqcodec.batch.dispatch import Budget, dispatch

@@ -19,7 +19,7 @@ import vqcodec
 from vqcodec.picture import file as media
 from vqcodec.sound import stream as sound_container
 from vqcodec.cli import main
-from vqcodec.errors import VqcodecWarning,  InputError, UsageError
+from vqcodec.errors import VqcodecWarning, InputError, UsageError
 from vqcodec.sound.file import Sound
 
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageCms
 
 from vqcodec.errors import VqcodecWarning
 from vqcodec.picture.file import read_picture, to_image
-from vqcodec.picture.rendering import SRGB, adaptation, by_code_points, to_srgb_light, to_xyz
+from vqcodec.picture.formats.rendering import SRGB, adaptation, by_code_points, to_srgb_light, to_xyz
 
 P3 = (0.3127, 0.3290, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060)
 COLOURS = np.array([[[200, 60, 40], [90, 180, 110], [40, 60, 170], [128, 128, 128], [255, 255, 255], [0, 0, 0]]])

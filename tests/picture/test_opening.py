@@ -11,9 +11,9 @@ from PIL import Image
 
 from vqcodec.errors import InputError, UsageError
 from vqcodec.metadata import Metadata
-from vqcodec.picture import boxes
+from vqcodec.picture.formats import boxes
 from vqcodec.picture.file import Picture, format_for, read_picture, write_picture
-from vqcodec.picture.opening import installed_extensions, kind_of, why_not
+from vqcodec.picture.formats.opening import installed_extensions, kind_of, why_not
 
 Y, X = np.mgrid[:48, :64]
 SMOOTH = np.stack([X * 3, Y * 4, 200 - X], axis=-1).astype(np.uint8)

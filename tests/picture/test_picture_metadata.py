@@ -14,8 +14,8 @@ from PIL import Image, ImageCms
 from vqcodec.errors import InputError, VqcodecWarning
 from vqcodec.metadata import MAX_SIZE, Metadata
 from vqcodec.picture.file import Picture, read_metadata, read_picture, write_picture
-from vqcodec.picture.ifd import TiffStructure
-from vqcodec.picture.metadata import without_gps
+from vqcodec.picture.formats.ifd import TiffStructure
+from vqcodec.picture.formats.metadata import without_gps
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (24, 32, 3), dtype=np.uint8)

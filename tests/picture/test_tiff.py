@@ -11,7 +11,7 @@ from image_files import LONG, SHORT, directory, encoded, tiff
 from PIL import Image
 
 from vqcodec.errors import InputError, VqcodecWarning
-from vqcodec.picture import tiff as module
+from vqcodec.picture.formats import tiff as module
 from vqcodec.picture.file import read_picture
 
 RNG = np.random.default_rng(0)

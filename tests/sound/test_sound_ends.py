@@ -11,10 +11,10 @@ import pytest
 from sound_bytes import encoded, id3, replaced, samples_of, wav_of, with_flac_length
 
 from vqcodec.errors import InputError, VqcodecWarning
-from vqcodec.sound import mpeg
+from vqcodec.sound.formats import mpeg
 from vqcodec.sound.file import SoundReader, read_sound
-from vqcodec.sound.source import Window
-from vqcodec.sound.survey import survey
+from vqcodec.sound.formats.source import Window
+from vqcodec.sound.formats.survey import survey
 
 PLAIN = ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "SVX", "NIST", "AVR"]
 CODED = [("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None)]

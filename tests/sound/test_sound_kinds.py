@@ -17,9 +17,9 @@ from sound_bytes import encoded, id3, made_by_av, samples_of
 
 from vqcodec.errors import InputError, UnsupportedError, UsageError, VqcodecWarning
 from vqcodec.sound import file as sound_file
-from vqcodec.sound import source
+from vqcodec.sound.formats import source
 from vqcodec.sound.file import EXTENSIONS, HEAD, Sound, SoundReader, looks_like_sound, read_sound
-from vqcodec.sound.writer import FORMATS
+from vqcodec.sound.formats.writer import FORMATS
 
 av = pytest.importorskip("av")
 

@@ -12,8 +12,17 @@ from sound_bytes import encoded, made_by_av, replaced
 
 from vqcodec.errors import InputError, UnsupportedError
 from vqcodec.metadata import Metadata
-from vqcodec.sound import writer
-from vqcodec.sound.file import HEAD, Sound, SoundReader, SoundWriter, looks_like_sound, read_sound, read_tags, write_sound
+from vqcodec.sound.formats import writer
+from vqcodec.sound.file import (
+    HEAD,
+    Sound,
+    SoundReader,
+    SoundWriter,
+    looks_like_sound,
+    read_sound,
+    read_tags,
+    write_sound,
+)
 
 TAGS = (("title", "Grüße 日本"), ("artist", "Ärtist €"), ("album", "Albüm"), ("date", "2024-05-06"), ("tracknumber", "3"),
         ("genre", "Jazz und Blüs"), ("comment", "Zeile 1\nZeile 2"), ("copyright", "© wir"), ("license", "CC-BY"),

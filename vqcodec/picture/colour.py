@@ -11,9 +11,9 @@ import warnings
 import numpy as np
 from PIL import Image, ImageCms
 
-from .icc import matrix_rendering
-from .rendering import Rendering, by_code_points, by_gamma, eight_bits
-from .source import Colour, Source
+from .formats.icc import matrix_rendering
+from .formats.rendering import Rendering, by_code_points, by_gamma, eight_bits
+from .formats.source import Colour, Source
 from ..errors import InputError, VqcodecWarning, cause
 
 

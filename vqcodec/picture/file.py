@@ -37,9 +37,9 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from .colour import split, srgb_converter
-from .metadata import finished, gather, left_out, save_options
-from .opening import load_plugin_for, of_image, open_source
-from .source import MAX_PIXELS, Source, check_size
+from .formats.metadata import finished, gather, left_out, save_options
+from .formats.opening import load_plugin_for, of_image, open_source
+from .formats.source import MAX_PIXELS, Source, check_size
 from ..errors import InputError, UsageError, VqcodecError, VqcodecWarning, cause
 from ..fileio import read_input
 from ..metadata import Metadata

@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 from .. import metadata as parts_of_metadata
 from ..indices.quality import usual_quality
+from ..metadata import Metadata
 from ..medium import SIZE, Format, Made, Medium, Request, Target, asked_quality, kept
 from . import inspection, stream
 
@@ -25,9 +26,11 @@ class Pictures(Medium):
     def extensions(self):
         from PIL import Image
 
+        from .formats.opening import installed_extensions
+
         known = Image.registered_extensions()  # loads all plugins
         return frozenset(extension for extension, format in known.items()
-                         if format in Image.OPEN and format not in _NOT_DECODED)
+                         if format in Image.OPEN and format not in _NOT_DECODED) | installed_extensions()
 
     def recognises(self, head, name=""):
         return False  # but takes what nobody else does
@@ -61,6 +64,9 @@ class Pictures(Medium):
         return read_picture(os.fspath(thing) if isinstance(thing, os.PathLike) else thing)
 
     def encode(self, codec, samples, request: Request, write, progress=lambda text: None):
+        from .invisible import fill_invisible
+
+        samples = fill_invisible(samples, exact=request.exact)
         height, width = samples.rgb.shape[:2]
         more = dict(effort=request.effort, metadata=_kept(samples.metadata, request))
         if request.target is None:
@@ -89,7 +95,7 @@ class Pictures(Medium):
         from .file import write_picture
 
         header, data = stream.peek(source.head), source.data()
-        file.write(write_picture(codec.decode(data), made.name, metadata=self.metadata(source)))
+        file.write(write_picture(codec.decode(data), made.name, metadata=self.metadata(source) or Metadata()))
         facts = _facts(header.width, header.height, len(data), inspection.quality_of(header.quality))
         return Made(facts, f"{header.width}x{header.height}, {len(data)} -> {{output}} bytes, quality {facts['quality']:g}")
 
@@ -171,7 +177,7 @@ class Pictures(Medium):
 
 def _kept(found, request: Request) -> bytes | None:
     if found and "gps" in request.strip:
-        from .metadata import without_gps
+        from .formats.metadata import without_gps
 
         found = without_gps(found)
     return kept(found, request)

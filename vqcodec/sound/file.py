@@ -16,15 +16,15 @@ import numpy as np
 
 from ..errors import InputError, VqcodecWarning, shown
 from ..metadata import Metadata
-from .chunks import Endless
-from .decoders import BLOCK, AvFile, CannotDecode, Damaged, SndFile, have_av
-from .kinds import EXTENSIONS, by_libsndfile, demuxer, looks_like_sound
+from .formats.chunks import Endless
+from .formats.decoders import BLOCK, AvFile, CannotDecode, Damaged, SndFile, have_av
+from .formats.kinds import EXTENSIONS, by_libsndfile, demuxer, looks_like_sound
 from .resampling import resample, resampled
 from .samples import MAX_CHANNELS, RATES, Sound, check_shape, sound_of
-from .source import HEAD, Source, Window
-from .survey import survey
-from .tags import read_tags, tags_of
-from .writer import SoundWriter, format_for, write_sound
+from .formats.source import HEAD, Source, Window
+from .formats.survey import survey
+from .formats.tags import read_tags, tags_of
+from .formats.writer import SoundWriter, format_for, write_sound
 
 __all__ = ["BLOCK", "EXTENSIONS", "HEAD", "MAX_CHANNELS", "RATES", "Sound", "SoundReader", "SoundWriter", "format_for",
            "looks_like_sound", "read_sound", "read_tags", "resample", "resampled", "sound_of", "write_sound"]

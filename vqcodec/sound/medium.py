@@ -22,12 +22,12 @@ class Sounds(Medium):
 
     @functools.cache
     def extensions(self):
-        from .kinds import EXTENSIONS
+        from .formats.kinds import EXTENSIONS
 
         return EXTENSIONS
 
     def recognises(self, head, name=""):
-        from .kinds import looks_like_sound
+        from .formats.kinds import looks_like_sound
 
         return looks_like_sound(head, name)
 

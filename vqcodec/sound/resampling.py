@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from .decoders import BLOCK
+from .formats.decoders import BLOCK
 from .samples import Sound
 
 RESAMPLER = "VHQ"

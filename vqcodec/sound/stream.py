@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ..errors import CorruptStreamError, UsageError
-from ..stream import (  # noqa: F401 (checked_metadata: for who reads a header here)
+from ..stream import (
     Beginning,
     Sealed,
     check_beginning,

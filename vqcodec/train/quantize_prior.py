@@ -9,7 +9,14 @@ from ..zoo.config import ModelConfig
 from ..zoo.schema import check_tensors
 from ..indices.context import feature_steps, weight_steps, wide_count
 from ..indices.float_prior import UNIT, ContextPrior
-from ..indices.prior import ACCUMULATOR_LIMIT, ACTIVATION_LIMIT, FEATURE_LIMIT, FEATURE_STEPS, WEIGHT_LIMIT, check_bounds
+from ..indices.prior import (
+    ACCUMULATOR_LIMIT,
+    ACTIVATION_LIMIT,
+    FEATURE_LIMIT,
+    FEATURE_STEPS,
+    WEIGHT_LIMIT,
+    check_bounds,
+)
 from ..indices.quantize import boundaries
 from ..indices.tensors import forms, prior_tensors
 

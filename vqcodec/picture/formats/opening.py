@@ -18,7 +18,7 @@ from .exif import adobe_rgb
 from .ifd import TiffStructure
 from .rendering import ADOBE_RGB
 from .source import Colour, Source, check_size
-from ..errors import InputError, VqcodecWarning
+from ...errors import InputError, VqcodecWarning
 
 _STILL_FORMATS = frozenset({"MPO", "PSD"})  # their "frames" are thumbnails or layers of one picture
 _PNG_GREY = {"L;2": 85, "L;4": 17}  # raw mode: scale of its samples to 8 bits

@@ -11,8 +11,8 @@ import math
 import warnings
 from dataclasses import replace
 
-from ..errors import VqcodecWarning, cause
-from ..metadata import MAX_SIZE, Metadata
+from ...errors import VqcodecWarning, cause
+from ...metadata import MAX_SIZE, Metadata
 from . import exif as exif_data, xmp as xmp_data
 from .source import Source
 from .tiff_tags import with_tags

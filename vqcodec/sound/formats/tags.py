@@ -9,8 +9,8 @@ import os
 import re
 from collections.abc import Iterable
 
-from ..errors import shown
-from ..metadata import Metadata
+from ...errors import shown
+from ...metadata import Metadata
 from .chunks import Endless
 from .decoders import AvFile, CannotDecode, Damaged, SndFile, have_av
 from .kinds import by_libsndfile, demuxer, looks_like_sound

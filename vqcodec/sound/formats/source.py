@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ..errors import InputError
+from ...errors import InputError
 
 SPOOL = 64 << 20  # bytes that are kept in memory of what is no regular file
 HEAD = 64  # bytes that tell what a file is

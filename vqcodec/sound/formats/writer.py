@@ -8,9 +8,9 @@ from pathlib import PurePath
 
 import numpy as np
 
-from ..errors import InputError, UnsupportedError, UsageError
+from ...errors import InputError, UnsupportedError, UsageError
 from .decoders import BLOCK, said
-from .samples import Sound
+from ..samples import Sound
 from .tags import id3, set_tags
 
 FORMATS = {"wav": "WAV", "wave": "WAV", "flac": "FLAC", "ogg": "OGG", "oga": "OGG", "opus": "OGG", "mp3": "MP3",

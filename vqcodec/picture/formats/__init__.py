@@ -1,0 +1,1 @@
+"""Files of pictures: their structure, colour and metadata. `picture/file.py` is what others ask."""
