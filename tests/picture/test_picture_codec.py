@@ -13,6 +13,7 @@ from conftest import TINY_ID, synthetic_picture
 from helpers import make_wild_model, sample_grids, tabled
 
 from vqcodec.picture import codec as codec_module
+from vqcodec.picture.inspection import inspect
 from vqcodec.picture import stream as container
 from vqcodec.zoo import modelfile, registry
 from vqcodec.picture.codec import Codec
@@ -81,7 +82,7 @@ def test_higher_quality_costs_more_and_gives_more(codec, picture):
 def test_qualities_in_between_are_sixteenths(codec, picture):
     below, between, above = (codec.encode(picture, q) for q in (1, 1.5, 2))
     assert len(below.data) < len(between.data) < len(above.data)
-    assert below.quality == 1 and between.quality == 1.5 == codec_module.inspect(between.data).quality
+    assert below.quality == 1 and between.quality == 1.5 == inspect(between.data).quality
     assert codec.encode(picture, 1.51) == between and codec.encode(picture, 1.49) == between
     for quality in np.arange(1, 3.01, 1 / 16):
         encoded = codec.encode(picture, quality)
@@ -123,17 +124,17 @@ def test_alpha_is_kept_exactly(codec, kind):
 def test_inspection_says_what_went_in(codec):
     alpha = np.full((30, 70), 9, np.uint8)
     data = codec.encode(Picture(synthetic_picture(30, 70), alpha, True), 2.25).data
-    found = codec_module.inspect(data)
+    found = inspect(data)
     assert (found.width, found.height, found.quality, found.grey) == (70, 30, 2.25, True)
     assert (found.model_id, found.model_hash) == (TINY_ID, codec.entry.hash.hex())
     assert found.segment_bytes is None
     assert len(codec.segment_bytes(data)) == codec.coder.prior.steps == 10
     assert sum(codec.segment_bytes(data)) == found.payload_bytes
     assert found.header_bytes + found.payload_bytes + found.alpha_bytes == len(data)
-    old = codec_module.inspect(container.pack(tabled(codec, data)))
+    old = inspect(container.pack(tabled(codec, data)))
     assert old.segment_bytes == codec.segment_bytes(data) and old.payload_bytes == found.payload_bytes
     assert found.alpha_bytes == 2 and found.bpp == 8 * len(data) / 2100
-    assert codec_module.inspect(codec.encode(Picture(synthetic_picture(30, 70)), 1).data).alpha_bytes == 0
+    assert inspect(codec.encode(Picture(synthetic_picture(30, 70)), 1).data).alpha_bytes == 0
 
 
 # --- choice of codewords -----------------------------------------------------------------------------------
@@ -189,7 +190,7 @@ def test_bits_per_block_add_up_to_the_file(codec, picture):
     data = codec.encode(picture, 2).data
     bits = codec.bits_per_block(data)
     assert bits.shape == (8, 11) and (bits > 0).all()
-    real = 8 * codec_module.inspect(data).payload_bytes
+    real = 8 * inspect(data).payload_bytes
     assert bits.sum() - 1 <= real <= bits.sum() + codec.coder.prior.steps * 16
 
 
@@ -273,7 +274,7 @@ def test_tokens_of_a_file_give_the_same_file(codec, picture):
     for kind in (np.uint8, np.uint16, np.int32):
         assert codec.encode_tokens(grids.astype(kind), 168, 120, 2.5) == encoded
     assert codec.encode_tokens(grids.tolist(), 168, 120, 2.5) == encoded
-    assert codec_module.inspect(codec.encode_tokens(grids, 168, 120, 2.5, grey=True).data).grey
+    assert inspect(codec.encode_tokens(grids, 168, 120, 2.5, grey=True).data).grey
 
 
 def changed(grids, value, at=(0, 0, 0)):
