@@ -55,6 +55,10 @@ class Program(click.Group):
             return super().invoke(ctx)
         except EOFError as error:  # which click would take for an interruption
             raise RuntimeError(f"EOFError: {error}") from error
+        except KeyboardInterrupt:  # click would say it with an empty line
+            if sys.stderr.isatty():  # where ^C stands
+                click.echo(err=True)
+            raise click.Abort from None
 
     def _run(self, args, prog_name, **extra) -> int:
         try:
