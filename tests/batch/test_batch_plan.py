@@ -19,6 +19,7 @@ from vqcodec.batch.engine_local import Died
 from vqcodec.batch.globs import Selection, compile_glob
 from vqcodec.batch.jobs import Encoding, Failure, Job, Settings, Source, same_bytes
 from vqcodec.medium import Format, Request
+from vqcodec.picture import memory as picture_memory
 from vqcodec.sound import memory as sound_memory
 from vqcodec.batch.manifest import NAME, History, Manifest, read_history
 from vqcodec.batch.plan import Rules, make_plan
@@ -206,7 +207,21 @@ def test_stale_temporaries_go_but_not_those_of_a_batch_below(tmp_path):
 def test_the_memory_model_covers_what_was_measured():
     for mega, mib in ((0.39, 159), (0.39, 169), (1.5, 494), (1.5, 647), (3.84, 1242), (3.84, 1303), (3.84, 1317), (12, 2279), (12, 2389),
                       (12.6, 1140), (12.6, 1811), (25.2, 1930)):
-        assert mib <= memory.needed(int(mega * 1e6)) / 2**20 < 1.6 * mib + 120
+        side = int((mega * 1e6) ** 0.5)
+        assert mib <= picture_memory.needed(side, side) / 2**20 < 1.6 * mib + 120
+    assert 5165 <= picture_memory.needed(131_072, 544) / 2**20 < 1.2 * 5165  # decoding; encoding at effort 0 takes 3783
+
+
+def test_the_memory_model_knows_the_strips_of_wide_pictures():
+    from vqcodec.picture.codec import PATCH, strips
+    from vqcodec.picture.transform import halo
+    from vqcodec.zoo import config
+
+    reach = max(halo(config.ModelConfig().transform))
+    for width, height in ((16, 16), (4000, 3000), (300, 70_000), (17_000, 640), (131_072, 544)):
+        rows, columns = -(-height // PATCH), -(-width // PATCH)
+        largest = max(min(rows, bottom + reach) - max(0, top - reach) for top, bottom in strips(rows, columns))
+        assert largest * columns * PATCH**2 <= picture_memory.strip_pixels(width, height) <= 1.5 * largest * columns * PATCH**2 + 4e6
 
 
 def test_the_memory_model_of_sound_covers_what_was_measured():
