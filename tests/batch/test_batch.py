@@ -263,7 +263,7 @@ def test_names_and_ignored_files_are_shown_safely(tmp_path):
         (src / bad).write_bytes(b"no")
     result = CliRunner().invoke(cli.main, ["batch", "encode", "src", "dst", "-j", "0", "-v"])
     lines = result.output.splitlines()
-    assert result.exit_code == 1 and "\x1b" not in result.output and len(lines) == 4
+    assert result.exit_code == 1 and "\x1b" not in result.output and len(lines) == 5
     shown = r"a\n\x1b[31m\xff"
     assert lines[0].startswith(f"{shown}.jpg: FAILED: ") and lines[1] == f"{shown}.heic: ignored: HEIC needs the extra 'heif'"
     assert "2 ignored (1 .heic: HEIC needs the extra 'heif'; 1 .xyz: unknown extension)" in lines[3]

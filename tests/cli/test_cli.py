@@ -517,7 +517,7 @@ def test_lack_of_memory_as_torch_says_it(run, coded, monkeypatch):
         raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to "
                            "allocate 4 bytes. Error code 12 (Cannot allocate memory)\nmore")
 
-    monkeypatch.setattr(program, "_open", fail)
+    monkeypatch.setattr(registry, "find_by_stream", fail)
     result = run("decode in.vq")
     assert result.exit_code == 1 and result.stderr == "vqcodec: error: not enough memory\n"
 

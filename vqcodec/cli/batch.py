@@ -206,7 +206,10 @@ def _build_coder(wanted: bool | None, count: int, engine_name: str) -> None:
            "from vqcodec.indices import rangecoder as r\nready = r.torchac_ready()\n" \
            "if not ready:\n    print('vqcodec: compiling torchac, once; about a minute', file=sys.stderr, flush=True)\n" \
            "    ready = r.build_torchac()\nsys.exit(0 if ready else 1)"
-    result = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False)
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    result = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL,
+                            check=False)
     if result.returncode:
         warn("torchac cannot be compiled here; the plain coder does the same, more slowly")
 
