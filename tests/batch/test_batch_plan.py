@@ -447,7 +447,8 @@ def test_lines_that_make_no_sense_are_ignored(tmp_path):
     assert list(history.done) == ["a.png"] and history.owned == {"a.vq"}
 
 
-def test_ignored_files_are_told_with_the_reason(tmp_path):
+def test_ignored_files_are_told_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(medium, "of_extension", lambda path: medium.of_modality("image") if path.endswith(".png") else None)
     for name in ("a.png", "b.HEIC", "c.heic", "d.m4a", "e.xyz", "README", "f.vq"):
         (tmp_path / name).write_bytes(b"1")
     store, elsewhere = LocalStore(str(tmp_path)), LocalStore(str(tmp_path / "dst"))
