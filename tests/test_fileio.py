@@ -137,7 +137,7 @@ def test_failures_keep_the_old_file_and_leave_nothing(tmp_path, monkeypatch, nam
     function, failure = FAILURES[name]
     seen = []
 
-    def fail(*arguments):
+    def fail(*arguments, **options):
         seen.extend(os.listdir(tmp_path))
         raise failure
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import unicodedata
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})  # control, format, surrogate, line and paragraph separators
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "bad allocation", "std::bad_alloc")  # torch on CPUs
 _JOINERS = "\u200c\u200d"  # of format characters those that spelling and emoji need
 
 
@@ -49,6 +50,13 @@ class VqcodecWarning(UserWarning):
     """Something in the input or output was dropped or replaced, and work goes on."""
 
 
+def out_of_memory(error: BaseException) -> bool:
+    """Whether there is not enough memory, by Python's, numpy's or torch's way to say so."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":  # the latter of torch's devices
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY)
+
+
 def cause(error: BaseException | None) -> str:
     """First line of an exception's message, or its type."""
     return (str(error).splitlines() or [""])[0] or type(error).__name__
@@ -58,6 +66,11 @@ def shown(name: object) -> str:
     """A name of a file or other foreign text as one line may show it: control characters, line ends and what reorders
     text as escapes, bytes that are no UTF-8 as \\xff; all other Unicode as it is."""
     return "".join(map(_visible, str(name)))
+
+
+def shown_text(text: str) -> str:
+    """Foreign text of several lines: as `shown`, with line ends and tabs as they are."""
+    return "\n".join("\t".join(map(shown, line.split("\t"))) for line in text.splitlines())
 
 
 def one_line(message: object) -> str:

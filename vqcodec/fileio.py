@@ -143,21 +143,21 @@ def ensure_writable(path: str | os.PathLike, force: bool = False) -> None:
     if path == STDIO:
         _refuse_terminal(sys.stdout)
         return
-    status = _status(path)
+    status, name = _status(path), shown(path)
     if status is not None:
         if stat.S_ISDIR(status.st_mode):
-            raise InputError(f"{path}: is a directory")
+            raise InputError(f"{name}: is a directory")
         if not stat.S_ISREG(status.st_mode):
             if not os.access(path, os.W_OK):
-                raise InputError(f"{path}: cannot write (Permission denied)")
+                raise InputError(f"{name}: cannot write (Permission denied)")
             return
         if not force:
-            raise InputError(f"{path}: exists; use -f to overwrite")
+            raise InputError(f"{name}: exists; use -f to overwrite")
     directory = os.path.dirname(os.path.realpath(path))
     if not os.path.isdir(directory):
-        raise InputError(f"{path}: cannot write (no directory {directory})")
+        raise InputError(f"{name}: cannot write (no directory {shown(directory)})")
     if not os.access(directory, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: cannot write (no permission in {directory})")
+        raise InputError(f"{name}: cannot write (no permission in {shown(directory)})")
 
 
 def write_output(path: str | os.PathLike, data: bytes, force: bool = False) -> None:
@@ -181,7 +181,7 @@ def write_output(path: str | os.PathLike, data: bytes, force: bool = False) -> N
             return
         replace_file(os.path.realpath(path), data, status)
     except OSError as error:
-        name = "standard output" if path == STDIO else path
+        name = "standard output" if path == STDIO else shown(path)
         raise InputError(f"{name}: cannot write ({_reason(error)})") from error
 
 
@@ -208,41 +208,73 @@ def output_file(path: str | os.PathLike, force: bool = False):
                     _write_all(device, piece)
                 device.flush()
     except OSError as error:
-        name = "standard output" if path == STDIO else path
+        name = "standard output" if path == STDIO else shown(path)
         raise InputError(f"{name}: cannot write ({_reason(error)})") from error
 
 
 def replace_file(target: str, data: bytes, status: os.stat_result | None, prefix: str = ".vqcodec-",
-                 force: bool = False) -> None:
+                 force: bool = False, folder: int | None = None) -> None:
     """Put `data` at `target`, as `replacing` does."""
-    with replacing(target, status, prefix, force) as file:
+    with replacing(target, status, prefix, force, folder) as file:
         file.write(data)
 
 
 @contextmanager
-def replacing(target: str, status: os.stat_result | None, prefix: str = ".vqcodec-", force: bool = False):
+def replacing(target: str, status: os.stat_result | None, prefix: str = ".vqcodec-", force: bool = False,
+              folder: int | None = None):
     """A temporary file, open to write, in the directory of `target`, whose name begins with `prefix` and which takes
     the place of `target` at the end.
 
-    status: of the file that is replaced, whose permissions are kept; without it `force` tells whether one may
-    be there. Raises OSError."""
+    status: of the file that is replaced, whose permissions are kept, and its owner and group where that is allowed;
+    nobody can read the new one, not even meanwhile, who could not read the old. Without it `force` tells whether one may
+    be there. folder: a descriptor of the directory that `target` is relative to. Raises OSError."""
     temporary = os.path.join(os.path.dirname(target), f"{prefix}{secrets.token_hex(8)}.tmp")
+    mode = 0o666 if status is None else stat.S_IMODE(status.st_mode) & 0o777
+
+    def create(path: str, flags: int) -> int:  # not mkstemp: its files ignore the umask
+        return os.open(path, flags, mode & 0o700 if status is not None else mode, dir_fd=folder)
+
     try:
-        with open(temporary, "x+b") as file:  # not mkstemp: its files ignore the umask
+        with open(temporary, "x+b", opener=create) as file:
+            if status is not None:
+                _adopt(file.fileno(), status, mode)
             yield file
             file.flush()
             os.fsync(file.fileno())
-        if status is not None:
-            os.chmod(temporary, stat.S_IMODE(status.st_mode))
-        elif not force and os.path.lexists(target):
+        if status is None and not force and _exists(target, folder):
             raise FileExistsError("it appeared meanwhile; use -f to overwrite")
-        os.replace(temporary, target)
-    except BaseException:  # KeyboardInterrupt too must leave nothing behind
+        os.replace(temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:  # KeyboardInterrupt and Terminated too must leave nothing behind
         try:
-            os.unlink(temporary)
+            os.unlink(temporary, dir_fd=folder)
         except OSError:
             pass
         raise
+
+
+def _adopt(file: int, status: os.stat_result, mode: int) -> None:
+    """Owner, group and permissions of the file that is replaced; where the group cannot be the same, it gets no more than
+    all others have."""
+    if hasattr(os, "fchown"):
+        own = os.fstat(file)
+        try:
+            if (own.st_uid, own.st_gid) != (status.st_uid, status.st_gid):
+                os.fchown(file, status.st_uid, status.st_gid)
+        except OSError:
+            try:
+                os.fchown(file, -1, status.st_gid)
+            except OSError:
+                mode &= ~0o070 | (mode & 0o007) << 3
+    if hasattr(os, "fchmod"):
+        os.fchmod(file, mode)
+
+
+def _exists(path: str, folder: int | None) -> bool:
+    try:
+        os.lstat(path, dir_fd=folder)
+        return True
+    except FileNotFoundError:
+        return False
 
 
 @contextmanager
@@ -277,7 +309,7 @@ def _status(path: str) -> os.stat_result | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot write ({_reason(error)})") from error
+        raise InputError(f"{shown(path)}: cannot write ({_reason(error)})") from error
 
 
 def _refuse_terminal(file) -> None:

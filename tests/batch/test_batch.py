@@ -245,11 +245,55 @@ def test_a_killed_worker_costs_nothing(tmp_path):
     assert len(digests("dst")) == 16 and len(records("dst", "done")) == 16
 
 
-@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_signals_stop_cleanly(tmp_path, number, code):
     many(tmp_path / "src")
     assert killed_run(tmp_path / "dst", 1, "parent", ["encode", "src", "dst", "-j", 1], number) == code
     assert len(digests("dst")) < 16 and not list((tmp_path / "dst").rglob(TEMPORARY + "*"))
+
+
+# --- strange trees ---------------------------------------------------------------------------------------
+
+def test_names_and_ignored_files_are_shown_safely(tmp_path, monkeypatch):
+    from vqcodec import medium
+
+    taken = medium.of_extension  # as without the extra
+    monkeypatch.setattr(medium, "of_extension", lambda path: None if path.endswith(".heic") else taken(path))
+    src = tmp_path / "src"
+    src.mkdir()
+    name = os.fsdecode(b"a\n\x1b[31m\xff")
+    Image.fromarray(synthetic_picture(20, 20)).save(src / f"{name}.png")
+    for bad in (f"{name}.jpg", f"{name}.heic", "b.xyz"):
+        (src / bad).write_bytes(b"no")
+    result = CliRunner().invoke(cli.main, ["batch", "encode", "src", "dst", "-j", "0", "-v"])
+    lines = result.output.splitlines()
+    assert result.exit_code == 1 and "\x1b" not in result.output and len(lines) == 5
+    shown = r"a\n\x1b[31m\xff"
+    assert lines[0].startswith(f"{shown}.jpg: FAILED: ") and lines[1] == f"{shown}.heic: ignored: HEIC needs the extra 'heif'"
+    assert "2 ignored (1 .heic: HEIC needs the extra 'heif'; 1 .xyz: unknown extension)" in lines[3]
+    files = batch("encode src dst", code=1)["ignored_files"]
+    assert [file["source"] for file in files] == [f"{name}.heic", "b.xyz"]
+    assert (tmp_path / "dst" / f"{name}.png.vq").exists()
+
+
+def test_outputs_below_a_link_fail_and_the_rest_is_done(tmp_path):
+    for path in ("src/a/x.png", "src/b/x.png"):
+        (tmp_path / path).parent.mkdir(parents=True)
+        Image.fromarray(synthetic_picture(20, 20)).save(tmp_path / path)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "dst").mkdir()
+    (tmp_path / "dst" / "a").symlink_to(tmp_path / "elsewhere")
+    failure, = batch("encode src dst", code=1)["failures"]
+    assert failure["source"] == "a/x.png" and "a is a link" in failure["error"]
+    assert list(digests("dst")) == ["b/x.vq"] and os.listdir("elsewhere") == []
+
+
+def test_workers_load_nothing_from_the_current_folder(tmp_path):
+    (tmp_path / "src").mkdir()
+    Image.fromarray(synthetic_picture(20, 20)).save("src/x.png")
+    for name in ("torch", "json", "vqcodec"):
+        Path(f"{name}.py").write_text("open('loaded', 'w'); raise SystemExit('not mine')")
+    assert batch("encode src dst -j 1")["done"] == 1 and not Path("loaded").exists()
 
 
 # --- other file systems ----------------------------------------------------------------------------------

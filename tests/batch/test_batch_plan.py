@@ -19,8 +19,11 @@ from vqcodec.batch.engine_local import Died
 from vqcodec.batch.globs import Selection, compile_glob
 from vqcodec.batch.jobs import Encoding, Failure, Job, Settings, Source, same_bytes
 from vqcodec.medium import Format, Request
+from vqcodec.picture import memory as picture_memory
 from vqcodec.sound import memory as sound_memory
-from vqcodec.batch.manifest import NAME, Manifest
+from vqcodec.batch.manifest import NAME, History, Manifest, read_history
+from vqcodec.batch.plan import Rules, make_plan
+from vqcodec.batch.progress import Totals, ratio
 from vqcodec.batch.stores import TEMPORARY, LocalLog, LocalStore, open_store
 from vqcodec.errors import InputError, UsageError
 
@@ -204,7 +207,21 @@ def test_stale_temporaries_go_but_not_those_of_a_batch_below(tmp_path):
 def test_the_memory_model_covers_what_was_measured():
     for mega, mib in ((0.39, 159), (0.39, 169), (1.5, 494), (1.5, 647), (3.84, 1242), (3.84, 1303), (3.84, 1317), (12, 2279), (12, 2389),
                       (12.6, 1140), (12.6, 1811), (25.2, 1930)):
-        assert mib <= memory.needed(int(mega * 1e6)) / 2**20 < 1.6 * mib + 120
+        side = int((mega * 1e6) ** 0.5)
+        assert mib <= picture_memory.needed(side, side) / 2**20 < 1.6 * mib + 120
+    assert 5165 <= picture_memory.needed(131_072, 544) / 2**20 < 1.2 * 5165  # decoding; encoding at effort 0 takes 3783
+
+
+def test_the_memory_model_knows_the_strips_of_wide_pictures():
+    from vqcodec.picture.codec import PATCH, strips
+    from vqcodec.picture.transform import halo
+    from vqcodec.zoo import config
+
+    reach = max(halo(config.ModelConfig().transform))
+    for width, height in ((16, 16), (4000, 3000), (300, 70_000), (17_000, 640), (131_072, 544)):
+        rows, columns = -(-height // PATCH), -(-width // PATCH)
+        largest = max(min(rows, bottom + reach) - max(0, top - reach) for top, bottom in strips(rows, columns))
+        assert largest * columns * PATCH**2 <= picture_memory.strip_pixels(width, height) <= 1.5 * largest * columns * PATCH**2 + 4e6
 
 
 def test_the_memory_model_of_sound_covers_what_was_measured():
@@ -352,3 +369,100 @@ def test_urls_need_their_file_system(tmp_path):
     with pytest.raises((UsageError, InputError)):
         open_store("nonsense://x/y")
     assert open_store(f"file://{tmp_path}").url == str(tmp_path)
+
+
+# --- links, hostile trees and manifests ------------------------------------------------------------------
+
+def test_each_folder_is_scanned_once_however_many_links_lead_there(tmp_path):
+    for i in range(9):
+        (tmp_path / f"d{i}").mkdir()
+        (tmp_path / f"d{i}" / "x.png").write_text("1")
+        for j in range(9):
+            (tmp_path / f"d{i}" / f"to{j}").symlink_to(tmp_path / f"d{j}")
+    outside = tmp_path.parent / f"{tmp_path.name}-outside"
+    outside.mkdir()
+    (outside / "y.png").write_text("1")
+    (outside / "back").symlink_to(tmp_path)
+    for name in ("m", "b"):
+        (tmp_path / name).symlink_to(outside)
+    assert scan(tmp_path)[0] == ["b/y.png", *(f"d{i}/x.png" for i in range(9))]  # their own paths; the first of two links
+    (tmp_path / "a").symlink_to(tmp_path / "d3")
+    assert scan(tmp_path, exclude=["d3"])[0][0] == "a/x.png"  # what is left out has no path of its own
+
+
+@pytest.mark.parametrize("call", [LocalStore.write, lambda store, path, data: store.create(path).__enter__()])
+def test_nothing_is_written_through_links_or_out_of_the_folder(tmp_path, call):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (tmp_path / "dst" / "a").mkdir(parents=True)
+    (tmp_path / "dst" / "a" / "b").symlink_to(outside)
+    (tmp_path / "dst" / "file").write_text("1")
+    store = LocalStore(str(tmp_path / "dst"))
+    paths = {"a/b/x.vq": "a/b is a link", "a/b/c/x.vq": "a/b is a link", "../outside/x.vq": "leads out",
+             "a/../../outside/x.vq": "leads out", "file/x.vq": "file is no folder"}
+    assert {path for path in store.obstacles([*paths, "a/x.vq", "new/x.vq"])} == set(paths)
+    for path, why in paths.items():
+        assert why in store.obstacles([path])[path]
+        with pytest.raises(InputError, match=why):
+            call(store, path, b"new")
+    assert os.listdir(outside) == []
+    (tmp_path / "link").symlink_to(tmp_path / "dst")  # DST itself is the user's choice
+    LocalStore(str(tmp_path / "link")).write("a/new/x.vq", b"new")
+    assert (tmp_path / "dst" / "a" / "new" / "x.vq").read_bytes() == b"new"
+
+
+def test_outputs_keep_the_permissions_of_what_they_replace(tmp_path):
+    store = LocalStore(str(tmp_path))
+    store.write("a/x.vq", b"1")
+    (tmp_path / "a" / "x.vq").chmod(0o600)
+    with store.create("a/x.vq") as file:
+        names = os.listdir(tmp_path / "a")
+        assert len(names) == 2 and {(tmp_path / "a" / name).stat().st_mode & 0o777 for name in names} == {0o600}
+        file.write(b"2")
+    assert (tmp_path / "a" / "x.vq").read_bytes() == b"2" and (tmp_path / "a" / "x.vq").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_manifest_is_a_file_of_its_own(tmp_path):
+    store = LocalStore(str(tmp_path / "dst"))
+    (tmp_path / "dst").mkdir()
+    (tmp_path / "precious").write_text("1\n")
+    (tmp_path / "dst" / NAME).symlink_to(tmp_path / "precious")
+    for call in (store.open_log, store.read_log):
+        with pytest.raises(InputError, match="it is a link"):
+            call(NAME)
+    assert (tmp_path / "precious").read_text() == "1\n"
+    (tmp_path / "dst" / NAME).unlink()
+    os.mkfifo(tmp_path / "dst" / NAME)
+    for call in (store.open_log, store.read_log):
+        with pytest.raises(InputError, match="not a regular file"):
+            call(NAME)
+
+
+def test_lines_that_make_no_sense_are_ignored(tmp_path):
+    good = json.dumps({"status": "done", "source": "a.png", "output": "a.vq", "bytes": 5})
+    lines = ["[" * 200_000, '{"status": ' * 100_000, "9" * 10_000, "null", "[]", '{"status": "done", "source": [], "output": 1}',
+             '{"status": "planned", "outputs": 3}', '{"status": {}}', "\0\ufffd", good]
+    (tmp_path / NAME).write_text("\n".join(lines))
+    history = read_history(LocalStore(str(tmp_path)))
+    assert list(history.done) == ["a.png"] and history.owned == {"a.vq"}
+
+
+def test_ignored_files_are_told_with_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(medium, "of_extension", lambda path: medium.of_modality("image") if path.endswith(".png") else None)
+    for name in ("a.png", "b.HEIC", "c.heic", "d.m4a", "e.xyz", "README", "f.vq"):
+        (tmp_path / name).write_bytes(b"1")
+    store, elsewhere = LocalStore(str(tmp_path)), LocalStore(str(tmp_path / "dst"))
+    settings = Settings("encode", store.url, elsewhere.url, {"image": Encoding("m", request=Request(3.0))})
+    found = make_plan(store, elsewhere, settings, Rules(), History())
+    reasons = {file.source: file.reason for file in found.ignored}
+    assert set(reasons) == {"b.HEIC", "c.heic", "d.m4a", "e.xyz", "README", "f.vq"}
+    assert "'heif'" in reasons["b.HEIC"] and "'av'" in reasons["d.m4a"] and reasons["e.xyz"] == "unknown extension"
+    assert found.ignored_by_extension()[:2] == [(2, ".heic", reasons["b.HEIC"]), (1, "", "no extension")]
+    settings = Settings("decode", store.url, elsewhere.url, formats={"image": Format("png", "PNG")})
+    assert {file.source for file in make_plan(store, elsewhere, settings, Rules(), History()).ignored} == set(reasons) - {"f.vq"} | {"a.png"}
+
+
+@pytest.mark.parametrize("before, after, text", [(27_600, 1_300_000, " (1:47)"), (1_000, 2_500, " (1:2.5)"), (0, 5, ""),
+                                                 (5, 0, ""), (2340, 100, " (23.4:1)"), (7, 7, " (1.0:1)")])
+def test_ratios(before, after, text):
+    assert ratio(Totals(bytes_in=before, bytes_out=after)) == text

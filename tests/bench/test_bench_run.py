@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import subprocess
 import sys
 
@@ -278,3 +279,22 @@ def test_help_loads_nothing_heavy():
     code = ("import sys; from vqcodec.cli import main; main.main(['benchmark', '--help'], standalone_mode=False);"
             "sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'PIL', 'scipy')))")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+def test_names_of_all_kinds_are_reported(tmp_path, tiny_model_dir, capsys):
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    names = ["=1+1.png", os.fsdecode(b"\xff\n\x1b[31m.png"), "<b>é.png"]
+    for i, name in enumerate(names):
+        Image.fromarray(synthetic_picture(24, 30, i)).save(pictures / name)
+    (pictures / "bad\n\x1b[31m.png").write_bytes(b"no")
+    code = main.main(["benchmark", str(pictures), "--out", str(tmp_path / "out"), "--codecs", "jpeg,webp", "--metrics", "psnr",
+                      "--timing-pictures", "0"], standalone_mode=False)
+    assert code == 1 and "\x1b" not in "".join(capsys.readouterr())
+    with open(tmp_path / "out" / "points.csv", newline="", encoding="utf-8") as file:
+        shown = {row["picture"] for row in csv.DictReader(file)}
+    assert shown == {"'=1+1.png", r"\xff\n\x1b[31m.png", "<b>é.png"}
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert {row["name"] for row in results["pictures"]} == set(names)  # as they are, for programs
+    page = (tmp_path / "out" / "index.html").read_text("utf-8")
+    assert "\x1b" not in page and r"bad\n\x1b[31m.png" in page and "<b>é" not in page

@@ -485,6 +485,43 @@ def test_train_hands_over(run, tmp_path, monkeypatch):
                      ("audio", [path("a")], None, path("d"), None, None, None, "speech-2")]
 
 
+# Foreign text, and what is no file.
+
+def test_foreign_text_does_not_reach_the_terminal(run, tmp_path):
+    name = os.fsdecode(b"a\n\x1b[31m\xff.vq")
+    result = run(["inspect", name])
+    assert_one_error_line(result, 1)
+    assert result.stderr.startswith(r"vqcodec: error: a\n\x1b[31m\xff.vq: cannot read")
+    (tmp_path / name).write_bytes(b"VQ\1\0")
+    result = run(["verify", name])
+    assert result.stdout.startswith(r"a\n\x1b[31m\xff.vq: FAILED") and result.stdout.count("\n") == 1
+    Image.fromarray(synthetic_picture(20, 20)).save(tmp_path / "in.png")
+    result = run(["encode", "in.png", name, "-f"])
+    assert result.exit_code == 0 and result.stderr.count("\n") == 1 and "\x1b" not in result.stderr
+
+
+def test_model_cards_do_not_reach_the_terminal_raw(run, monkeypatch):
+    read = registry.ModelEntry.read
+    monkeypatch.setattr(registry.ModelEntry, "read", lambda self, file: b"# \x1b]0;x\x07\r\n\ta\xc3\xa9\xff\n"
+                        if file == "card.md" else read(self, file))
+    assert run("models show tiny").stdout.endswith("\n\n# \\x1b]0;x\\x07\n\ta\u00e9\ufffd\n")
+
+
+def test_devices_without_end(run):
+    result = run("inspect /dev/zero")
+    assert result.exit_code in (1, 3) and len(result.stderr.splitlines()) == 1
+
+
+def test_lack_of_memory_as_torch_says_it(run, coded, monkeypatch):
+    def fail(*arguments, **options):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:121] . DefaultCPUAllocator: can't allocate memory: you tried to "
+                           "allocate 4 bytes. Error code 12 (Cannot allocate memory)\nmore")
+
+    monkeypatch.setattr(registry, "find_by_stream", fail)
+    result = run("decode in.vq")
+    assert result.exit_code == 1 and result.stderr == "vqcodec: error: not enough memory\n"
+
+
 # As a process of its own.
 
 def test_process_round_trip(picture, tmp_path):

@@ -149,7 +149,7 @@ def test_a_full_disk_is_one_line(run, monkeypatch):
                 raise OSError(28, "No space left on device")
             return super().write(data)
 
-    def opened(path, mode):
+    def opened(path, mode, **options):
         return Full(path, "x+") if mode == "x+b" else Path(path).open(mode)
 
     monkeypatch.setattr(fileio, "open", opened, raising=False)

@@ -435,3 +435,40 @@ def test_building_without_a_compiler_says_no(tmp_path):
     out = run("import vqcodec.indices.rangecoder as rc; assert not rc.build_torchac()",
               TORCH_EXTENSIONS_DIR=str(tmp_path), CXX="no-such-compiler")
     assert out == ""
+
+
+# Whose library is loaded.
+
+def test_a_library_that_others_may_have_written_is_not_loaded(torchac, tmp_path, monkeypatch):
+    library = fake_cache(tmp_path, Path(torchac.__file__).read_bytes()) / "torchac_backend.so"
+    monkeypatch.setenv("TORCH_EXTENSIONS_DIR", str(tmp_path))
+    monkeypatch.setattr(rangecoder, "_load", lambda library, built: library)  # what it would load
+    assert rangecoder._extension() == str(library)
+    for path in (library, library.parent, tmp_path):
+        mode = path.stat().st_mode
+        path.chmod(mode | 0o002)
+        assert rangecoder._extension() is None, path
+        path.chmod(mode)
+    if os.geteuid() == 0:
+        for path in (library, library.parent):
+            os.chown(path, 4242, -1)
+            assert rangecoder._extension() is None, path
+            os.chown(path, 0, -1)
+    tmp_path.chmod(0o1777)  # as /tmp
+    assert rangecoder._extension() == str(library)
+    moved = library.rename(tmp_path / "elsewhere.so")
+    library.symlink_to(moved)
+    assert rangecoder._extension() is None
+
+
+@pytest.mark.parametrize("variable, value", [("XDG_CACHE_HOME", ""), ("XDG_CACHE_HOME", "cache"), ("TORCH_EXTENSIONS_DIR", ""),
+                                             ("TORCH_EXTENSIONS_DIR", "."), ("HOME", "relative")])
+def test_no_library_is_looked_for_below_the_current_folder(tmp_path, monkeypatch, variable, value):
+    for name in ("XDG_CACHE_HOME", "TORCH_EXTENSIONS_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(rangecoder.subprocess, "run", lambda *_, **__: pytest.fail("it is built there"))
+    with pytest.raises(LookupError):
+        rangecoder._cache_folder()
+    assert not rangecoder.build_torchac()

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from vqcodec.zoo import modelfile, registration, registry
 from vqcodec.errors import CorruptStreamError, InputError, UnknownModelError, UnsupportedError, UsageError
 
+USER_DIR = registry.user_dir
 FILES = {
     "codebook.safetensors": b"codebook", "config.toml": b"x = 1\n", "decoder.safetensors": b"decoder",
     "prior.safetensors": b"prior", "encoder.safetensors": b"encoder", "card.md": b"# card\n",
@@ -654,3 +656,27 @@ def test_importing_the_registry_imports_nothing_heavy():
     code = "import sys, vqcodec.zoo.modelfile; print({'torch', 'numpy', 'PIL', 'safetensors'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
+
+
+@pytest.mark.parametrize("variables, found", [
+    ({}, None), ({"HOME": "relative"}, None), ({"XDG_DATA_HOME": "relative"}, None),
+    ({"XDG_DATA_HOME": "/data"}, "/data/vqcodec/models"), ({"HOME": "/h"}, "/h/.local/share/vqcodec/models"),
+    ({"HOME": "/h", "XDG_DATA_HOME": ""}, "/h/.local/share/vqcodec/models")])
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="they have other folders")
+def test_users_without_a_home(monkeypatch, variables, found):
+    import pwd
+
+    def unknown(uid):
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    monkeypatch.setattr(registry, "user_dir", USER_DIR)
+    assert registry.user_dir() == (found and Path(found))
+    registry.search_path()
+    if found is None:
+        with pytest.raises(InputError, match="give --models-dir"):
+            modelfile.import_model("x.vqmodel")

@@ -17,6 +17,11 @@ from ..process import thread_variables
 from .jobs import Settings
 
 
+# "-m" and "-c" look for modules in the current folder first, where anybody's may lie.
+_MAIN = ("import sys; sys.path = [p for p in sys.path if p]; "
+         "from vqcodec.batch.worker_process import main; main(int(sys.argv[1]))")
+
+
 class Died(Exception):
     """A worker is gone; the message says how."""
 
@@ -31,7 +36,7 @@ class LocalWorker:
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, (package, environment.get("PYTHONPATH"))))
         with theirs:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "vqcodec.batch.worker_process", str(theirs.fileno())], env=environment,
+                [sys.executable, "-c", _MAIN, str(theirs.fileno())], env=environment,
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(), *keep_open))
         self.connection = ours
         self.send(asdict(settings))

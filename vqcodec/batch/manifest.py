@@ -69,7 +69,7 @@ def _replay(lines) -> History:
                 history.owned.add(record["output"])
             elif status == FAILED:
                 history.done.pop(record["source"], None)
-        except (ValueError, KeyError, TypeError):  # torn, or not ours
+        except (ValueError, KeyError, TypeError, RecursionError):  # torn, or not ours
             continue
     return history
 

@@ -16,8 +16,11 @@ def middling(kind: str) -> int:
 
 def of_file(store, path: str, kind: str, command: str) -> int:
     """Bytes that a file adds to its worker, by its header; little where it has none that can be read."""
-    with store.open(path) as file:
-        return medium.of_modality(kind).memory(file, command)
+    try:
+        with store.open(path) as file:
+            return medium.of_modality(kind).memory(file, command)
+    except Exception:  # gone, or not to be opened: whoever reads it will say so
+        return 0
 
 
 def available() -> int | None:

@@ -57,7 +57,13 @@ def clock(seconds: float) -> str:
 
 
 def ratio(totals: Totals) -> str:
-    return f" ({totals.bytes_in / totals.bytes_out:.1f}:1)" if totals.bytes_out else ""
+    """" (23.4:1)" where bytes were saved, " (1:47)" where there are more than before."""
+    if not totals.bytes_in or not totals.bytes_out:
+        return ""
+    times = totals.bytes_in / totals.bytes_out
+    if times >= 1:
+        return f" ({times:.1f}:1)"
+    return f" (1:{1 / times:.1f})" if 1 / times < 9.95 else f" (1:{1 / times:.0f})"
 
 
 def size(count: float) -> str:

@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from ..errors import InputError, UsageError, cause
+from ..errors import InputError, UsageError, cause, shown
 from .globs import Selection
 from .jobs import Source
-from .stores import TEMPORARY, Listing, inside
+from .listing import TEMPORARY, Listing, inside
 
 _AT_ONCE = 1000  # objects whose beginnings are asked for together
 
@@ -67,9 +67,9 @@ class RemoteStore:
         try:
             data = self.fs.cat_file(self.full(path))
         except Exception as error:
-            raise InputError(f"{path}: cannot read ({cause(error)})") from error
+            raise InputError(f"{shown(path)}: cannot read ({cause(error)})") from error
         if not data:
-            raise InputError(f"{path}: empty")
+            raise InputError(f"{shown(path)}: empty")
         return data
 
     def open(self, path: str):
@@ -96,7 +96,7 @@ class RemoteStore:
             try:
                 self.fs.get_file(self.full(path), copy)
             except Exception as error:
-                raise InputError(f"{path}: cannot read ({cause(error)})") from error
+                raise InputError(f"{shown(path)}: cannot read ({cause(error)})") from error
             yield copy
 
     # --- outputs -----------------------------------------------------------------------------------------
@@ -132,12 +132,16 @@ class RemoteStore:
                 self.fs.rm_file(place)
             self.fs.mv(temporary, place)
         except Exception as error:
-            raise InputError(f"{self.url}/{path}: cannot write ({cause(error)})") from error
+            raise InputError(f"{self.url}/{shown(path)}: cannot write ({cause(error)})") from error
 
     def sizes(self, paths: list[str]) -> dict[str, int]:
         """Sizes in bytes of those paths where anything is."""
         wanted = set(paths)
         return {path: size for path, size in self._below().items() if path in wanted} if wanted else {}
+
+    def obstacles(self, paths: list[str]) -> dict[str, str]:
+        """None are known before writing."""
+        return {}
 
     def remove_temporaries(self, log_name: str) -> int:
         stale = [path for path in self._below() if path.rpartition("/")[2].startswith(TEMPORARY)]

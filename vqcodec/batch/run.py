@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
 
+from ..errors import one_line, shown
 from . import memory
 from .dispatch import Budget, dispatch
 from .engine_local import InlineEngine, LocalEngine
@@ -15,12 +15,6 @@ from .manifest import NAME, Manifest, read_history
 from .plan import Plan, Rules, make_plan
 from .progress import ProgressLine, Totals
 from .stores import open_store
-
-TERMINATED = 143
-
-
-class Stopped(BaseException):
-    """SIGTERM arrived."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +45,8 @@ class Summary:
     def as_dict(self) -> dict:
         t = self.totals
         return {"files": t.files, "done": t.done, "complete": t.complete, "failed": t.failed,
-                "ignored": self.plan.ignored, "collisions": self.plan.collisions, "bytes_in": t.bytes_in,
+                "ignored": len(self.plan.ignored), "ignored_files": [asdict(file) for file in self.plan.ignored],
+                "collisions": self.plan.collisions, "bytes_in": t.bytes_in,
                 "bytes_out": t.bytes_out, "ratio": t.bytes_in / t.bytes_out if t.bytes_out else None,
                 "megapixels": t.pixels / 1e6, "seconds": round(t.seconds, 3),
                 "megapixels_per_second": t.pixels / 1e6 / t.seconds,
@@ -69,7 +64,7 @@ def run(settings: Settings, rules: Rules, engine: Engine, say: Callable[[str], N
         prepare: Callable[[int], None] = lambda count: None) -> Summary:
     """Does what is not complete. `say` gets one line per failure or warning, `prepare` the number of files before
     workers start. Raises InputError, UnsupportedError or UsageError where nothing can be done at all,
-    KeyboardInterrupt and Stopped when told to stop."""
+    KeyboardInterrupt and signals.Terminated when told to stop."""
     source, destination = open_store(settings.source), open_store(settings.destination)
     source.check_folder()
     log = destination.open_log(NAME)
@@ -84,21 +79,21 @@ def run(settings: Settings, rules: Rules, engine: Engine, say: Callable[[str], N
 
         def failed(path: str, output: str | None, failure: Failure) -> None:
             totals.failed += 1
-            message = failure.message.removeprefix(f"{path}: ")
+            message = failure.message.removeprefix(f"{path}: ").removeprefix(f"{shown(path)}: ")
             summary.failures.append({"source": path, "output": output, "error": message,
                                      "exit_code": failure.exit_code})
             manifest.failed(path, output, message, failure.exit_code)
             progress.clear()
-            say(f"{path}: FAILED: {message}")
+            say(f"{shown(path)}: FAILED: {one_line(message)}")
 
         for path, output, failure in plan.failures:
             failed(path, output, failure)
         manifest.plan([job.output for job in plan.jobs])
-        with _sigterm():
-            try:
-                if plan.jobs:
-                    prepare(len(plan.jobs))
-                for job, outcome in _work(settings, engine, plan.jobs, source, log):
+        try:
+            if plan.jobs:
+                prepare(len(plan.jobs))
+            with closing(_work(settings, engine, plan.jobs, source, log)) as results:  # so that no worker is left
+                for job, outcome in results:
                     if isinstance(outcome, Failure):
                         totals.bytes_left -= job.source.size
                         failed(job.source.path, job.output, outcome)
@@ -107,14 +102,15 @@ def run(settings: Settings, rules: Rules, engine: Engine, say: Callable[[str], N
                         totals.bytes_left -= job.source.size
                         totals.add(facts)
                         totals.peak_memory[facts["worker"]] = facts.pop("peak_memory")
+                        name = shown(job.source.path)
                         for message in [*facts.pop("messages"), *filter(None, [facts.get("note")])]:
                             progress.clear()
-                            say(f"warning: {job.source.path}: {message.removeprefix(job.source.path + ': ')}")
+                            say(f"warning: {name}: {one_line(message).removeprefix(name + ': ')}")
                         manifest.done(job.source, job.output, settings.fingerprint(job.kind), facts)
                     progress.update()
-            finally:
-                progress.clear()
-                destination.remove_temporaries(NAME)
+        finally:
+            progress.clear()
+            destination.remove_temporaries(NAME)
         return summary
     finally:
         manifest.close()
@@ -123,7 +119,7 @@ def run(settings: Settings, rules: Rules, engine: Engine, say: Callable[[str], N
 def _work(settings: Settings, engine: Engine, jobs: list[Job], source, log):
     """The engine's results, under a bound on memory."""
     if not jobs:
-        return iter(())
+        return
     kinds = {job.kind for job in jobs}
     settings = replace(settings, encodings={kind: value for kind, value in settings.encodings.items() if kind in kinds})
     made = _engine(settings, engine, log)
@@ -140,7 +136,7 @@ def _work(settings: Settings, engine: Engine, jobs: list[Job], source, log):
         files = max(0, limit - count * worker)
     budget = Budget(files, lambda job: memory.of_file(source, job.source.path, job.kind, settings.command),
                     strict=engine.limit is not None)
-    return dispatch(made, jobs, count, budget)
+    yield from dispatch(made, jobs, count, budget)
 
 
 def _engine(settings: Settings, engine: Engine, log):
@@ -151,20 +147,3 @@ def _engine(settings: Settings, engine: Engine, log):
     if engine.jobs == 0:
         return InlineEngine(settings)
     return LocalEngine(settings, (log.fileno(),) if hasattr(log, "fileno") else ())
-
-
-@contextmanager
-def _sigterm():
-    """Turns SIGTERM into Stopped, where signals can be set."""
-    def stop(*_):
-        raise Stopped
-
-    try:
-        before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread
-        yield
-        return
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

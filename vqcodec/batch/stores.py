@@ -6,47 +6,20 @@ log (see `manifest`). What it writes appears complete or not at all.
 
 from __future__ import annotations
 
+import errno
+import heapq
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import PurePosixPath
-from typing import Protocol
 
-from ..errors import InputError, UsageError
+from ..errors import InputError, UsageError, shown
 from ..fileio import read_input, replace_file, replacing
 from .globs import Selection
 from .jobs import Source
+from .listing import TEMPORARY, Listing, Store
 
-TEMPORARY = ".vqcodec-batch-"  # how the names of this command's temporary files begin
-
-
-@dataclass
-class Listing:
-    """What a scan found. problems: (path, message) of folders and files that cannot be read at all."""
-
-    sources: list[Source] = field(default_factory=list)
-    problems: list[tuple[str, str]] = field(default_factory=list)
-
-
-class Store(Protocol):
-    """`open_store` makes one from a path or a URL."""
-
-    url: str
-
-    def scan(self, selection: Selection, leave_out: Store | None) -> Listing: ...
-    def read(self, path: str) -> bytes: ...
-    def open(self, path: str): ...
-    def heads(self, paths: list[str], count: int) -> dict[str, bytes]: ...
-    def local(self, path: str): ...
-    def write(self, path: str, data: bytes) -> None: ...
-    def create(self, path: str): ...
-    def sizes(self, paths: list[str]) -> dict[str, int]: ...
-    def remove_temporaries(self, log_name: str) -> int: ...
-    def open_log(self, name: str): ...
-    def read_log(self, name: str) -> Iterator[str]: ...
-    def check_folder(self) -> None: ...
+_THROUGH = getattr(os, "O_PATH", os.O_RDONLY)  # folders that may be entered need not be readable
 
 
 def open_store(url: str) -> Store:
@@ -73,9 +46,9 @@ class LocalStore:
     # --- sources -----------------------------------------------------------------------------------------
 
     def scan(self, selection: Selection, leave_out: Store | None = None) -> Listing:
-        """All files that `selection` takes, sorted by path. Links to files are followed; links to folders too,
-        unless they lead to a folder that the path to them has already passed. `leave_out`: a store below this
-        one whose files are no sources. Raises InputError where SRC itself cannot be listed."""
+        """All files that `selection` takes, sorted by path. Links to files are followed; links to folders too, but each
+        folder is visited once: by its own path if that is below this store, else by the first of its links. `leave_out`: a
+        store below this one whose files are no sources. Raises InputError where SRC itself cannot be listed."""
         self.check_folder()
         found = Listing()
         apart = None
@@ -83,9 +56,9 @@ class LocalStore:
             status = os.stat(leave_out.url)
             own = os.stat(self.url)
             apart = (status.st_dev, status.st_ino) if (status.st_dev, status.st_ino) != (own.st_dev, own.st_ino) else None
-        self._walk("", (), selection, apart, found)
+        self._walk(selection, apart, found)
         if found.problems and found.problems[0][0] == "":
-            raise InputError(f"{self.url}: {found.problems[0][1]}")
+            raise InputError(f"{shown(self.url)}: {found.problems[0][1]}")
         found.sources.sort(key=lambda source: source.path)
         return found
 
@@ -94,18 +67,19 @@ class LocalStore:
         if not os.path.isdir(self.url):
             reason = "not a folder; for one file use 'vqcodec encode' or 'decode'" if os.path.exists(self.url) \
                 else "no such folder"
-            raise InputError(f"{self.url}: {reason}")
+            raise InputError(f"{shown(self.url)}: {reason}")
 
-    def _walk(self, folder: str, above: tuple, selection: Selection, apart, found: Listing) -> None:
-        pending = [(folder, above)]
-        while pending:
-            folder, above = pending.pop()
+    def _walk(self, selection: Selection, apart, found: Listing) -> None:
+        pending, links, seen = [""], [], {apart}  # links: a heap of those to folders, for when all others are done
+        while pending or links:
+            folder = pending.pop() if pending else heapq.heappop(links)
             place = self.full(folder) if folder else self.url
             try:
                 status = os.stat(place)
                 identity = status.st_dev, status.st_ino
-                if identity in above or identity == apart:
+                if identity in seen:
                     continue
+                seen.add(identity)
                 with os.scandir(place) as entries:
                     rows = list(entries)
             except OSError as error:
@@ -119,7 +93,10 @@ class LocalStore:
                     is_folder = False
                 if is_folder:
                     if selection.enters(path):
-                        pending.append((path, (*above, identity)))
+                        if row.is_symlink():
+                            heapq.heappush(links, path)
+                        else:
+                            pending.append(path)
                 elif selection.takes(path) and not row.name.startswith(TEMPORARY):
                     self._add(path, row.path, found)
 
@@ -139,7 +116,7 @@ class LocalStore:
         try:
             return read_input(self.full(path))
         except InputError as error:
-            raise InputError(str(error).replace(self.full(path), path, 1)) from error
+            raise InputError(str(error).replace(shown(self.full(path)), shown(path), 1)) from error
 
     def open(self, path: str):
         return open(self.full(path), "rb")
@@ -163,24 +140,60 @@ class LocalStore:
     # --- outputs -----------------------------------------------------------------------------------------
 
     def write(self, path: str, data: bytes) -> None:
-        """Replaces what is there; a link is replaced itself, not what it leads to. Raises InputError."""
-        place = self.full(path)
-        try:
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            replace_file(place, data, None, TEMPORARY, force=True)
-        except OSError as error:
-            raise InputError(f"{place}: cannot write ({error.strerror or error})") from error
+        """Replaces what is there, and keeps its permissions; a link is replaced itself, not what it leads to. Raises
+        InputError, also where a folder on the way is a link."""
+        with self._writing(path) as (name, folder):
+            replace_file(name, data, _file_at(name, folder), TEMPORARY, force=True, folder=folder)
 
     @contextmanager
     def create(self, path: str):
         """A file to write and to seek in, that becomes the content of `path` at the end; as `write`."""
-        place = self.full(path)
+        with self._writing(path) as (name, folder), \
+                replacing(name, _file_at(name, folder), TEMPORARY, force=True, folder=folder) as file:
+            yield file
+
+    @contextmanager
+    def _writing(self, path: str) -> Iterator[tuple[str, int]]:
+        """The name of a file, and a descriptor of its folder, which is made: what others put in its way meanwhile does not
+        lead out of this store."""
+        *parts, name = path.split("/")
         try:
-            os.makedirs(os.path.dirname(place), exist_ok=True)
-            with replacing(place, None, TEMPORARY, force=True) as file:
-                yield file
+            os.makedirs(self.url, exist_ok=True)
+            folder = os.open(self.url, _THROUGH | os.O_DIRECTORY)
+            try:
+                for i, part in enumerate(parts):
+                    if part in ("", ".", ".."):
+                        raise OSError(None, "its path leads out of the folder")
+                    try:
+                        os.mkdir(part, dir_fd=folder)
+                    except FileExistsError:
+                        pass
+                    if problem := _obstacle(part, folder):
+                        raise OSError(None, f"{shown('/'.join(parts[: i + 1]))} {problem}")
+                    below = os.open(part, _THROUGH | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+                    os.close(folder)
+                    folder = below
+                yield name, folder
+            finally:
+                os.close(folder)
         except OSError as error:
-            raise InputError(f"{place}: cannot write ({error.strerror or error})") from error
+            raise InputError(f"{shown(self.full(path))}: cannot write ({error.strerror or error})") from error
+
+    def obstacles(self, paths: list[str]) -> dict[str, str]:
+        """Those of the paths that cannot be written whatever the permissions, and why."""
+        known: dict[str, str | None] = {"": None}
+
+        def of_folder(folder: str) -> str | None:
+            if folder not in known:
+                above, _, name = folder.rpartition("/")
+                problem = "its path leads out of the folder" if name in ("", ".", "..") else of_folder(above)
+                if problem is None and (found := _obstacle(self.full(folder))):
+                    problem = f"{shown(folder)} {found}"
+                known[folder] = problem
+            return known[folder]
+
+        found = {path: of_folder(path.rpartition("/")[0]) for path in paths}
+        return {path: problem for path, problem in found.items() if problem is not None}
 
     def sizes(self, paths: list[str]) -> dict[str, int]:
         """Sizes in bytes of those paths where anything is; -1 for what is not a file."""
@@ -210,18 +223,17 @@ class LocalStore:
             os.makedirs(self.url, exist_ok=True)
             return LocalLog(os.path.join(self.url, name))
         except OSError as error:
-            raise InputError(f"{os.path.join(self.url, name)}: cannot write ({error.strerror or error})") from error
-
+            raise InputError(f"{shown(os.path.join(self.url, name))}: cannot write ({_why(error)})") from error
 
     def read_log(self, name: str) -> Iterator[str]:
         """The lines of a log that may not be there."""
         try:
-            with open(os.path.join(self.url, name), encoding="utf-8", errors="replace") as file:
+            with open(os.path.join(self.url, name), encoding="utf-8", errors="replace", opener=_open_log) as file:
                 return iter(file.read().split("\n"))
         except FileNotFoundError:
             return iter(())
         except OSError as error:
-            raise InputError(f"{os.path.join(self.url, name)}: cannot read ({error.strerror or error})") from error
+            raise InputError(f"{shown(os.path.join(self.url, name))}: cannot read ({_why(error)})") from error
 
 
 class LocalLog:
@@ -234,7 +246,7 @@ class LocalLog:
         import fcntl
         import time
 
-        self.file = open(place, "a+b", buffering=0)  # noqa: SIM115 (open until `close`)
+        self.file = open(place, "a+b", buffering=0, opener=_open_log)  # noqa: SIM115 (open until `close`)
         deadline = time.monotonic() + patience
         while True:
             try:
@@ -243,7 +255,7 @@ class LocalLog:
             except OSError:
                 if time.monotonic() > deadline:
                     self.file.close()
-                    raise InputError(f"{place}: another batch is at work in this folder") from None
+                    raise InputError(f"{shown(place)}: another batch is at work in this folder") from None
                 time.sleep(0.05)
         size = self.file.seek(0, os.SEEK_END)
         if size:
@@ -270,6 +282,36 @@ class LocalLog:
         self.file.close()
 
 
-def inside(path: str, folder: str) -> bool:
-    """Whether one URL or absolute path lies strictly below another."""
-    return PurePosixPath(folder) in PurePosixPath(path).parents
+def _open_log(place: str, flags: int) -> int:
+    """For `open`: nothing but a regular file, and that not by way of a link. Raises OSError."""
+    descriptor = os.open(place, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(None, "not a regular file")
+    return descriptor
+
+
+def _why(error: OSError) -> str:
+    return "it is a link" if error.errno == errno.ELOOP else error.strerror or str(error)
+
+
+def _file_at(name: str, folder: int) -> os.stat_result | None:
+    """The status of a regular file, if there is one."""
+    try:
+        status = os.lstat(name, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) else None
+
+
+def _obstacle(place: str, folder: int | None = None) -> str | None:
+    """Why what is at a place, if anything, is no folder to write in."""
+    try:
+        mode = os.lstat(place, dir_fd=folder).st_mode
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        return f"cannot be entered ({error.strerror or error})"
+    if stat.S_ISLNK(mode):
+        return "is a link, and nothing is written through links"
+    return None if stat.S_ISDIR(mode) else "is no folder"

@@ -6,7 +6,6 @@ import json
 import os
 import queue
 import signal
-import sys
 import threading
 from multiprocessing.connection import Connection
 
@@ -39,7 +38,3 @@ def main(descriptor: int) -> None:
     reply({"ready": True})
     while True:
         reply(worker.do(inbox.get()))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))

@@ -7,6 +7,7 @@ from html import escape
 from importlib import resources
 from pathlib import Path
 
+from ..errors import shown as printable
 from ..fileio import write_output
 from . import plots, tables
 from .gallery import Shown
@@ -112,5 +113,5 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def _list(title: str, items: list[tuple[str, str]]) -> str:
-    rows = "".join(f"<li><b>{escape(name)}</b>: {escape(reason)}</li>" for name, reason in items)
+    rows = "".join(f"<li><b>{escape(printable(name))}</b>: {escape(printable(reason))}</li>" for name, reason in items)
     return f"<h3>{title}</h3><ul>{rows}</ul>" if items else ""

@@ -8,6 +8,7 @@ import math
 from dataclasses import asdict, fields
 from html import escape
 
+from ..errors import shown
 from .bdrate import BdRate
 from .matched import Match, Version
 from .metrics import Metric
@@ -86,13 +87,14 @@ def count(result: Result) -> str:
 
 
 def points_csv(result: Result) -> str:
+    """One line for each file. A name that a spreadsheet would take for a formula has a ' before it."""
     out = io.StringIO()
     keys = [m.key for m in result.metrics]
     writer = csv.writer(out, lineterminator="\n")
     medium = result.medium
     writer.writerow([medium.noun, *result.sources[0].sizes(), "codec", "setting", "bytes", medium.rate_unit, *keys])
     for p in result.points:
-        writer.writerow([p.source.name, *p.source.sizes().values(), p.codec, p.described, p.bytes, p.rate,
+        writer.writerow([_cell(p.source.name), *p.source.sizes().values(), p.codec, p.described, p.bytes, p.rate,
                          *("" if p.values[k] is None else p.values[k] for k in keys)])
     return out.getvalue()
 
@@ -128,8 +130,13 @@ def version_line(version: Version, result: Result) -> str:
 def title(match: Match, result: Result) -> str:
     """HTML: the source, and the size that the versions have."""
     first = match.versions[0]
-    return (f"{escape(match.source.name)} <small>{first.rate:.2f} {result.medium.rate_unit} · {first.bytes:,} bytes"
+    return (f"{escape(shown(match.source.name))} <small>{first.rate:.2f} {result.medium.rate_unit} · {first.bytes:,} bytes"
             "</small>")
+
+
+def _cell(name: str) -> str:
+    name = shown(name)
+    return f"'{name}" if name.startswith(("=", "+", "-", "@")) else name
 
 
 def _but(item, *left_out: str) -> dict:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import click
 
@@ -31,6 +31,7 @@ from .support import (
 from ..errors import UsageError, VqcodecError
 
 _ALL_TARGETS = [target.name for target in medium.all_targets()]
+_SHOWN = 8  # extensions of ignored files in the summary
 BUILD_CODER_FROM = 1000  # files: fewer are done sooner than torchac is compiled
 
 
@@ -60,6 +61,7 @@ def _shared(function):
         click.option("--checksum", is_flag=True, help="Tell what is complete by content, not by size and time."),
         click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
         models_dir_option, force_option, json_option,
+        click.option("-v", "--verbose", is_flag=True, help="Name the files that are ignored, and why."),
         click.option("--quiet", is_flag=True, help="No progress and no summary, only failures."),
     ]
     for option in reversed(options):
@@ -171,17 +173,15 @@ def _run(options: dict, all_files: bool, refused: dict[str, Failure], settings: 
     rules = Rules(Selection.of(options["include"], options["exclude"], options["hidden"]), all_files,
                   options["keep_extension"], options["force"], options["checksum"], refused)
     if options["dry_run"]:
-        return _show_plan(runs.preview(job_settings, rules), options["as_json"])
+        return _show_plan(runs.preview(job_settings, rules), options["as_json"], options["verbose"])
     jobs = options["jobs"]
     if jobs is None and engine_name == "local":
         jobs = max(1, cores() // threads)
     engine = runs.Engine(jobs, options["limit_memory"], engine_name, options["address"], options["gpus"])
-    try:
-        summary = runs.run(job_settings, rules, engine, lambda line: click.echo(line, err=True), options["quiet"],
-                           prepare=lambda count: _build_coder(options["build_coder"], count, engine_name))
-    except runs.Stopped:
-        click.echo("vqcodec: error: terminated", err=True)
-        return runs.TERMINATED
+    summary = runs.run(job_settings, rules, engine, lambda line: click.echo(line, err=True), options["quiet"],
+                       prepare=lambda count: _build_coder(options["build_coder"], count, engine_name))
+    if options["verbose"]:
+        _name_ignored(summary.plan)
     if options["as_json"]:
         echo_json({"command": settings["command"], "source": settings["source"],
                    "destination": settings["destination"], **summary.as_dict(), "exit_code": summary.exit_code})
@@ -201,10 +201,15 @@ def _build_coder(wanted: bool | None, count: int, engine_name: str) -> None:
 
     if engine_name != "local" or not (count >= BUILD_CODER_FROM if wanted is None else wanted):
         return
-    code = "import sys\nfrom vqcodec import rangecoder as r\nready = r.torchac_ready()\n" \
+    # no code from the current folder, which "-c" puts first
+    code = "import sys\nsys.path = [p for p in sys.path if p]\n" \
+           "from vqcodec.indices import rangecoder as r\nready = r.torchac_ready()\n" \
            "if not ready:\n    print('vqcodec: compiling torchac, once; about a minute', file=sys.stderr, flush=True)\n" \
            "    ready = r.build_torchac()\nsys.exit(0 if ready else 1)"
-    result = subprocess.run([sys.executable, "-c", code], stdout=subprocess.DEVNULL, check=False)
+    package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+    path = os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH"))))
+    result = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stdout=subprocess.DEVNULL,
+                            check=False)
     if result.returncode:
         warn("torchac cannot be compiled here; the plain coder does the same, more slowly")
 
@@ -216,18 +221,35 @@ def _check_place(source: str, destination: str) -> None:
             raise UsageError("'-' cannot be a folder")
 
 
-def _show_plan(plan, as_json: bool) -> int:
+def _name_ignored(plan) -> None:
+    for file in plan.ignored:
+        click.echo(f"{shown(file.source)}: ignored: {file.reason}", err=True)
+
+
+def _ignored_text(plan) -> str:
+    """"4 ignored (3 .heic: HEIC needs the extra 'heif'; 1 .xyz: unknown extension)"."""
+    rows = plan.ignored_by_extension()
+    texts = [f"{count} {shown(extension)}: {reason}" if extension else f"{count}: {reason}"
+             for count, extension, reason in rows[:_SHOWN]]
+    texts += [f"{sum(row[0] for row in rows[_SHOWN:])} others"] * (len(rows) > _SHOWN)
+    return f"{len(plan.ignored)} ignored" + (f" ({'; '.join(texts)})" if texts else "")
+
+
+def _show_plan(plan, as_json: bool, verbose: bool) -> int:
     rows = [{"source": job.source.path, "output": job.output, "state": "to do"} for job in plan.jobs]
     rows += [{"source": source, "output": output, "state": "complete"} for source, output in plan.complete]
     rows += [{"source": path, "output": output, "state": failure.message} for path, output, failure in plan.failures]
     rows.sort(key=lambda row: row["source"])
     if as_json:
-        echo_json({"files": rows, "ignored": plan.ignored, "collisions": plan.collisions})
+        echo_json({"files": rows, "ignored": len(plan.ignored), "ignored_files": [asdict(file) for file in plan.ignored],
+                   "collisions": plan.collisions})
         return 0
     for row in rows:
         click.echo(f"{shown(row['source'])} -> {shown(row['output'] or '(nothing)')}  [{row['state']}]")
+    if verbose:
+        _name_ignored(plan)
     click.echo(f"{len(plan.jobs)} to do, {len(plan.complete)} complete, {len(plan.failures)} failing, "
-               f"{plan.ignored} ignored, {plan.collisions} names changed by collisions", err=True)
+               f"{_ignored_text(plan)}, {plan.collisions} names changed by collisions", err=True)
     return 0
 
 
@@ -237,7 +259,7 @@ def _summary_text(summary) -> str:
     t = summary.totals
     amounts = [f"{t.pixels / 1e6:.1f} megapixels"] if t.pixels or not t.duration else []
     amounts += [f"{clock(t.duration)} of sound"] if t.duration else []
-    text = (f"{t.done} done, {t.complete} complete before, {t.failed} failed, {summary.plan.ignored} ignored; "
+    text = (f"{t.done} done, {t.complete} complete before, {t.failed} failed, {_ignored_text(summary.plan)}; "
             f"{size(t.bytes_in)} -> {size(t.bytes_out)}{ratio(t)}, {' and '.join(amounts)} in "
             f"{t.seconds:.1f} s ({t.speed()})")
     if summary.plan.collisions:

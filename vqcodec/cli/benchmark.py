@@ -115,5 +115,5 @@ def benchmark(directory, medium, codecs, models, qualities, effort, metrics, out
         click.echo(tables.terminal(result))
         click.echo(f"\nreport: {shown(str(page))}", err=True)
     for name, reason in result.bad:
-        warn(f"{name}: left out: {reason}")
+        warn(f"{shown(name)}: left out: {reason}")
     return 1 if result.bad else 0

@@ -7,7 +7,7 @@ import click
 from .. import medium
 from ..zoo import modelfile, registry
 from .support import echo_json, force_option, json_option, models_dir_option, shown
-from ..errors import CorruptStreamError
+from ..errors import CorruptStreamError, shown_text
 
 
 @click.group()
@@ -50,7 +50,7 @@ def show(name, models_dir, as_json):
     for file, digest in entry.sha256.items():
         click.echo(f"{digest}  {file}")
     if card:
-        click.echo("\n" + card.rstrip())
+        click.echo("\n" + shown_text(card.rstrip()))
 
 
 @models.command()
@@ -98,8 +98,8 @@ def check(names, models_dir, as_json):
                    "models": [{**_facts(entry), "problems": list(found)} for entry, found in problems.items()]})
     else:
         for entry, found in problems.items():
-            known = "" if _kind(entry.modality) else f" (hashes only: this release knows no models of {entry.modality})"
-            click.echo(f"{entry.name}: {'FAILED: ' + '; '.join(found) if found else 'ok' + known}")
+            known = "" if _kind(entry.modality) else f" (hashes only: this release knows no models of {shown(entry.modality)})"
+            click.echo(f"{entry.name}: {shown('FAILED: ' + '; '.join(found)) if found else 'ok' + known}")
     return CorruptStreamError.exit_code if any(problems.values()) else 0
 
 

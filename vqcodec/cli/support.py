@@ -8,15 +8,16 @@ import os
 import sys
 import traceback
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import click
 
 from .. import medium
 from ..zoo import registry
-from ..errors import UsageError, VqcodecError, one_line
+from ..errors import UsageError, VqcodecError, one_line, out_of_memory, shown  # noqa: F401 (shown: for the commands)
 from ..process import wait_passively
+from ..signals import Terminated, as_exceptions
 
 EXIT_CODES = """\b
 Exit codes:
@@ -35,9 +36,10 @@ class Program(click.Group):
 
     def main(self, args=None, prog_name="vqcodec", standalone_mode=True, **extra):
         """Run with `args` (None: those of the process). Exits, or returns the code if not `standalone_mode`."""
-        with _warnings_as_lines():
-            code = self._run(args, prog_name, **extra)
-        code = _flush() or code
+        with as_exceptions() if standalone_mode else nullcontext():
+            with _warnings_as_lines():
+                code = self._run(args, prog_name, **extra)
+            code = _flush() or code
         if standalone_mode:
             sys.exit(code)
         return code
@@ -53,6 +55,10 @@ class Program(click.Group):
             return super().invoke(ctx)
         except EOFError as error:  # which click would take for an interruption
             raise RuntimeError(f"EOFError: {error}") from error
+        except KeyboardInterrupt:  # click would say it with an empty line
+            if sys.stderr.isatty():  # where ^C stands
+                click.echo(err=True)
+            raise click.Abort from None
 
     def _run(self, args, prog_name, **extra) -> int:
         try:
@@ -68,14 +74,18 @@ class Program(click.Group):
             hint = f" (see '{context.command_path} --help')" if context else ""
             return _fail(error.format_message() + hint, error.exit_code)
         except (KeyboardInterrupt, click.Abort):
+            _end_children()
             return _fail("interrupted", INTERRUPTED)
+        except Terminated as error:
+            _end_children()
+            return _fail(str(error), error.exit_code)
         except BrokenPipeError:
             return 1  # whoever read the output wants no more of it: nothing to say
-        except MemoryError:
-            return _fail("not enough memory", 1)
         except OSError as error:
-            return _fail(f"{error.filename + ': ' if error.filename else ''}{error.strerror or error}", 1)
+            return _fail(f"{f'{shown(error.filename)}: ' if error.filename else ''}{error.strerror or error}", 1)
         except Exception as error:
+            if out_of_memory(error):
+                return _fail("not enough memory", 1)
             message = f"unexpected {type(error).__name__}: {error}"
             return _fail(f"{message} (set {TRACEBACK}=1 to see where)", 1)
 
@@ -88,11 +98,6 @@ def warn(message: object) -> None:
 def echo_json(document: dict, output: str | None = None) -> None:
     """One JSON object on standard output; on standard error if that carries the data (`output` is '-')."""
     click.echo(json.dumps(document), err=output == "-")
-
-
-def shown(path: str) -> str:
-    """A path as messages name it."""
-    return click.format_filename(path)
 
 
 class Number(click.ParamType):
@@ -202,6 +207,15 @@ def _fail(message: str, code: int) -> int:
         click.echo(traceback.format_exc(), err=True, nl=False)
     click.echo(f"vqcodec: error: {one_line(message)}", err=True)
     return code
+
+
+def _end_children() -> None:
+    """Python would wait for pools of processes at its end, until they have done what they are at."""
+    if "multiprocessing.process" in sys.modules:
+        from multiprocessing import active_children
+
+        for child in active_children():
+            child.terminate()
 
 
 def _flush() -> int:

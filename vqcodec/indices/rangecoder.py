@@ -9,6 +9,7 @@ whose alphabet is smaller than L reaches 65536 early and repeats it; those last 
 
 import functools
 import os
+import stat
 import subprocess
 import sys
 import sysconfig
@@ -229,10 +230,12 @@ def build_torchac() -> bool:
     # Importing torchac compiles it: in a process of its own, so that it prints nothing here and finds the
     # ninja beside this Python. It waits without end on the lock of a killed build: hence the timeout.
     path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+    code = "import sys; sys.path = [p for p in sys.path if p]; import torchac"  # nothing from the current folder
     try:
-        subprocess.run([sys.executable, "-c", "import torchac"], env={**os.environ, "PATH": path},
+        _cache_folder()
+        subprocess.run([sys.executable, "-c", code], env={**os.environ, "PATH": path},
                        stdin=subprocess.DEVNULL, capture_output=True, timeout=600, check=False)
-    except (OSError, subprocess.SubprocessError):
+    except (OSError, LookupError, subprocess.SubprocessError):
         return False
     return torchac_ready()
 
@@ -258,8 +261,8 @@ def _extension():
         return None
 
 
-def _built_library() -> tuple[str, int]:
-    """(path, time of the build) of the extension; raises where there is none for this torch.
+def _cache_folder() -> Path:
+    """Where torch builds extensions. Raises LookupError where that depends on the current folder.
 
     The location is that of torch.utils.cpp_extension, which cannot be asked: it creates the directory.
     """
@@ -271,10 +274,20 @@ def _built_library() -> tuple[str, int]:
         hip, cuda = getattr(torch.version, "hip", None), torch.version.cuda
         accelerator = f"rocm{hip}" if hip else f"cu{cuda}" if cuda else "cpu"
         python = f"py{sys.version_info.major}{sys.version_info.minor}{getattr(sys, 'abiflags', '')}"
-        root = os.path.join(os.path.realpath(_appdirs.user_cache_dir(appname="torch_extensions")),
-                            f"{python}_{accelerator}".replace(".", ""))
-    folder = Path(root, "torchac_backend")
+        root = os.path.join(_appdirs.user_cache_dir(appname="torch_extensions"), f"{python}_{accelerator}".replace(".", ""))
+    if not os.path.isabs(root):  # XDG_CACHE_HOME empty or relative, or no home folder
+        raise LookupError("the cache's folder is not an absolute path")
+    return Path(os.path.realpath(root))
+
+
+def _built_library() -> tuple[str, int]:
+    """(path, time of the build) of the extension; raises where there is none for this torch that can be trusted."""
+    import torch
+
+    folder = Path(os.path.realpath(_cache_folder() / "torchac_backend"))
     library = folder / ("torchac_backend.pyd" if os.name == "nt" else "torchac_backend.so")
+    if not (_trusted(library) and _trusted(folder) and all(map(_closed, folder.parents))):
+        raise LookupError("others than this user could have written it")
     torch_folder = Path(torch.__file__).parent
     built = library.stat().st_mtime_ns
     # The cache knows neither which environment's torch a library was built for nor that torch's version.
@@ -282,6 +295,23 @@ def _built_library() -> tuple[str, int]:
             or built < (torch_folder / "version.py").stat().st_mtime_ns or (folder / "lock").exists()):
         raise LookupError("built for another or an older torch, or being built just now")
     return str(library), built
+
+
+def _trusted(path: Path) -> bool:
+    """Whether a file or folder, itself no link, is this user's, or root's, and nobody else may write there."""
+    if not hasattr(os, "geteuid"):  # Windows: profiles are their users' own
+        return True
+    status = path.lstat()
+    private = status.st_gid == os.getegid() == os.geteuid()  # a group of this user alone, as many systems have it
+    writers = stat.S_IWOTH if private else stat.S_IWOTH | stat.S_IWGRP
+    return (status.st_uid in (os.geteuid(), 0) and not stat.S_ISLNK(status.st_mode)
+            and not status.st_mode & writers)
+
+
+def _closed(folder: Path) -> bool:
+    """Whether not everybody may replace what is in a folder above."""
+    mode = folder.stat().st_mode
+    return not hasattr(os, "geteuid") or not mode & stat.S_IWOTH or bool(mode & stat.S_ISVTX)
 
 
 @functools.lru_cache(maxsize=4)

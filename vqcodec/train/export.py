@@ -92,7 +92,7 @@ def export_model(trainer, name: str, models_dir, model_id: int | None = None, st
     card = (f"# {name}\n\nTrained for {trainer.pixels / 1e9:.2f}·10^9 {trainer.medium.counted} in {trainer.seconds / 3600:.2f} hours.\n")
     write_model(model, batches, folder, config, card, trainer.stage_config.search)
     modality = trainer.medium.modality
-    entry = registration.register(folder, name, models_dir or registry.user_dir(), id=model_id, status=status,
+    entry = registration.register(folder, name, registry.writable_dir(models_dir), id=model_id, status=status,
                                   modality=modality)
     codec = medium.of_modality(modality).open(entry, encoder=True)
     qualities = sorted({1, (codec.qualities + 1) // 2, codec.qualities})

@@ -63,7 +63,7 @@ def import_model(
     that another model in another folder has, unless streams of the two could not be told apart. Raises
     CorruptStreamError for anything but a model file, InputError for a clash or where files cannot be read or written.
     """
-    target = Path(models_dir) if models_dir is not None else registry.user_dir()
+    target = registry.writable_dir(models_dir)
     shown = "standard input" if os.fspath(path) == "-" else os.fspath(path)
     if os.path.isfile(path) and os.path.getsize(path) > (len(FILES) + 1) * registry.MAX_FILE:
         raise CorruptStreamError(f"{shown}: too large for a model file")

@@ -130,15 +130,27 @@ class ModelEntry:
 
 # Where models are.
 
-def user_dir() -> Path:
-    """The user's folder for models; it need not exist."""
-    home = Path.home()
-    if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "vqcodec" / "models"
-    if sys.platform == "darwin":
-        return home / "Library" / "Application Support" / "vqcodec" / "models"
-    base = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(base) if os.path.isabs(base) else home / ".local" / "share") / "vqcodec" / "models"
+def user_dir() -> Path | None:
+    """The user's folder for models; it need not exist. None where nobody says where that is, as in containers without
+    HOME and an entry for the user: paths that are not absolute would lead to whatever folder is the current one."""
+    name = {"nt": "LOCALAPPDATA"}.get(os.name, "" if sys.platform == "darwin" else "XDG_DATA_HOME")
+    base = os.environ.get(name, "") if name else ""
+    if os.path.isabs(base):
+        return Path(base, "vqcodec", "models")
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):
+        return None
+    within = ("AppData/Local" if os.name == "nt" else "Library/Application Support" if sys.platform == "darwin"
+              else ".local/share")
+    return Path(home, within, "vqcodec", "models")
+
+
+def writable_dir(models_dir: str | os.PathLike | None = None) -> Path:
+    """Where models are installed: `models_dir`, or the user's folder. Raises InputError where there is none."""
+    folder = user_dir() if models_dir is None else Path(models_dir)
+    if folder is None:
+        raise InputError("this user has no home folder to install models in: give --models-dir, or set HOME")
+    return folder
 
 
 def packaged_dir() -> Path | None:
