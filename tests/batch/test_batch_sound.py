@@ -208,9 +208,11 @@ def test_memory_limit(tree):
     assert summary["done"] == 1 and [failure["source"] for failure in summary["failures"]] == ["many.wav"]
     batch("encode src dst --include many.wav")
     store = LocalStore("dst")
-    assert memory.sound_of(store, "many.vq", "decode") == (200, 48000, 200)
+    with store.open("many.vq") as file:
+        assert sound_memory.size_of(file, "decode") == (200, 48000, 200)
     assert memory.of_file(store, "many.vq", "audio", "decode") == sound_memory.needed(200, 48000, 200)
-    assert memory.sound_of(LocalStore("src"), "notes.txt", "encode") == (0, 0, 0)
+    with LocalStore("src").open("notes.txt") as file:
+        assert sound_memory.size_of(file, "encode") == (0, 0, 0)
 
 
 def test_long_recordings_are_not_held(tree):

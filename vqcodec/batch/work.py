@@ -17,7 +17,7 @@ from contextlib import contextmanager
 
 from .. import medium
 from ..zoo import registry
-from ..errors import InputError, UnsupportedError, VqcodecError, one_line, shown
+from ..errors import InputError, UnsupportedError, VqcodecError, one_line, out_of_memory, shown
 from ..fileio import Source
 from ..process import peak_memory
 from .jobs import Settings
@@ -74,10 +74,9 @@ class Worker:
             messages = [str(w.message) for w in caught if w.category.__module__.partition(".")[0] == "vqcodec"]
         except VqcodecError as error:
             facts = {"error": one_line(error), "exit_code": error.exit_code}
-        except MemoryError:
-            facts = {"error": "not enough memory", "exit_code": InputError.exit_code}
         except Exception as error:
-            facts = {"error": one_line(f"unexpected {type(error).__name__}: {error}"), "exit_code": 1}
+            reason = "not enough memory" if out_of_memory(error) else one_line(f"unexpected {type(error).__name__}: {error}")
+            facts = {"error": reason, "exit_code": InputError.exit_code}
         if facts.get("pixels", _TRIM_PIXELS) >= _TRIM_PIXELS:
             _trim()
         return {**facts, "seconds": round(time.monotonic() - started, 4), "worker": self.name,
