@@ -336,7 +336,7 @@ LIMITS = {
         "floor": Limits(1e-12, 0.5),
         "tones": Limits(0, 1024, entries=2),
     },
-    QuantizerConfig: {"slices": Limits(1, 1024), "dims": Limits(1, 16), "codewords": Limits(2, 4096)},
+    QuantizerConfig: {"slices": Limits(1, 1024), "dims": Limits(1, 16), "codewords": Limits(2, 4096), "from_quality": Limits(1, 64)},
     PriorConfig: {"context_channels": Limits(1, 1024), "rank": Limits(1, 128)},  # rank: 1023·127·128 < 2^24
 }
 MAX_CODEWORDS = 1 << 15  # of all groups of a slice: at each position they have so many probabilities
