@@ -209,6 +209,10 @@ class Medium(ABC):
     def metadata(self, source: Source) -> Metadata | None:
         """The metadata in a stream. Raises CorruptStreamError for damage."""
 
+    def describe(self, metadata: Metadata) -> dict[str, str]:
+        """What there is, in words."""
+        return metadata.described()
+
     # --- index grids -------------------------------------------------------------------------------------------
 
     @abstractmethod

@@ -249,6 +249,27 @@ def test_the_files_time_is_kept_if_asked_for(run, picture, tmp_path):
     assert "2020-09-13T12:26:40Z" in run("inspect timed.vq").stdout
 
 
+def test_metadata_are_kept_and_can_be_left_out(run, tmp_path):
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    exif.get_ifd(0x8825)[1] = "N"
+    exif.get_ifd(0x8825)[2] = (52.0, 30.0, 0.0)
+    Image.fromarray(synthetic_picture(60, 80)).save("photo.jpg", exif=exif, dpi=(300, 300))
+    for options, place, maker in (("", True, True), ("--strip gps", False, True), ("--strip exif", False, False), ("--strip", False, False)):
+        assert run(f"encode photo.jpg coded.vq -q 1 -f {options}").exit_code == 0
+        facts = json.loads(run("inspect coded.vq --json").stdout)
+        assert ("place" in facts["metadata"]) == place and ("exif" in facts["metadata"]) == maker
+        assert ("density" in facts["metadata"]) == (options != "--strip") == (facts["metadata_bytes"] > 0)
+        assert run("decode coded.vq back.jpg -f").exit_code == 0 and run("verify coded.vq").exit_code == 0
+        with Image.open("back.jpg") as image:
+            found = image.getexif()
+            assert bool(found.get_ifd(0x8825)) == place and (found.get(0x010F) == "Maker") == maker
+    plain = (tmp_path / "coded.vq").read_bytes()
+    assert run("encode --strip photo.jpg again.vq -q 1").exit_code == 0 and (tmp_path / "again.vq").read_bytes() == plain
+    assert run("batch encode . out -q 1 --include *.jpg --exclude back.jpg --strip").exit_code == 0
+    assert (tmp_path / "out" / "photo.vq").read_bytes() == plain
+
+
 # Refusals.
 
 @pytest.mark.parametrize("command", ["encode in.png out.vq", "decode in.vq out.vq", "decode in.vq",

@@ -174,7 +174,7 @@ def inspect(path, grids, bits, segments, models_dir, force, as_json):
         entry = None
     facts = {"input": path, "model": entry.name if entry else None, **facts}
     metadata = kind.metadata(source)
-    facts["metadata"] = metadata.described() if metadata else {}
+    facts["metadata"] = kind.describe(metadata) if metadata else {}
     if grids or bits or segments:
         coder = kind.open(entry)
         if grids:

@@ -140,6 +140,12 @@ class Pictures(Medium):
         found = stream.unpack(source.data()).metadata
         return None if found is None else parts_of_metadata.unpack(found)
 
+    def describe(self, metadata):
+        from .formats.metadata import without_gps
+
+        place = {"place": "yes: --strip gps leaves it out"} if without_gps(metadata) != metadata else {}
+        return {**metadata.described(), **place}
+
     # --- index grids ---------------------------------------------------------------------------------------------
 
     def described_by(self, shape):
