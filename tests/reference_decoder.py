@@ -140,6 +140,7 @@ class Header(Common):
     width: int
     height: int
     grids_crc: int
+    slices: int | None
     segments: list[bytes] | None  # None: joined
     payload: bytes
     alpha: bytes | None
@@ -151,9 +152,10 @@ class Header(Common):
 
 
 def parse(data: bytes) -> Header:
-    common, b = parse_common(data, 0, 0x80)
+    common, b = parse_common(data, 0, 0)
     has_alpha, joined = common.flags & 16, common.flags & 32
     width, height, grids_crc = b.uvarint(3), b.uvarint(3), b.uint(4)
+    slices = b.uint(1) if common.flags & 128 else None
     if joined:
         payload_length = b.uvarint(5)
     else:
@@ -168,6 +170,7 @@ def parse(data: bytes) -> Header:
         payload_length = sum(lengths)
     require(not joined or payload_length < 1 << 31, "payload length")
     require(common.model_id < 1 << 16 and alpha_length < 1 << 31, "model number or alpha length is out of range")
+    require(slices != 0, "no slices")
     require(1 <= width <= 1 << 17 and 1 <= height <= 1 << 17 and width * height <= 1 << 30, "size")
     require(len(data) == b.position + metadata_length + payload_length + alpha_length, "length of the file")
     metadata, payload, alpha = (b.take(length) for length in (metadata_length, payload_length, alpha_length))
@@ -177,8 +180,8 @@ def parse(data: bytes) -> Header:
         segments = [payload[end - length : end] for end, length in zip(ends, lengths)]
     require(zlib.crc32(metadata) == metadata_crc, "metadata checksum")
     require(zlib.crc32(alpha) == alpha_crc, "alpha checksum")
-    return Header(**vars(common), width=width, height=height, grids_crc=grids_crc, segments=segments, payload=payload,
-                  alpha=alpha if has_alpha else None, metadata=metadata or None)
+    return Header(**vars(common), width=width, height=height, grids_crc=grids_crc, slices=slices, segments=segments,
+                  payload=payload, alpha=alpha if has_alpha else None, metadata=metadata or None)
 
 
 # Section 4: arithmetic coder. `rows`: one sequence C[0..A] per symbol.
@@ -344,13 +347,17 @@ def decode_grids(data: bytes, model: Model) -> tuple[Header, np.ndarray]:
     header = parse(data)
     require(header.model_hash == model.hash, "another model")
     require(header.quality <= 16 * (model.qualities - 1), "quality")
+    present = present_slices(header.quality, model)
+    require(header.slices is None or header.slices < present, "the quality has no more slices")
+    present = header.slices or present
     h, w = -(-header.height // 16), -(-header.width // 16)
     layout = bands(h, w)
     needed = len(layout) * sum(s.phases for s in model.slices)
     require(needed <= 4096 and (header.segments is None or len(header.segments) == needed), "number of segments")
-    require(len(header.payload) >= least_payload(h * w, header.quality, model), "payload too short for such a picture")
+    require(len(header.payload) >= least_payload(h * w, header.quality, model, present), "payload too short for such a picture")
     segments = Segments(header.payload, header.segments)
-    grids = np.concatenate([decode_band(rows, w, header.quality, model, segments) for _, rows in layout], 1)
+    grids = np.concatenate([decode_band(rows, w, header.quality, model, segments, present)
+                            for _, rows in layout], 1)
     require(segments.rest == b"", "bytes after the last segment")
     require(zlib.crc32(grids.astype("<u2").tobytes()) == header.grids_crc, "grid checksum")
     return header, grids
@@ -360,15 +367,35 @@ def slice_tensors(model: Model, i: int) -> dict[str, np.ndarray]:
     return {name.split(".", 1)[1]: t for name, t in model.prior.items() if name.startswith(f"s{i}.")}
 
 
-def least_payload(positions: int, q: int, model: Model) -> int:
+def present_slices(q: int, model: Model) -> int:
+    """How many slices a quality has (section 5.1)."""
+    firsts = model.config["quantizer"].get("from_quality") or [1] * len(model.slices)
+    return sum(q >= 16 * (first - 1) for first in firsts)
+
+
+def indices_at_rest(codebook: np.ndarray) -> np.ndarray:
+    """int64[G] of codewords [G,K,d]"""
+    total = 0
+    for dim in range(codebook.shape[2]):
+        total = total + codebook[:, :, dim] ** 2
+    return total.argmin(1)
+
+
+def least_payload(positions: int, q: int, model: Model, present: int) -> int:
     """The simpler bound of section 5.4."""
-    sizes = [size for i in range(len(model.slices)) for size in alphabets(slice_tensors(model, i), q)[1]]
+    sizes = [size for i in range(present) for size in alphabets(slice_tensors(model, i), q)[1]]
     return 1 + (23 * positions * sum(size - 1 for size in sizes) >> 23)
 
 
-def decode_band(h: int, w: int, q: int, model: Model, segments) -> np.ndarray:
+def decode_band(h: int, w: int, q: int, model: Model, segments, present: int) -> np.ndarray:
     grids, past = [], []
     for i, s in enumerate(model.slices):
+        if i >= present:
+            rest = indices_at_rest(model.codebook[f"s{i}"])
+            grids.append(np.broadcast_to(rest[:, None, None], (s.groups, h, w)))
+            for _ in range(s.phases):
+                segments.read([])
+            continue
         tensors = slice_tensors(model, i)
         first, size = alphabets(tensors, q)
         grid = np.zeros((s.groups, h, w), np.int64)

@@ -19,7 +19,7 @@ VERSION = 1
 MAX_MODEL_ID = (1 << 16) - 1
 MAX_METADATA = 1 << 22  # bytes
 
-MODALITY, METADATA = 0x07, 0x40  # of the flags; the others are the medium's, and the highest is reserved
+MODALITY, METADATA = 0x07, 0x40  # of the flags; the others are the medium's
 
 
 @dataclass(frozen=True)

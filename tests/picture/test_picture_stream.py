@@ -23,12 +23,14 @@ SMALL = Stream(width=768, height=512, quality=80, model_id=1, model_hash=b"\x0a\
                grids_crc=0x12345678, segments=tuple(bytes([i]) * (200 + i) for i in range(8)))
 ALPHA = dataclasses.replace(SMALL, grey=True, alpha=b"alpha")
 JOINED = dataclasses.replace(SMALL, joined=True, segments=(b"".join(SMALL.segments),))
+FEWER = dataclasses.replace(JOINED, slices=2)
 
 # The golden headers are the format: if one of these changes, so must the format version.
 SMALL_HEADER = bytes.fromhex("56 51 01 00 01 0a0b0c0d 50 8006 8004 78563412 08 08 c8c9cacbcccdcecf eaf0")
 ALPHA_HEADER = bytes.fromhex("56 51 01 18 01 0a0b0c0d 50 8006 8004 78563412 08 08 c8c9cacbcccdcecf"
                              "05 6a39e0d0 ca98")
 JOINED_HEADER = bytes.fromhex("56 51 01 20 01 0a0b0c0d 50 8006 8004 78563412 dc0c 0098")
+FEWER_HEADER = bytes.fromhex("56 51 01 a0 01 0a0b0c0d 50 8006 8004 78563412 02 dc0c 904f")
 
 
 def header_of(stream):
@@ -57,6 +59,7 @@ def test_golden_headers():
     assert header_of(SMALL).hex() == SMALL_HEADER.hex()
     assert header_of(ALPHA).hex() == ALPHA_HEADER.hex()
     assert header_of(JOINED).hex() == JOINED_HEADER.hex()
+    assert header_of(FEWER).hex() == FEWER_HEADER.hex()
     assert pack(JOINED) == JOINED_HEADER + b"".join(SMALL.segments)
     assert pack(SMALL) == SMALL_HEADER + b"".join(SMALL.segments)
     assert pack(ALPHA) == ALPHA_HEADER + b"".join(ALPHA.segments) + b"alpha"
@@ -69,13 +72,21 @@ def test_the_specification_prints_the_golden_headers(number, header):
     assert bytes.fromhex(" ".join(line.strip().split("   ")[0] for line in example.splitlines())) == header
 
 
+def test_the_specification_tells_the_golden_header_of_fewer_slices():
+    text = (Path(__file__).parents[2] / "bitstream_spec.md").read_text(encoding="utf-8")
+    flags, slices, checksum = re.search(
+        r"With two slices, .* are `(..)`, a byte `(..)` follows the grid checksum, .*\s+checksum is (....)\.", text).groups()
+    header = JOINED_HEADER[:3] + bytes.fromhex(flags) + JOINED_HEADER[4:18] + bytes.fromhex(slices) + JOINED_HEADER[18:20]
+    assert header + bytes.fromhex(checksum)[::-1] == FEWER_HEADER
+
+
 def test_header_checksum_is_the_catalogued_one():
     assert bytefields.crc16(b"123456789") == (0x29B1).to_bytes(2, "little")  # CRC-16/IBM-3740
 
 
 def test_headers_of_images_take_at_most_32_bytes():
     """The numbers of the specification's section "Size of the header"."""
-    assert len(header_of(JOINED)) == 22
+    assert len(header_of(JOINED)) == 22 and len(header_of(FEWER)) == 23
     greatest = dataclasses.replace(JOINED, width=1 << 17, height=1 << 13, model_id=16383, quality=255)
     lengths = {(1 << 21) - 1: 25, 1 << 21: 26, container.MAX_PAYLOAD: 27}
     assert {n: len(bytefields.uvarint(n)) + len(header_of(greatest)) - 2 for n in lengths} == lengths
@@ -96,6 +107,7 @@ def streams():
         grey=st.booleans(), alpha=st.none() | st.binary(max_size=300), width=side, height=side,
         quality=st.integers(0, 255), model_id=st.integers(0, 65535),
         model_hash=st.binary(min_size=4, max_size=4), grids_crc=st.integers(0, 2**32 - 1),
+        slices=st.none() | st.integers(1, 255), metadata=st.none() | st.binary(min_size=1, max_size=300),
     ).filter(lambda s: s.width * s.height <= 1 << 30)
 
 
@@ -107,6 +119,7 @@ def test_round_trip(stream):
     header = peek(data)
     assert (header.file_size, header.segment_lengths) == (len(data), tuple(map(len, stream.segments)))
     assert peek(data[:header.size]) == header
+    assert header.slices == stream.slices
 
 
 @settings(deadline=None)
@@ -122,7 +135,7 @@ def test_arbitrary_bytes_raise_only_the_documented_errors(data, with_magic):
 @given(st.binary(min_size=10, max_size=60))
 def test_arbitrary_sealed_headers_raise_only_the_documented_errors(data):
     data = bytearray(b"VQ\x01" + data)
-    data[3] &= 0x3F
+    data[3] &= 0xBF  # no metadata
     try:
         stream = unpack(resealed(bytes(data)))
     except (CorruptStreamError, UnsupportedError):
@@ -131,7 +144,7 @@ def test_arbitrary_sealed_headers_raise_only_the_documented_errors(data):
         assert pack(stream) == resealed(bytes(data))  # one stream, one form
 
 
-@pytest.mark.parametrize("stream", [SMALL, ALPHA, JOINED], ids=["plain", "alpha", "joined"])
+@pytest.mark.parametrize("stream", [SMALL, ALPHA, JOINED, FEWER], ids=["plain", "alpha", "joined", "fewer"])
 def test_every_flipped_bit_of_the_header_is_detected(stream):
     data = pack(stream)
     for bit in range(8 * peek(data).size):
@@ -141,7 +154,7 @@ def test_every_flipped_bit_of_the_header_is_detected(stream):
             unpack(bytes(broken))
 
 
-@pytest.mark.parametrize("stream", [SMALL, ALPHA, JOINED], ids=["plain", "alpha", "joined"])
+@pytest.mark.parametrize("stream", [SMALL, ALPHA, JOINED, FEWER], ids=["plain", "alpha", "joined", "fewer"])
 def test_every_truncation_is_detected(stream):
     data = pack(stream)
     for length in range(len(data)):
@@ -162,7 +175,6 @@ def test_flipped_bits_of_alpha_are_detected():
     (b"VQ", CorruptStreamError, "truncated within its header"),
     (changed(2, 0), UnsupportedError, "format version 0 is unknown"),
     (changed(2, 2), UnsupportedError, "format version 2 is unknown"),
-    (changed(3, 0x80), UnsupportedError, "reserved flags"),
     (changed(3, 1), UnsupportedError, "of modality 1, not 0"),
     (changed(3, 2), UnsupportedError, "of modality 2, not 0"),
     (SMALL_HEADER[:-1] + b"\0", CorruptStreamError, "header is damaged"),
@@ -181,6 +193,7 @@ def test_flipped_bits_of_alpha_are_detected():
     (changed(slice(18, 20), b"\x80\x80\x80\x80\x08", JOINED_HEADER), CorruptStreamError, "segments are said to be longer"),
     (changed(slice(18, 20), b"\x80\x80\x80\x80\x80", JOINED_HEADER), CorruptStreamError, "longer than 5 bytes"),
     (changed(slice(18, 20), b"\xdc\x8c\x00", JOINED_HEADER), CorruptStreamError, "longer than it need be"),
+    (changed(18, 0, FEWER_HEADER), CorruptStreamError, "1..255 slices, not 0"),
     (pack(JOINED) + b"\0", CorruptStreamError, "followed by other data"),
     (pack(JOINED)[:-1], CorruptStreamError, "truncated: 1649 bytes instead of 1650"),
     (pack(SMALL) + b"\0", CorruptStreamError, "followed by other data"),
@@ -222,6 +235,9 @@ def test_modality_of_other_streams(data, error, match):
     ("height", (1 << 17) + 1, UsageError, "width and height"),
     ("height", 1 << 17, None, ""),
     ("grids_crc", 1 << 32, UsageError, "32 bits"),
+    ("slices", 0, UsageError, "1..255 slices"),
+    ("slices", 256, UsageError, "1..255 slices"),
+    ("slices", 255, None, ""),
     ("segments", (), UsageError, "1..4096 segments, not 0"),
     ("segments", (b"",) * 4097, UsageError, "1..4096 segments, not 4097"),
     ("segments", (b"",), None, ""),

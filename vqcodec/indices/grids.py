@@ -54,7 +54,7 @@ class GridCoder:
     def __init__(self, prior: Prior, codebooks: list[torch.Tensor], quantizer: QuantizerConfig):
         self.prior, self.codebooks, self.quantizer = prior, codebooks, quantizer
         self.layouts = layouts(quantizer)
-        self.rest = [book.double().square().sum(2).argmin(1) for book in codebooks]  # int64[G] of each slice: the codewords nearest to 0
+        self.rest = [indices_at_rest(book) for book in codebooks]  # int64[G] of each slice
 
     @property
     def groups(self) -> int:
@@ -177,6 +177,12 @@ class GridCoder:
             symbols.append(choose(vectors[:, rows], book, prices, weight=1.0))
             found.append(bounds(cdf, symbols[-1]))
         return torch.cat(symbols, 1).T, torch.cat(found, 1).transpose(0, 1)
+
+
+def indices_at_rest(codebook: torch.Tensor) -> torch.Tensor:
+    """int64[G]: the codewords of f32[G,K,d] nearest to 0. Part of the format: summed dim by dim, so that rounding is the same
+    everywhere."""
+    return sum(dim.square() for dim in codebook.double().unbind(2)).argmin(1)
 
 
 def bounds(entries: torch.Tensor, which: torch.Tensor) -> torch.Tensor:

@@ -191,6 +191,12 @@ class Prior:
         """`SlicePrior.alphabet` of all slices."""
         return [s.alphabet(quality) for s in self.slices]
 
+    def least_bytes(self, positions: int, quality: int, slices: int) -> int:
+        """Of the segments of so many grid positions, one or more, whatever they hold; only the first `slices` are coded. (No
+        symbol costs nothing, since each of the others of its alphabet keeps a part of the probability.)"""
+        others = sum(int((size - 1).sum()) for _, size in self.windows(quality)[:slices])
+        return 1 + (23 * positions * others >> 23)
+
     def code(self, height: int, width: int, quality: int, supply: Supplier, rest: Sequence[torch.Tensor] = ()) -> torch.Tensor:
         """Walks the steps of a grid of `height`×`width` positions at `quality` (sixteenths of a level).
 

@@ -301,10 +301,12 @@ class Codec:
 def segment_reader(stream: streams.Stream, pieces: int, prior: Prior, slices: int) -> SegmentReader:
     """Raises CorruptStreamError where there cannot be enough segments for the picture."""
     data, needed = b"".join(stream.segments), pieces * prior.steps
+    positions = -(-stream.height // PATCH) * -(-stream.width // PATCH)
     if not stream.joined and len(stream.segments) != needed:
         raise CorruptStreamError(f"expected {needed} segments, found {len(stream.segments)}")
     # Phase 0 of each slice has positions in every band, and a segment with symbols has a byte or more.
-    if stream.joined and (needed > streams.MAX_SEGMENTS or len(data) < pieces * slices):
+    few = len(data) < max(pieces * slices, prior.least_bytes(positions, stream.quality, slices))
+    if needed > streams.MAX_SEGMENTS or few:
         raise CorruptStreamError(f"{len(data)} bytes cannot hold the segments of such a picture")
     return SegmentReader(data, None if stream.joined else [len(segment) for segment in stream.segments])
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -25,7 +26,7 @@ from .transform import Decoder, Encoder, halo, white_noise
 from ..indices.cdf import CDF_BITS, Step
 from ..zoo.config import AudioModelConfig
 from ..guard import guarded
-from ..errors import CorruptStreamError, UnsupportedError, UsageError
+from ..errors import CorruptStreamError, UnsupportedError, UsageError, VqcodecWarning
 from ..indices.grids import GridCoder, SegmentReader
 from ..zoo.loading import ModelKind, load_model
 from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
@@ -213,7 +214,7 @@ class AudioCodec:
         blocks = resampled(blocks, reader.rate, self.rate, self.samples(header))
         for number, (piece, (begin, end)) in enumerate(zip(self._pieces(blocks, header), self.chunks(header))):
             latents = self._latents(*piece, end - begin, sixteenths)
-            coded = [self.coder.choose(unit, sixteenths, weights) for unit in latents]
+            coded = [self.coder.choose(unit, sixteenths, weights, self.coder.present(sixteenths)) for unit in latents]
             write(_packed_chunk(number, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded], seed))
         return header
 
@@ -246,8 +247,11 @@ class AudioCodec:
 
     def decode_stream(self, file, *, conceal: bool = False) -> DecodedStream:
         """An open .vq file → its samples, block by block. Raises CorruptStreamError, UnsupportedError; damage within a
-        chunk only when its samples are asked for, or, with `conceal`, never: such chunks are silent and listed."""
+        chunk only when its samples are asked for, or, with `conceal`, never: such chunks are silent and listed, and of damaged
+        metadata there is a warning."""
+        start = file.tell()
         header, sealed = streams.read_header(file)
+        _check_metadata(file, start, header, sealed, conceal)
         if (header.model_id, header.model_hash) != (self.entry.id, self.entry.hash):
             raise UnsupportedError(f"the stream was made by model {header.model_id}, not by '{self.entry.name}'")
         checked_quality(header.quality, self.qualities)
@@ -267,8 +271,10 @@ class AudioCodec:
     @guarded
     def read_chunk(self, chunk: Chunk, frames: int, header: SoundHeader, seen=None) -> torch.Tensor:
         """Index grids int64[G,U,frames] of a chunk. Raises CorruptStreamError."""
-        reader = SegmentReader(chunk.payload)
-        grids = torch.cat([self.coder.read(reader, 1, frames, header.quality, seen) for _ in range(self.units(header))], 1)
+        reader, units, slices = SegmentReader(chunk.payload), self.units(header), self.coder.present(header.quality)
+        if len(chunk.payload) < self.coder.prior.least_bytes(units * frames, header.quality, slices):
+            raise CorruptStreamError(f"the {len(chunk.payload)} bytes of chunk {chunk.number} cannot hold its segments")
+        grids = torch.cat([self.coder.read(reader, 1, frames, header.quality, seen, slices) for _ in range(units)], 1)
         reader.finish()
         if grids_crc(grids.numpy()) != chunk.grids_crc:
             raise CorruptStreamError(f"checksum of the index grids of chunk {chunk.number} does not match: it is damaged")
@@ -283,17 +289,20 @@ class AudioCodec:
     def encode_tokens(self, grids, header: SoundHeader) -> EncodedSound:
         """Index grids int[G,U,T] → .vq file that says of itself what `header` says: the inverse of `decode_grids`."""
         checked_sixteenths(1 + header.quality / SIXTEENTHS, self.qualities)
+        slices = self.coder.present(header.quality)
         header = replace(header, model_id=self.entry.id, model_hash=self.entry.hash)
         grids = np.asarray(grids)
         expected = (self.coder.groups, self.units(header), self.frames(header))
         if grids.dtype.kind not in "iu" or grids.shape != expected:
             raise UsageError(f"index grids must be integers of shape {expected}, not {grids.dtype} of {grids.shape}")
         whole = torch.from_numpy(grids.astype(np.int64))
+        if self.coder.needed(whole) > slices:
+            raise UsageError("index grids hold slices that this quality does not have")
         parts = [streams.pack_header(header)]
         seed = streams.seed_of(header, streams.peek(parts[0])[1])
         for number, (begin, end) in enumerate(self.chunks(header)):
             part = whole[:, :, begin:end]
-            parts.append(_packed_chunk(number, part, [self.coder.code(unit[:, None], header.quality)
+            parts.append(_packed_chunk(number, part, [self.coder.code(unit[:, None], header.quality, slices)
                                                       for unit in part.unbind(1)], seed))
         data = b"".join(parts)
         return EncodedSound(data, 1 + header.quality / SIXTEENTHS, kbps(len(data), header))
@@ -419,6 +428,24 @@ class DecodedStream:
 def kbps(size: int, header: SoundHeader) -> float:
     """Kilobits per second of a file of `size` bytes."""
     return 8 * size * header.rate / header.length / 1000
+
+
+def _check_metadata(file, start: int, header: SoundHeader, sealed: Sealed, conceal: bool) -> None:
+    """Leaves `file`, in which the stream begins at `start`, where chunk 0 is to be looked for. Raises CorruptStreamError for
+    damaged metadata; with `conceal` it warns of them."""
+    chunks = start + sealed.end
+    file.seek(start)
+    try:
+        streams.checked_metadata(file.read(sealed.end), sealed)
+    except CorruptStreamError as error:
+        if not conceal:
+            raise
+        warnings.warn(f"{error}; they are passed over", VqcodecWarning, stacklevel=3)
+        try:
+            streams.next_chunk(file, chunks, 0, streams.seed_of(header, sealed))
+        except CorruptStreamError:  # bytes are missing, or too many
+            chunks = start + sealed.size
+    file.seek(chunks)
 
 
 def _packed_chunk(number: int, grids: torch.Tensor, segments: list[list[bytes]], seed: bytes) -> bytes:

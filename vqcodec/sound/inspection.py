@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import CorruptStreamError
 from ..indices.quality import quality_of
-from .stream import SoundHeader, next_chunk, peek, seed_of
+from .stream import SoundHeader, checked_metadata, next_chunk, peek, seed_of
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,8 @@ def inspect(data: bytes) -> SoundInspection:
     """Raises CorruptStreamError or UnsupportedError for what is not a complete stream. (A stream that was cut between two
     chunks is told from a whole one only with its model: by `verify`.)"""
     header, sealed = peek(data)
+    checked_metadata(data, sealed)
     file, seed, position, count = io.BytesIO(data), seed_of(header, sealed), sealed.end, 0
-    if position > len(data):
-        raise CorruptStreamError("the stream is truncated within its metadata")
     while position < len(data):
         position = next_chunk(file, position, count, seed)
         count += 1
