@@ -20,21 +20,22 @@ from vqcodec.sound import stream as sound_container
 from vqcodec.metadata import unpack
 from vqcodec.stream import crc16
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
-from vqcodec.sound.stream import ChunkReader, SoundHeader, pack_chunk, pack_header, peek, read_header
+from vqcodec.sound.stream import ChunkReader, SoundHeader, pack_chunk, pack_header, peek, read_header, seed_of
 
 HEADER = SoundHeader(model_id=300, model_hash=b"\1\2\3\4", quality=16, rate=8000, channels=1, coded_channels=1, length=1,
                      gain=-4, bound=False)
 PAYLOADS = [bytes([i + 1]) * (40 + 7 * i) for i in range(6)]
 
 
-def whole() -> bytes:
-    return pack_header(HEADER) + b"".join(pack_chunk(i, 1000 + i, p) for i, p in enumerate(PAYLOADS))
+def whole(header: SoundHeader = HEADER) -> bytes:
+    start = pack_header(header)
+    seed = seed_of(*peek(start))
+    return start + b"".join(pack_chunk(i, 1000 + i, p, seed) for i, p in enumerate(PAYLOADS))
 
 
 def read(data: bytes, conceal: bool = False) -> list[bytes | None]:
     file = io.BytesIO(data)
-    read_header(file)
-    reader = ChunkReader(file, len(PAYLOADS), conceal=conceal)
+    reader = ChunkReader(file, len(PAYLOADS), seed_of(*read_header(file)), conceal=conceal)
     found = [reader.read(i) for i in range(len(PAYLOADS))]
     reader.finish()
     for i, chunk in enumerate(found):
@@ -86,7 +87,7 @@ def test_the_specifications_examples(heading, bound):
         data += bytes.fromhex(row)
     header, sealed = peek(data)
     assert header == replace(HEADER, bound=bound) and sealed.size == (0x18 if bound else 0x13)
-    metadata, seed = sound_container.checked_metadata(data, sealed), sound_container.seed_of(header, sealed)
+    metadata, seed = sound_container.checked_metadata(data, sealed), seed_of(header, sealed)
     assert unpack(metadata).tags == (("title", "Go"),) if bound else metadata is None
     file = io.BytesIO(data)
     read_header(file)
@@ -160,7 +161,8 @@ def test_each_defect_of_the_header_has_its_message(data, error, words):
 def test_the_greatest_header():
     header = SoundHeader(model_id=65535, model_hash=b"\xff" * 4, quality=255, rate=2**20 - 1, channels=255,
                          coded_channels=255, length=2**40, gain=127)
-    assert peek(pack_header(header)) == (header, 28)  # as the specification says; the least has 17 bytes
+    found, ends = peek(pack_header(header))
+    assert (found, ends.size) == (header, 28)  # as the specification says; the least has 17 bytes
     assert len(pack_header(replace(HEADER, model_id=0, rate=1))) == 17
 
 
@@ -178,10 +180,11 @@ def test_every_damaged_byte_of_the_header_is_noticed():
             peek(data[:i])
 
 
-def test_chunks_come_back_and_their_headers_are_checked():
-    data = whole()
+@pytest.mark.parametrize("bound", [False, True])
+def test_chunks_come_back_and_their_headers_are_checked(bound):
+    data = whole(replace(HEADER, bound=bound))
     assert read(data) == PAYLOADS
-    position = peek(data)[1]
+    position = peek(data)[1].size
     for payload in PAYLOADS:
         for i in range(position, position + 7):
             broken = bytearray(data)
@@ -189,17 +192,35 @@ def test_chunks_come_back_and_their_headers_are_checked():
             with pytest.raises(CorruptStreamError):
                 read(bytes(broken))
         position += 7 + len(payload)
-    for end in range(peek(data)[1], len(data), 5):
+    for end in range(peek(data)[1].size, len(data), 5):
         with pytest.raises(CorruptStreamError, match="truncated"):
             read(data[:end])
     with pytest.raises(CorruptStreamError, match="followed by"):
         read(data + b"\0")
 
 
+def test_a_chunk_of_another_recording_is_refused_where_chunks_are_bound():
+    """Of the same model, quality, number and shape: only the gains differ."""
+    for bound in (False, True):
+        first, second = (whole(replace(HEADER, bound=bound, gain=gain)) for gain in (-4, -3))
+        cut = peek(first)[1].size + 7 + len(PAYLOADS[0])  # behind chunk 0
+        mixed = second[:cut] + first[cut:]
+        if not bound:
+            assert read(mixed) == read(mixed, conceal=True) == PAYLOADS
+            continue
+        with pytest.raises(CorruptStreamError, match="header of chunk 1 is damaged"):
+            read(mixed)
+        assert read(mixed, conceal=True) == [PAYLOADS[0], *[None] * 5]
+        back = cut + 7 + len(PAYLOADS[1])
+        assert read(mixed[:back] + second[back:], conceal=True) == [PAYLOADS[0], None, *PAYLOADS[2:]]
+
+
+@pytest.mark.parametrize("bound", [False, True])
 @pytest.mark.parametrize("number", range(6))
 @pytest.mark.parametrize("damage", ["flip", "drop", "insert", "wipe"])
-def test_concealment_loses_the_damaged_chunk_alone(number, damage):
-    data, start = whole(), peek(whole())[1]
+def test_concealment_loses_the_damaged_chunk_alone(number, damage, bound):
+    data = whole(replace(HEADER, bound=bound))
+    start = peek(data)[1].size
     start += sum(7 + len(p) for p in PAYLOADS[:number])
     for i in range(start, start + 7, 2):
         broken = bytearray(data)
@@ -219,7 +240,7 @@ def test_concealment_loses_the_damaged_chunk_alone(number, damage):
 
 def test_a_chunk_whose_content_is_rejected():
     """A byte too few in a payload: the next header is found although the length says otherwise."""
-    data, start = whole(), peek(whole())[1]
+    data, start = whole(), peek(whole())[1].size
     broken = bytearray(data)
     del broken[start + 20]
     file = io.BytesIO(bytes(broken))
@@ -233,8 +254,7 @@ def test_a_chunk_whose_content_is_rejected():
 def whole_file_is_refused(data: bytes) -> None:
     """Only by the documented errors."""
     with pytest.raises((CorruptStreamError, UnsupportedError)):
-        _, size = peek(data)
-        decoded(data[size:], 4, conceal=False)
+        decoded(data[peek(data)[1].size :], 4, conceal=False)
 
 
 def test_every_damaged_byte_of_a_file_is_noticed():
@@ -246,7 +266,7 @@ def test_every_damaged_byte_of_a_file_is_noticed():
         whole_file_is_refused(data[:i] + data[i + 1 :])
         for byte in (0x00, 0x7F, 0xFF):
             whole_file_is_refused(data[:i] + bytes([byte]) + data[i:])
-    assert decoded(data[peek(data)[1] :], 4, conceal=False) == noisy(4, 8)
+    assert decoded(data[peek(data)[1].size :], 4, conceal=False) == noisy(4, 8)
 
 
 @settings(deadline=None)
@@ -321,16 +341,21 @@ def test_chunks_lost_at_the_end():
     assert decoded(data + b"\xff" * 99, 6) == payloads
 
 
-@given(st.binary(min_size=5, max_size=8), st.integers(0, 0xFFFFFFFF), st.integers(0, 70000), st.integers(1, 70000))
-def test_the_numbers_that_fit_a_checksum(fields, number, before, after):
+@given(st.binary(min_size=5, max_size=8), st.integers(0, 0xFFFFFFFF), st.integers(0, 70000), st.integers(1, 70000),
+       st.just(b"") | st.binary(min_size=2, max_size=2))
+def test_the_numbers_that_fit_a_checksum(fields, number, before, after, seed):
     """Found by calculation; here some of them by trial."""
-    checksum = crc16(number.to_bytes(4, "little") + fields)
+
+    def checksum_of(number):
+        return crc16(seed + number.to_bytes(4, "little") + fields)
+
+    checksum = checksum_of(number)
     first, end = max(0, number - before), min(1 << 32, number + after)
-    found = list(sound_container._fitting(fields, checksum, first, end))
+    found = list(sound_container._fitting(fields, checksum, first, end, seed))
     assert number in found and found == sorted(found) and first <= found[0] and found[-1] < end
-    assert all(crc16(n.to_bytes(4, "little") + fields) == checksum for n in found)
+    assert all(checksum_of(n) == checksum for n in found)
     some = range(first, min(end, first + 300))
-    assert [n for n in some if crc16(n.to_bytes(4, "little") + fields) == checksum] == [n for n in found if n in some]
+    assert [n for n in some if checksum_of(n) == checksum] == [n for n in found if n in some]
 
 
 def test_searching_takes_time_in_proportion_to_the_file(monkeypatch):
@@ -394,9 +419,11 @@ def test_noise_is_never_a_crash(data, count):
 @settings(deadline=None)
 @given(st.binary(min_size=11, max_size=40))
 def test_a_sealed_header_has_one_form(data):
-    data = b"VQ\1\1" + data + crc16(b"VQ\1\1" + data)
+    start = b"VQ\1" + (b"\1", b"\x09")[data[0] & 1] + data  # bound or not
+    data = start + crc16(start)
     try:
-        header, size = peek(data)
+        header, ends = peek(data)
     except (CorruptStreamError, UnsupportedError):
         return
-    assert pack_header(header) == data[:size]
+    if not ends.metadata_length:
+        assert pack_header(header) == data[: ends.size]
