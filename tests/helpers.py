@@ -155,12 +155,14 @@ def mutate_stream(rng: random.Random, stream: Stream, qualities: int, other: Str
     changes = {}
     for _ in range(rng.randint(1, 3)):
         kind = rng.choice(("side", "side", "quality", "grey", "crc", "segment", "segment", "segment", "segments",
-                           "alpha", "model", "other", "layout"))
+                           "alpha", "model", "other", "layout", "slices"))
         if kind == "side":
             side = rng.choice(("width", "height"))
             value = getattr(stream, side)
             changes[side] = rng.choice((value - 1, value + 1, value + 16, 1, rng.randint(1, 300),
                                         rng.randint(1, 1 << 17)))
+        elif kind == "slices":
+            changes["slices"] = rng.choice((None, 1, 2, 255))
         elif kind == "quality":
             changes["quality"] = rng.choice((rng.randrange(16 * qualities), rng.randrange(256)))
         elif kind == "grey":

@@ -353,6 +353,16 @@ def test_the_least_length_holds_at_every_size():
             assert len(reference.encode_segment(symbols, rows)) >= reference.least_length([size] * len(rows))
 
 
+@pytest.mark.parametrize("slices", [1, 2])
+def test_the_least_payload_is_the_packages(lively, slices):
+    prior, found = lively.codec.coder.prior, []
+    for positions in (1, 16384, 1 << 22):
+        for q in (0, 5, 16, 31, 32):
+            found.append(prior.least_bytes(positions, q, slices))
+            assert found[-1] == reference.least_payload(positions, q, lively.model, slices)
+    assert found[0] == 1 and max(found) > 1000
+
+
 def test_the_least_payload_holds_for_released_streams():
     model, found = reference.read_model(registry.find_by_name("photo-3", registry.packaged_dir()).path), []
     for path in (Path(__file__).parent / "golden").glob("photo-3_*.vq"):

@@ -16,6 +16,8 @@ from conftest import make_tiny_audio_model, synthetic_sound, tiny_audio_config
 from test_spec import TEXT, check_decoder_table, item, uvarint
 
 from vqcodec import metadata
+from vqcodec.errors import UsageError
+from vqcodec.sound import stream as sound_stream
 from vqcodec.sound.codec import AudioCodec
 from vqcodec.sound.file import Sound, SoundReader, resampled
 from vqcodec.sound.stream import SoundHeader
@@ -105,6 +107,27 @@ def stereo_model(folder, tones=(), **changes):
     transform = replace(config.transform, channels=2, tones=tones, **changes)
     make_tiny_audio_model(folder, AudioModelConfig(transform, config.quantizer, config.prior))
     return registry.find_by_name("tinysound", folder, None)
+
+
+@pytest.mark.parametrize("quality, present", [(1, 1), (2.9375, 1), (3, 2)])
+def test_slices_that_only_high_qualities_have(tmp_path, quality, present):
+    config = tiny_audio_config()
+    config = replace(config, quantizer=replace(config.quantizer, from_quality=(1, 3)))
+    make_tiny_audio_model(tmp_path, config)
+    entry, sound = registry.find_by_name("tinysound", tmp_path, None), Sound(synthetic_sound(6000), 8000)
+    check(entry, sound, quality)
+    codec, model = AudioCodec.open(entry), reference_decoder.read_model(entry.path)
+    data = codec.encode(sound, quality).data
+    header, grids = reference.decode_grids(data, model)
+    assert reference_decoder.present_slices(header.quality, model) == present
+    rest = reference_decoder.indices_at_rest(model.codebook["s1"])
+    assert (grids[8:] == rest[:, None, None]).all() == (present == 1)
+    described = sound_stream.peek(data)[0]
+    assert codec.encode_tokens(grids, described).data == data
+    if present == 1:
+        grids[8:] = (rest[:, None, None] + 1) % 64
+        with pytest.raises(UsageError, match="slices that this quality does not have"):
+            codec.encode_tokens(grids, described)
 
 
 @pytest.mark.parametrize("tones", [(), (8, 3)])

@@ -7,6 +7,7 @@ import random
 
 import numpy as np
 import pytest
+import torch
 from conftest import TINY_ID, synthetic_picture
 from helpers import (
     assert_consistent,
@@ -78,6 +79,22 @@ def outcome(codec, data):
     except VqcodecError as error:
         assert str(error) and len(str(error)) < 200
         return type(error)
+
+
+@pytest.mark.parametrize("join", [True, False])
+def test_a_payload_too_short_for_its_symbols_is_refused_at_once(codec, join, monkeypatch):
+    """Each symbol leaves a 65536th of the probability to each of the others: so many of them cannot take so few bits."""
+    stream = tabled(codec, codec.encode_tokens(sample_grids(codec, 1, 1, 3), 16, 16, 1 + 3 / 16).data)
+    others = sum(int((size - 1).sum()) for _, size in codec.coder.prior.windows(3))
+    least = 1 + (23 * 128 * 128 * others >> 23)  # one band, of two slices
+    assert least > 30
+    reads = []
+    monkeypatch.setattr(codec.coder, "read", lambda reader, h, w, *a: reads.append(h) or torch.zeros(16, h, w).long())
+    for size in (0, 1, least - 1, least):
+        changed = dataclasses.replace(stream, width=2048, height=2048, segments=(bytes(size), *[b""] * 9))
+        with pytest.raises(CorruptStreamError, match="cannot hold" if size < least else "bytes follow"):
+            codec.decode_grids(container.pack(joined(changed) if join else changed))
+        assert bool(reads) == (size >= least)
 
 
 # --- all small damage --------------------------------------------------------------------------------------

@@ -9,8 +9,10 @@ import pytest
 import reference_decoder
 import torch
 from conftest import make_tiny_model, synthetic_picture, tiny_config
+from helpers import joined, sample_grids, tabled
 
 from vqcodec.errors import CorruptStreamError, UsageError
+from vqcodec.indices.grids import indices_at_rest
 from vqcodec.picture import stream as container
 from vqcodec.picture.codec import Codec
 from vqcodec.picture.file import Picture
@@ -78,6 +80,62 @@ def test_the_reference_decoder_agrees(codec, entry, picture):
         assert np.array_equal(grids, codec.decode_grids(data))
         away = reference_decoder.reconstruct(grids, header, model).astype(int) - codec.decode(data).rgb
         assert np.abs(away).max() <= 1
+
+
+@pytest.mark.parametrize("slices", [1, 2])
+def test_streams_may_say_that_there_are_fewer(codec, entry, picture, slices):
+    """With a table of lengths too, and of a model all of whose slices are there at all qualities."""
+    model = reference_decoder.read_model(entry.path)
+    grids = torch.from_numpy(codec.decode_grids(codec.encode(picture, 3).data))
+    for layout, rest in list(zip(codec.coder.layouts, codec.coder.rest))[slices:]:
+        grids[layout.planes] = rest[:, None, None]
+    data = codec.encode_tokens(grids.numpy(), 168, 120, 3).data
+    assert container.unpack(data).slices == slices
+    table = container.pack(tabled(codec, data))
+    assert len(container.unpack(table).segments) == codec.coder.prior.steps
+    filled = replace(tabled(codec, data), segments=(*tabled(codec, data).segments[:-1], b"\0"))  # an absent step has bytes
+    for stream, whole in ((data, True), (table, True), (container.pack(filled), False), (container.pack(joined(filled)), False)):
+        if whole:
+            header, found = reference_decoder.decode_grids(stream, model)
+            assert header.slices == slices and np.array_equal(found, grids) and np.array_equal(codec.decode_grids(stream), grids)
+        else:
+            with pytest.raises(reference_decoder.Invalid):
+                reference_decoder.decode_grids(stream, model)
+            with pytest.raises(CorruptStreamError, match="empty step has bytes|bytes follow"):
+                codec.decode_grids(stream)
+
+
+def test_fewer_slices_of_a_model_of_before(tiny_model_dir):
+    entry = registry.find_by_name("tiny", tiny_model_dir)
+    codec, model = Codec.open(entry), reference_decoder.read_model(entry.path)
+    assert not codec.model.quantizer.from_quality
+    grids = sample_grids(codec, 3, 2, 5)
+    grids[codec.coder.layouts[1].planes] = codec.coder.rest[1][:, None, None]
+    whole = container.unpack(codec.encode_tokens(grids, 32, 48, 1 + 5 / 16).data)
+    assert whole.slices is None  # so that earlier decoders read it
+    segments = codec.coder.code(torch.from_numpy(grids), 5, 1)
+    for slices, valid in ((1, True), (2, False)):
+        data = container.pack(replace(whole, slices=slices, segments=(b"".join(segments),)))
+        if valid:
+            assert np.array_equal(codec.decode_grids(data), grids)
+            assert np.array_equal(reference_decoder.decode_grids(data, model)[1], grids)
+        else:
+            with pytest.raises(reference_decoder.Invalid, match="no more slices"):
+                reference_decoder.decode_grids(data, model)
+            with pytest.raises(CorruptStreamError, match="2 slices are not fewer"):
+                codec.decode_grids(data)
+
+
+def test_rest_does_not_depend_on_the_order_of_summation():
+    """Codewords that differ in nothing but the order of their dims: rounding alone tells which is the least."""
+    for seed in range(50):
+        numbers = np.random.default_rng(seed).normal(size=(1, 1, 7)).astype(np.float32) ** 9
+        book = np.concatenate([np.roll(numbers, i, 2) for i in range(7)], 1)
+        norms = [sum(float(x) ** 2 for x in word) for word in book[0]]  # binary64, from left to right
+        first = norms.index(min(norms))
+        assert indices_at_rest(torch.from_numpy(book)).tolist() == [first]
+        assert reference_decoder.indices_at_rest(book.astype(np.float64)).tolist() == [first]
+    assert indices_at_rest(torch.tensor([[[2.0], [-1.0], [1.0], [-1.0]]])).tolist() == [1]
 
 
 def test_impossible_slices_are_refused(codec, picture):

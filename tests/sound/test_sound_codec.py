@@ -10,12 +10,15 @@ import pytest
 import torch
 from conftest import make_tiny_audio_model, synthetic_sound, tiny_audio_config
 
+from vqcodec import metadata
+from vqcodec import stream as bytefields
 from vqcodec.sound import transform as audio_transform, stream as sound_container
 from vqcodec.zoo import registry
 from vqcodec.sound.codec import AudioCodec, Lost, level_of
+from vqcodec.sound.inspection import inspect
 from vqcodec.picture.codec import Codec
 from vqcodec.zoo.config import check_model
-from vqcodec.errors import CorruptStreamError, InputError, UnsupportedError, UsageError
+from vqcodec.errors import CorruptStreamError, InputError, UnsupportedError, UsageError, VqcodecWarning
 from vqcodec.sound.file import Sound, SoundReader
 
 STEP, CHUNK = 80, 64  # samples per latent frame and frames per chunk of the tiny model
@@ -51,6 +54,11 @@ def chunk_positions(data: bytes, count: int) -> list[tuple[int, int]]:
     seed = sound_container.seed_of(*sound_container.read_header(file))
     reader = sound_container.ChunkReader(file, count, seed)
     return [(chunk.position, len(chunk.payload)) for chunk in (reader.read(i) for i in range(count))]
+
+
+def chunk_end(data: bytes) -> int:
+    """Where chunk 1 of four ends."""
+    return sum(chunk_positions(data, 4)[1])
 
 
 def decoded(codec, data, **options):
@@ -293,6 +301,105 @@ def test_everything_lost_is_silence(codec, data):
     size = sound_container.peek(data)[1].size
     got, lost = decoded(codec, data[:size] + b"\xff" * 500, conceal=True)
     assert not got.any() and lost == [Lost(0.0, len(got) / 8000)]
+
+
+def test_a_chunk_of_another_recording(codec, sound, data):
+    """Of the same model, quality, number and shape. Streams of specifications before 1.5 do not tell it apart."""
+    louder = codec.encode(Sound(4 * sound.samples[::-1], sound.rate), 2).data
+    for bound in (False, True):
+        pair = [codec.encode_tokens(codec.decode_grids(d), replace(sound_container.peek(d)[0], bound=bound)).data
+                for d in (data, louder)]
+        (start, length), (other, taken) = (chunk_positions(d, 4)[1] for d in pair)
+        start, other = (position - len(bytefields.uvarint(size)) - 6 for position, size in ((start, length), (other, taken)))
+        mixed = pair[0][:start] + pair[1][other : chunk_end(pair[1])] + pair[0][chunk_end(pair[0]) :]
+        if bound:
+            with pytest.raises(CorruptStreamError, match="header of chunk 1 is damaged"):
+                codec.decode(mixed)
+            assert decoded(codec, mixed, conceal=True)[1] == [Lost(CHUNK * STEP / 8000, 2 * CHUNK * STEP / 8000)]
+        else:
+            grids, own, foreign = (codec.decode_grids(d) for d in (mixed, *pair))
+            assert np.array_equal(grids[..., CHUNK : 2 * CHUNK], foreign[..., CHUNK : 2 * CHUNK])
+            assert np.array_equal(np.delete(grids, range(CHUNK, 2 * CHUNK), 2), np.delete(own, range(CHUNK, 2 * CHUNK), 2))
+            assert not np.array_equal(grids, own)
+
+
+@pytest.fixture(scope="module")
+def tagged(codec, sound):
+    """A stream with metadata."""
+    file, tags = io.BytesIO(), tuple((f"tag {i}", f"value {i}") for i in range(20))
+    codec.encode_stream(SoundReader.of(sound), file.write, 2, metadata=metadata.pack(metadata.Metadata(tags=tags)))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("damage", ["changed", "missing", "added", "chunk 0 too"])
+def test_damaged_metadata(codec, tagged, damage):
+    """They cost nothing but themselves, and a warning."""
+    good, _ = decoded(codec, tagged)
+    sealed = sound_container.peek(tagged)[1]
+    broken, middle = bytearray(tagged), sealed.size + sealed.metadata_length // 2
+    if damage == "missing":
+        del broken[middle : middle + 3]
+    elif damage == "added":
+        broken[middle:middle] = b"\1\2"
+    else:
+        broken[middle] ^= 4
+    if damage == "chunk 0 too":
+        broken[sealed.end] ^= 4
+    for function in (codec.decode, codec.decode_grids, inspect):
+        with pytest.raises(CorruptStreamError, match="metadata are damaged"):
+            function(bytes(broken))
+    with pytest.warns(VqcodecWarning, match="metadata are damaged: .*; they are passed over"):
+        got, lost = decoded(codec, bytes(broken), conceal=True)
+    assert lost == ([Lost(0.0, CHUNK * STEP / 8000)] if damage == "chunk 0 too" else [])
+    assert np.array_equal(got, good) != bool(lost)
+
+
+def test_truncated_metadata(codec, tagged):
+    cut = tagged[: sound_container.peek(tagged)[1].end - 1]
+    with pytest.raises(CorruptStreamError, match="truncated within its metadata"):
+        codec.decode(cut)
+    with pytest.warns(VqcodecWarning, match="truncated within its metadata; they are passed over"):
+        samples, lost = decoded(codec, cut, conceal=True)
+    assert not samples.any() and lost == [Lost(0.0, len(samples) / 8000)]
+
+
+def test_a_stream_within_a_file(codec, tagged):
+    file = io.BytesIO(b"before" + tagged)
+    file.seek(6)
+    assert np.array_equal(np.concatenate(list(codec.decode_stream(file).blocks())), decoded(codec, tagged)[0])
+
+
+def test_inspection_refuses_what_is_not_whole(tagged):
+    """Without the model it cannot know how many chunks there must be: a cut between two of them is not noticed."""
+    assert inspect(tagged).chunks == 4
+    ends = [position + length for position, length in chunk_positions(tagged, 4)]
+    for end in range(len(tagged)):
+        if end in ends:
+            assert inspect(tagged[:end]).chunks == ends.index(end) + 1
+            continue
+        with pytest.raises(CorruptStreamError, match="truncated|damaged|not a vqcodec file"):
+            inspect(tagged[:end])
+    for tail in (b"\0", b"VQ", bytes(20), tagged, tagged[ends[0] : ends[1]]):
+        with pytest.raises(CorruptStreamError, match="header of chunk 4 is damaged, or the stream is followed by other data"):
+            inspect(tagged + tail)
+    for position in (0, 1, 2):
+        damaged = bytearray(tagged)
+        damaged[ends[position] + 2] ^= 1  # in the header of the next chunk
+        with pytest.raises(CorruptStreamError, match=f"header of chunk {position + 1} is damaged"):
+            inspect(bytes(damaged))
+
+
+def test_a_chunk_too_short_for_its_symbols_is_refused_at_once(codec, data, monkeypatch):
+    header = replace(sound_container.peek(data)[0], channels=255, coded_channels=255)
+    others = sum(int((size - 1).sum()) for _, size in codec.coder.prior.windows(header.quality))
+    least = 1 + (23 * 255 * CHUNK * others >> 23)
+    assert least > 20
+    reads = []
+    monkeypatch.setattr(codec.coder, "read", lambda *a: reads.append(a) or torch.zeros(codec.coder.groups, 1, CHUNK).long())
+    for size in (least - 1, least):
+        with pytest.raises(CorruptStreamError, match="cannot hold its segments" if size < least else "bytes follow"):
+            codec.read_chunk(sound_container.Chunk(0, 0, bytes(size)), CHUNK, header)
+        assert bool(reads) == (size >= least)
 
 
 # --- tokens, targets, models -------------------------------------------------------------------------------

@@ -174,7 +174,7 @@ def next_chunk(file: BinaryIO, position: int, number: int, seed: bytes) -> int:
     that is not complete."""
     file.seek(position)
     data = file.read(MAX_CHUNK_HEADER)
-    header = _parse(data, 0, position)
+    header = _parse(data, 0, position) if data else None
     if header is None or _chunk_crc(number, header.fields, seed) != header.checksum:
         raise CorruptStreamError(f"the header of chunk {number} is damaged, or the stream is followed by other data")
     if header.end > file.seek(0, os.SEEK_END):
