@@ -22,7 +22,8 @@ def synthetic_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 def tiny_config():
-    from vqcodec.zoo.config import ModelConfig, PriorConfig, QuantizerConfig, TransformConfig
+    from vqcodec.indices.config import PriorConfig, QuantizerConfig
+    from vqcodec.picture.config import ModelConfig, TransformConfig
 
     return ModelConfig(
         TransformConfig(latent_dims=24, channels=(8, 12, 16), encoder_blocks=(1, 1, 1), decoder_blocks=(1, 1, 1),
@@ -71,7 +72,8 @@ def synthetic_sound(count: int, channels: int = 1, rate: int = 8000, seed: int =
 
 
 def tiny_audio_config():
-    from vqcodec.zoo.config import AudioModelConfig, AudioTransformConfig, PriorConfig, QuantizerConfig
+    from vqcodec.indices.config import PriorConfig, QuantizerConfig
+    from vqcodec.sound.config import AudioModelConfig, AudioTransformConfig
 
     return AudioModelConfig(
         AudioTransformConfig(sample_rate=8000, hop=40, chunk=64, latent_dims=24, widths=(12, 16),

@@ -23,7 +23,7 @@ from vqcodec.sound.file import Sound, SoundReader, resampled
 from vqcodec.sound.stream import SoundHeader
 from vqcodec.sound.transform import Decoder, halo
 from vqcodec.zoo import registry
-from vqcodec.zoo.config import AudioModelConfig
+from vqcodec.sound.config import AudioModelConfig
 
 
 def close(samples: np.ndarray, exact: np.ndarray, header: reference.Header, model: reference_decoder.Model) -> bool:

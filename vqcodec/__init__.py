@@ -24,8 +24,8 @@ from .errors import (
     VqcodecError,
     VqcodecWarning,
 )
+from .version import __version__
 
-__version__ = "0.1.0"
 __all__ = ["encode", "decode", "encode_sound", "decode_sound", "inspect", "tokens", "from_tokens", "Sound", "VqcodecError",
            "InputError", "UsageError", "CorruptStreamError", "UnsupportedError", "UnknownModelError", "VqcodecWarning",
            "__version__"]

@@ -215,9 +215,9 @@ def test_the_memory_model_covers_what_was_measured():
 def test_the_memory_model_knows_the_strips_of_wide_pictures():
     from vqcodec.picture.codec import PATCH, strips
     from vqcodec.picture.transform import halo
-    from vqcodec.zoo import config
+    from vqcodec.picture.config import TransformConfig
 
-    reach = max(halo(config.ModelConfig().transform))
+    reach = max(halo(TransformConfig()))
     for width, height in ((16, 16), (4000, 3000), (300, 70_000), (17_000, 640), (131_072, 544)):
         rows, columns = -(-height // PATCH), -(-width // PATCH)
         largest = max(min(rows, bottom + reach) - max(0, top - reach) for top, bottom in strips(rows, columns))

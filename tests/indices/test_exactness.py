@@ -25,7 +25,7 @@ from vqcodec.indices import rangecoder
 from vqcodec.sound import stream as sound_container
 from vqcodec.indices import prior as prior_module
 from vqcodec.sound.codec import AudioCodec
-from vqcodec.picture.codec import Codec, bands
+from vqcodec.picture.codec import KIND, Codec, bands
 from vqcodec.errors import InputError
 from vqcodec.picture.file import Picture
 from vqcodec.indices.prior import ACTIVATION_LIMIT, FEATURE_LIMIT, WEIGHT_LIMIT, Prior, check_bounds, correlate
@@ -385,7 +385,7 @@ def test_exported_tables_are_what_decoders_read(models):
 def test_phases_that_no_lattices_have_are_refused(models):
     entry = registry.find_by_name("tiny", models / "models")
     tensors = loading.read_tensors(entry, "prior")
-    config = loading.model_config(entry).quantizer
+    config = loading.model_config(entry, KIND).quantizer
     for k in range(6, 0, -1):
         del tensors[f"s0.near{k}.weight"], tensors[f"s0.near{k}.mult"]
         if k in (2, 3, 5):

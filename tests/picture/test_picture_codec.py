@@ -17,7 +17,7 @@ from vqcodec.picture.inspection import inspect
 from vqcodec.picture import stream as container
 from vqcodec.zoo import modelfile, registry
 from vqcodec.picture.codec import Codec
-from vqcodec.zoo.config import TransformConfig
+from vqcodec.picture.config import TransformConfig
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
 from vqcodec.picture.file import Picture
 from vqcodec.picture.psnr import psnr

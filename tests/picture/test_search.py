@@ -16,7 +16,8 @@ from vqcodec.indices import quantize
 from vqcodec.picture import search as refine
 from vqcodec.zoo import registry
 from vqcodec.picture.codec import Codec
-from vqcodec.zoo.config import QuantizerConfig, TransformConfig
+from vqcodec.indices.config import QuantizerConfig
+from vqcodec.picture.config import TransformConfig
 from vqcodec.picture.distortion import KINDS
 from vqcodec.errors import UsageError
 from vqcodec.picture.file import Picture

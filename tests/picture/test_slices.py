@@ -18,7 +18,8 @@ from vqcodec.picture.codec import Codec
 from vqcodec.picture.file import Picture
 from vqcodec.train.model import Model, centre_codebooks
 from vqcodec.zoo import config, registry
-from vqcodec.zoo.config import ModelConfig, PriorConfig, QuantizerConfig
+from vqcodec.indices.config import PriorConfig, QuantizerConfig
+from vqcodec.picture.config import ModelConfig
 
 
 def sliced_config() -> ModelConfig:

@@ -8,10 +8,11 @@ import pytest
 import torch
 
 from vqcodec.zoo import loading, registry
-from vqcodec.zoo.config import PriorConfig, QuantizerConfig
+from vqcodec.indices.config import PriorConfig, QuantizerConfig
 from vqcodec.indices.float_prior import ContextPrior, fill
 from vqcodec.indices.prior import of_slice
 from vqcodec.indices.quantize import layouts
+from vqcodec.picture.codec import KIND
 from vqcodec.train.regroup import parts_of, regroup
 
 PARTS = QuantizerConfig(slices=(2, 6, 10, 6), dims=(1, 1, 2, 2), codewords=(256, 256, 64, 64))
@@ -21,7 +22,7 @@ PARTS = QuantizerConfig(slices=(2, 6, 10, 6), dims=(1, 1, 2, 2), codewords=(256,
 def published(tiny_model_dir):
     """(config, tensors of the prior) of a model of slices of 8 and 16 dims."""
     entry = registry.find_by_name("tiny", tiny_model_dir)
-    return loading.model_config(entry), loading.read_tensors(entry, "prior")
+    return loading.model_config(entry, KIND), loading.read_tensors(entry, "prior")
 
 
 def prior_of(config, tensors, quantizer, phases):

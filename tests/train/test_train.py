@@ -18,7 +18,6 @@ from PIL import Image
 
 from vqcodec.picture import codec, distortion
 from vqcodec.zoo import config, loading, registry
-from vqcodec.zoo.config import AudioRunConfig, RunConfig, StageConfig, TrainingConfig
 from vqcodec.errors import InputError, UsageError
 from vqcodec.picture.file import Picture
 from vqcodec.indices.quantize import RATE_WEIGHT
@@ -28,7 +27,9 @@ from vqcodec.train.model import Model
 from vqcodec.train.optim import orthogonalise
 from vqcodec.train.quantize_prior import integer_prior
 from vqcodec.train.run import KINDS, Trainer, train
-from vqcodec.picture.training import rate_distortion
+from vqcodec.picture.training import RunConfig, rate_distortion
+from vqcodec.sound.training import AudioRunConfig
+from vqcodec.train.config import STAGES as ALL_STAGES, StageConfig, TrainingConfig, check
 
 SMALL = dict(batch=4, crop=32, late_crop=64)
 STAGES = (StageConfig("soft", steps=12, **SMALL), StageConfig("vq", steps=8, head_steps=3, **SMALL),
@@ -83,22 +84,22 @@ def test_bad_configuration_is_refused(tmp_path, text, words):
     path = tmp_path / "run.toml"
     path.write_text(text)
     with pytest.raises(UsageError, match=words.replace("[", r"\[")):
-        config.check(config.from_dict(RunConfig, config.load_toml(path)))
+        check(config.from_dict(RunConfig, config.load_toml(path)))
 
 
 @pytest.mark.parametrize("kind", [RunConfig, AudioRunConfig])
 def test_defaults_are_a_configuration(kind):
-    assert config.from_dict(kind, config.parse_toml(config.to_toml(config.check(kind())).encode(), "run.toml")) == kind()
+    assert config.from_dict(kind, config.parse_toml(config.to_toml(check(kind())).encode(), "run.toml")) == kind()
 
 
 def test_every_kind_of_stage_can_be_run():
-    assert tuple(KINDS) == config.STAGES
+    assert tuple(KINDS) == ALL_STAGES
 
 
 def test_the_search_is_of_pictures_only():
     training = replace(AudioRunConfig().training, stages=(StageConfig("vq", search=1),))
     with pytest.raises(UsageError, match="of pictures only"):
-        config.check(AudioRunConfig(training=training))
+        check(AudioRunConfig(training=training))
 
 
 # --- data --------------------------------------------------------------------------------------------------

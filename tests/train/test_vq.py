@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from vqcodec.zoo.config import QuantizerConfig
+from vqcodec.indices.config import QuantizerConfig
 from vqcodec.indices.quantize import choose, dequantize, layouts, look_up, quantize
 from vqcodec.train.vq import SliceQuantizer, build, fit_codebook, lattice
 

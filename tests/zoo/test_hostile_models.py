@@ -19,6 +19,9 @@ from vqcodec.cli import program
 from vqcodec.errors import InputError, UnsupportedError, UsageError, VqcodecError
 from vqcodec.picture import codec as pictures
 from vqcodec.sound import codec as sounds
+from vqcodec.indices.config import PriorConfig, QuantizerConfig
+from vqcodec.picture.config import ModelConfig, TransformConfig
+from vqcodec.sound.config import AudioModelConfig, AudioTransformConfig
 from vqcodec.zoo import config, loading, modelfile, registration, registry, schema
 
 CODECS = {"tiny": pictures.Codec, "tinysound": sounds.AudioCodec}
@@ -304,7 +307,7 @@ def test_hostile_models_are_refused_everywhere(tiny_audio_dir, tmp_path, alone, 
 
 
 def test_what_a_configuration_asks_for_is_known_before_it_is_allocated():
-    largest = config.TransformConfig(1024, (256, 512, 1024), (16,) * 3, (16,) * 3)
+    largest = TransformConfig(1024, (256, 512, 1024), (16,) * 3, (16,) * 3)
     with torch.device("meta"):
         specs = schema.network_tensors(pictures.Decoder(largest))
     assert sum(spec.count for spec in specs.values()) > schema.MAX_VALUES
@@ -330,15 +333,15 @@ def test_models_of_the_package_pass():
         assert loading.problems(entry, kind) == ()
 
 
-@pytest.mark.parametrize("kind", [config.ModelConfig, config.AudioModelConfig])
+@pytest.mark.parametrize("kind", [ModelConfig, AudioModelConfig])
 def test_defaults_are_within_the_limits(kind):
     config.check_model(kind())
-    config.check_model(tiny_config() if kind is config.ModelConfig else tiny_audio_config())
+    config.check_model(tiny_config() if kind is ModelConfig else tiny_audio_config())
 
 
 def test_every_number_of_a_model_has_limits():
-    for kind, limits in config.LIMITS.items():
-        assert set(limits) == {f.name for f in fields(kind)} - {"distortion"}
+    for kind in (TransformConfig, AudioTransformConfig, QuantizerConfig, PriorConfig):
+        assert set(kind.LIMITS) == {f.name for f in fields(kind)} - {"distortion"}
 
 
 def test_what_a_release_does_not_know_stops_nothing_else(tiny_audio_dir, tmp_path, alone):

@@ -21,9 +21,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from .cdf import COEFFICIENT_LIMIT, LOG_SCALE_MIN, LOG_SCALE_STEP, MEAN_UNIT, SCALES
-from ..zoo.config import WIDE_DIMS
+from .config import WIDE_DIMS
+from .layers import lerp_rows
 from .prior import FEATURE_STEPS, WEIGHT_LIMIT, near_spacing, phase_map
-from ..picture.transform import lerp_rows
 
 
 def features(values: torch.Tensor, first_dim: int) -> torch.Tensor:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from .cdf import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT, SHIFT
-from ..zoo.config import AudioModelConfig, ModelConfig
+from .config import GridModel
 from .context import (
     ActivationRange,
     CategoricalHead,
@@ -39,7 +39,7 @@ class ContextPrior(nn.Module):
     slices with d > 1 (slices with d = 1 keep their logistic, integrated over each codeword's cell). `phases` of each slice:
     of a published model, which may have others than models get today."""
 
-    def __init__(self, config: ModelConfig | AudioModelConfig, phases: Sequence[int] | None = None):
+    def __init__(self, config: GridModel, phases: Sequence[int] | None = None):
         super().__init__()
         levels, rank = len(config.transform.lambdas), config.transform.grid_rank
         self.layouts = layouts(config.quantizer)

@@ -12,7 +12,7 @@ import torch
 
 from . import rangecoder
 from .cdf import CDF_BITS, Step
-from ..zoo.config import QuantizerConfig
+from .config import QuantizerConfig
 from ..errors import CorruptStreamError, UsageError
 from .prior import Prior
 from .quality import SIXTEENTHS

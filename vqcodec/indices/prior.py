@@ -19,10 +19,10 @@ import torch
 import torch.nn.functional as F
 
 from .cdf import CDF_BITS, MEAN_LIMIT, Categoricals, Logistics, Step, exact, requantise
-from ..zoo.config import QuantizerConfig
-from ..zoo.schema import extent
+from .config import QuantizerConfig
 from ..errors import InputError
 from .quantize import SliceLayout, layouts
+from .specs import extent
 
 WEIGHT_LIMIT = 127
 ACTIVATION_LIMIT = 255

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..zoo.config import QuantizerConfig
+from .config import QuantizerConfig
 
 # Slope of distortion against rate for fine uniform quantisation at unit step: 2·ln 2 / 12 per bit.
 RATE_WEIGHT = 0.1155

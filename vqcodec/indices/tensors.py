@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import InputError
-from ..zoo.config import AudioModelConfig, ModelConfig
-from ..zoo.schema import TensorSpec
 from .cdf import CDF_BITS, SCALES
+from .config import GridModel
 from .context import NEAR, PAST, wide_count
 from .prior import BIAS_LIMIT, FEATURE_LIMIT, MAX_PHASES, MULTIPLIER_LIMIT, WEIGHT_LIMIT, check_phases
 from .quantize import SliceLayout, layouts
+from .specs import TensorSpec
 
 MAX_CODEWORD = 4096.0  # in magnitude; what `prior.check_bounds` asks of scalar ones is less
 INT8, INT32, INT64 = ((kind,) for kind in (torch.int8, torch.int32, torch.int64))
@@ -29,7 +29,7 @@ class Form:
     wide: bool
 
 
-def forms(names: Iterable[str], config: ModelConfig | AudioModelConfig) -> tuple[Form, ...]:
+def forms(names: Iterable[str], config: GridModel) -> tuple[Form, ...]:
     """Of each slice, by the names of the tensors in prior.safetensors. Raises InputError for numbers of phases that cannot be."""
     names = set(names)
     found = []
@@ -40,14 +40,14 @@ def forms(names: Iterable[str], config: ModelConfig | AudioModelConfig) -> tuple
     return tuple(found)
 
 
-def check_trainable(found: tuple[Form, ...], config: ModelConfig | AudioModelConfig) -> None:
+def check_trainable(found: tuple[Form, ...], config: GridModel) -> None:
     """Raises InputError where the float twin of the prior (`float_prior.ContextPrior`) has other features."""
     for i, (form, s) in enumerate(zip(found, layouts(config.quantizer))):
         if form.wide != bool(wide_count(s.dim, s.groups * s.d)):
             raise InputError(f"prior: slice {i} has {'' if form.wide else 'no '}wide features, unlike models that encode")
 
 
-def prior_tensors(config: ModelConfig | AudioModelConfig, found: tuple[Form, ...]) -> dict[str, TensorSpec]:
+def prior_tensors(config: GridModel, found: tuple[Form, ...]) -> dict[str, TensorSpec]:
     """Of prior.safetensors; `prior.check_bounds` knows how their values hang together."""
     expected = {
         "table.sigmoid": TensorSpec((4096,), INT32, 0, 1 << CDF_BITS),
@@ -103,7 +103,7 @@ def _bias(*shape: int) -> TensorSpec:
     return TensorSpec(shape, INT64, -BIAS_LIMIT, BIAS_LIMIT)
 
 
-def codebook_tensors(config: ModelConfig | AudioModelConfig) -> dict[str, TensorSpec]:
+def codebook_tensors(config: GridModel) -> dict[str, TensorSpec]:
     """Of codebook.safetensors."""
     return {f"s{i}": TensorSpec((s.groups, s.codewords, s.d), (torch.float32,), -MAX_CODEWORD, MAX_CODEWORD)
             for i, s in enumerate(layouts(config.quantizer))}

@@ -22,7 +22,7 @@ from . import search as refine
 from . import stream as streams
 from .alpha import decode_alpha, encode_alpha
 from ..indices.cdf import CDF_BITS, Step
-from ..zoo.config import REMEMBERED_PIXELS, ModelConfig
+from .config import REMEMBERED_PIXELS, ModelConfig
 from ..indices.context import fast_arithmetic
 from ..guard import guarded, more_threads
 from ..errors import CorruptStreamError, UnsupportedError, UsageError

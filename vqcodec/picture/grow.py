@@ -13,8 +13,9 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
+from ..indices.config import GridModel, PriorConfig, QuantizerConfig
 from ..train.model import Model
-from ..zoo.config import AudioModelConfig, ModelConfig, PriorConfig, QuantizerConfig
+from .config import ModelConfig
 from .transform import PATCH
 
 RIDGE = 1e-4
@@ -23,7 +24,7 @@ ACROSS = ("decoder.linear.weight", "decoder.stem.weight")  # dims are columns
 LEVELS = ("condition.scale", "condition.bias", "past_bias")  # rows are qualities
 
 
-def smaller(config: ModelConfig | AudioModelConfig, theirs: ModelConfig | AudioModelConfig) -> ModelConfig | None:
+def smaller(config: GridModel, theirs: GridModel) -> ModelConfig | None:
     """The part of a model of pictures that has as many qualities and latent dims as another; None if it has no more."""
     if not isinstance(config, ModelConfig) or not isinstance(theirs, ModelConfig):
         return None

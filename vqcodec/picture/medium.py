@@ -49,7 +49,8 @@ class Pictures(Medium):
         return KIND
 
     def qualities(self, entry):
-        from ..zoo.config import ModelConfig, of_model
+        from ..zoo.config import of_model
+        from .config import ModelConfig
 
         return len(of_model(entry, ModelConfig).transform.lambdas)
 

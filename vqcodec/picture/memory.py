@@ -8,7 +8,7 @@ remembers nothing, 1567 for 12.6, 1767 for 25; less effort and decoding take les
 
 from __future__ import annotations
 
-from ..zoo.config import REMEMBERED_PIXELS
+from .config import REMEMBERED_PIXELS
 from . import stream
 
 MIB = 1 << 20

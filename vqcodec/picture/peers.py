@@ -196,7 +196,7 @@ class Vqcodec(BenchCodec):
     def version(self) -> str:
         import torch
 
-        from .. import __version__
+        from ..version import __version__
         from . import search as refine
 
         files = ",".join(self._codec.entry.sha256.values())

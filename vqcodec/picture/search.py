@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..zoo.config import MS_SSIM_SIDE, TransformConfig
+from .config import MS_SSIM_SIDE, TransformConfig
 from ..indices.context import fast_arithmetic
 from .distortion import against
 from ..errors import UsageError

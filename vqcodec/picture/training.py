@@ -3,20 +3,41 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
 from PIL import Image
 
+from ..errors import UsageError
 from ..indices.rates import Rates
+from ..train.config import TrainingConfig
 from ..train.medium import Coded, Medium, Networks
 from ..train.validate import code
-from ..zoo.config import ModelConfig, RunConfig
 from . import distortion, grow, search, ssimulacra2, transform
+from .config import LEAST_SIDES, ModelConfig
 from .crops import Crops, find_pictures
 from .file import Picture
 
 SHOWN_SIDE = 768  # pixels of a side of validation pictures, at most
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """What `vqcodec train image --config` reads."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    searches: ClassVar[bool] = True
+
+    def check(self) -> None:
+        """Raises UsageError for crops that are too small for the distortion."""
+        kind = self.model.transform.distortion
+        for stage in self.training.stages:
+            if (stage.kind != "prior" or stage.search) and min(stage.crop, stage.late_crop) < LEAST_SIDES.get(kind, 1):
+                raise UsageError(f"config: {kind.upper()} needs crops of {LEAST_SIDES[kind]} pixels or more")
 
 
 class Pictures(Medium):

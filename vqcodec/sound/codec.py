@@ -24,7 +24,7 @@ from . import stream as streams
 from ..stream import Sealed, grids_crc
 from .transform import Decoder, Encoder, halo, white_noise
 from ..indices.cdf import CDF_BITS, Step
-from ..zoo.config import AudioModelConfig
+from .config import AudioModelConfig
 from ..guard import guarded
 from ..errors import CorruptStreamError, UnsupportedError, UsageError, VqcodecWarning
 from ..indices.grids import GridCoder, SegmentReader

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..zoo.config import AudioTransformConfig
+from .config import AudioTransformConfig
 from ..errors import InputError, VqcodecError
 from .file import read_sound, resample
 

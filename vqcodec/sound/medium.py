@@ -47,7 +47,8 @@ class Sounds(Medium):
         return KIND
 
     def qualities(self, entry):
-        from ..zoo.config import AudioModelConfig, of_model
+        from ..zoo.config import of_model
+        from .config import AudioModelConfig
 
         return len(of_model(entry, AudioModelConfig).transform.lambdas)
 

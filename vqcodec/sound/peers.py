@@ -132,7 +132,7 @@ class VqcodecSound(BenchCodec):
     def version(self) -> str:
         import torch
 
-        from .. import __version__
+        from ..version import __version__
 
         files = ",".join(self._codec.entry.sha256.values())
         return f"vqcodec {__version__}, torch {torch.__version__}, model {files}"

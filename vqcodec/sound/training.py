@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from functools import partial
+from typing import ClassVar
 
 import numpy as np
 import torch
 
+from ..errors import UsageError
+from ..train.config import StageConfig, TrainingConfig
 from ..train.medium import Coded, Medium, Networks
 from ..train.validate import code
-from ..zoo.config import AudioModelConfig, AudioRunConfig
 from . import distortion, transform
+from .config import AudioModelConfig
 from .excerpts import Excerpts, find_sounds, load
 from .file import Sound
 
 SHOWN_SECONDS = 20  # of validation recordings
+
+
+@dataclass(frozen=True)
+class AudioTrainingConfig(TrainingConfig):
+    drawn: float = 0.0
+    stages: tuple[StageConfig, ...] = (
+        StageConfig("soft", steps=5000),
+        StageConfig("vq", steps=350, learning_rate=4e-4),
+        StageConfig("prior", steps=500, learning_rate=1e-3),
+    )
+
+
+@dataclass(frozen=True)
+class AudioRunConfig:
+    """What `vqcodec train audio --config` reads; crops are counted in latent frames."""
+
+    model: AudioModelConfig = field(default_factory=AudioModelConfig)
+    training: AudioTrainingConfig = field(default_factory=AudioTrainingConfig)
+
+    searches: ClassVar[bool] = False
+
+    def check(self) -> None:
+        """Raises UsageError for drawn crops."""
+        if self.training.drawn:
+            raise UsageError("config: 'training.drawn' is a share, from 0 to 1, of crops of pictures")
 
 
 class Sounds(Medium):

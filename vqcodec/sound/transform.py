@@ -28,8 +28,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from . import lapped
-from ..zoo.config import AudioTransformConfig
-from ..picture.transform import QualityScale, lerp_rows, soften
+from ..indices.layers import QualityScale, lerp_rows, soften
+from .config import AudioTransformConfig
 
 OVERLAP = 4  # windows over each sample
 FRAMES = 2  # spectral frames per latent frame

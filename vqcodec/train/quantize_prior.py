@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 
 from ..indices.cdf import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT, tables
-from ..zoo.config import ModelConfig
 from ..zoo.schema import check_tensors
+from ..indices.config import GridModel
 from ..indices.context import feature_steps, weight_steps, wide_count
 from ..indices.float_prior import UNIT, ContextPrior
 from ..indices.prior import (
@@ -45,7 +45,7 @@ def multiplier(values: torch.Tensor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def integer_prior(prior: ContextPrior, codebooks, config: ModelConfig, use: list[torch.Tensor]) -> dict:
+def integer_prior(prior: ContextPrior, codebooks, config: GridModel, use: list[torch.Tensor]) -> dict:
     """All tensors of prior.safetensors. `use`: for each slice int64[levels,G,K], how often each codeword was
     chosen on training pictures; it decides which codewords each quality may use."""
     tensors = tables()

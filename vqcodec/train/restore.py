@@ -6,10 +6,12 @@ from dataclasses import replace
 
 import torch
 
-from ..zoo.config import AudioModelConfig, ModelConfig
+from .. import medium
 from ..errors import UsageError
+from ..indices.config import GridModel
 from ..indices.float_prior import fill
-from ..zoo.loading import model_config, read_codebooks, read_network, read_prior
+from ..zoo import loading
+from ..zoo.loading import read_codebooks, read_network, read_prior
 from ..indices.quantize import layouts, split_groups
 from ..zoo.registry import ModelEntry
 from .model import Model
@@ -19,10 +21,15 @@ RIDGE = 1e-3
 TUNED = ("lambdas", "distortion")  # what may differ from the published model
 
 
-def check_shape(config: ModelConfig | AudioModelConfig, entry: ModelEntry) -> None:
+def published_config(entry: ModelEntry) -> GridModel:
+    """Raises UsageError for a config.toml that is not right, UnsupportedError for a modality that is unknown."""
+    return loading.model_config(entry, medium.of_modality(entry.modality).kind())
+
+
+def check_shape(config: GridModel, entry: ModelEntry) -> None:
     """What a model is tuned for may change, its prior may become wider, and slices may be parts of its slices; else its
     shape stands."""
-    theirs = model_config(entry)
+    theirs = published_config(entry)
     tuned = {name: getattr(theirs.transform, name) for name in TUNED if hasattr(theirs.transform, name)}
     parts = parts_of(layouts(config.quantizer), layouts(theirs.quantizer))
     same = parts is not None and replace(config.transform, **tuned) == theirs.transform
@@ -43,7 +50,7 @@ def restore(model: Model, entry: ModelEntry, batches) -> None:
     check_shape(model.config, entry)
     for name, net in (("encoder", model.encoder), ("decoder", model.decoder)):
         net.load_state_dict(read_network(entry, name, net))
-    published = model_config(entry)
+    published = published_config(entry)
     theirs = layouts(published.quantizer)
     books = [book for whole in read_codebooks(entry, published) for book in whole]
     for s, quantizer in zip(model.prior.layouts, model.quantizers):

@@ -18,16 +18,15 @@ import torch
 
 from .. import medium as media
 from ..zoo import config as configuration
-from ..zoo.config import StageConfig
 from ..errors import InputError, UsageError
-from ..zoo.loading import model_config
 from ..zoo.registry import ModelEntry, find_by_name
 from . import distributed
+from .config import StageConfig, check
 from .data import split
 from .medium import of_config
 from .model import Model, centre_codebooks, start_codebooks
 from .optim import MuonAdam, parameter_groups
-from .restore import restore
+from .restore import published_config, restore
 
 CALIBRATION_STEPS = 30
 RESTORE_BATCHES = 12
@@ -59,7 +58,7 @@ class Trainer:
     """State of one run in folder `out`: config.toml, state.pt, log.jsonl, curves.png."""
 
     def __init__(self, config, directories, out: Path):
-        self.config, self.out = configuration.check(config), Path(out)
+        self.config, self.out = check(config), Path(out)
         self.rank, self.world = distributed.start()
         t = config.training
         medium = of_config(config)
@@ -98,7 +97,7 @@ class Trainer:
 
     def _restore(self, entry: ModelEntry) -> None:
         batches = [self.batch(-1000 - i, 128, 16) for i in range(RESTORE_BATCHES)]
-        smaller = self.medium.smaller(self.config.model, model_config(entry))
+        smaller = self.medium.smaller(self.config.model, published_config(entry))
         if smaller is None:
             restore(self.model, entry, batches)
             return
@@ -354,7 +353,7 @@ def train(modality: str, directories, config: Path | None, out: Path, export: st
     if from_model is not None:
         init = find_by_name(from_model, models_dir, modality)
         if "model" not in table:
-            run_config = replace(run_config, model=model_config(init))
+            run_config = replace(run_config, model=published_config(init))
     if stored.exists():
         kept = configuration.from_dict(kind, configuration.load_toml(stored))
         if replace(kept, training=run_config.training) != run_config:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..zoo.config import QuantizerConfig
+from ..indices.config import QuantizerConfig
 from ..indices.quantize import RATE_WEIGHT, choose, distances, join_groups, layouts, look_up, split_groups
 
 ASSIGNMENTS = ("straight-through", "soft", "noise")

@@ -10,10 +10,10 @@ import torch
 
 from . import config as configuration
 from . import registry, weights
-from .config import AudioModelConfig, ModelConfig
 from .registry import ModelEntry
 from .schema import check_size, check_tensors, network_tensors
 from ..errors import InputError, UnsupportedError, VqcodecError
+from ..indices.config import GridModel
 from ..indices.float_prior import ContextPrior, fill
 from ..indices.grids import GridCoder
 from ..indices.prior import Prior, check_bounds
@@ -41,7 +41,7 @@ class ModelKind:
 
 @dataclass(frozen=True)
 class LoadedModel:
-    config: ModelConfig | AudioModelConfig
+    config: GridModel
     coder: GridCoder
     decoder: torch.nn.Module
     encoder: torch.nn.Module | None
@@ -81,12 +81,12 @@ def problems(entry: ModelEntry, kind: ModelKind | None) -> tuple[str, ...]:
     return ()
 
 
-def model_config(entry: ModelEntry, kind: ModelKind | None = None) -> ModelConfig | AudioModelConfig:
+def model_config(entry: ModelEntry, kind: ModelKind) -> GridModel:
     """A model's config.toml. Raises UsageError for one that is not right."""
-    return configuration.of_model(entry, kind.config if kind else configuration.MODELS[entry.modality])
+    return configuration.of_model(entry, kind.config)
 
 
-def read_prior(entry: ModelEntry, config: ModelConfig | AudioModelConfig, *others) -> dict[str, torch.Tensor]:
+def read_prior(entry: ModelEntry, config: GridModel, *others) -> dict[str, torch.Tensor]:
     """The integer tensors of the prior. `others`: those of networks, which count for the size of the model. Raises InputError
     for tensors that are not as the configuration and the proof of the prior's exactness want them."""
     with _named(entry):
@@ -98,7 +98,7 @@ def read_prior(entry: ModelEntry, config: ModelConfig | AudioModelConfig, *other
     return tensors
 
 
-def read_codebooks(entry: ModelEntry, config: ModelConfig | AudioModelConfig) -> list[torch.Tensor]:
+def read_codebooks(entry: ModelEntry, config: GridModel) -> list[torch.Tensor]:
     """f32[G,K,d] of each slice. Raises InputError."""
     with _named(entry):
         stored = read_tensors(entry, "codebook")
@@ -144,7 +144,7 @@ def _filled(net: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> torch.nn.
     return net.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def _context(config: ModelConfig, tensors: dict[str, torch.Tensor]) -> ContextPrior:
+def _context(config: GridModel, tensors: dict[str, torch.Tensor]) -> ContextPrior:
     found = forms(tensors, config)
     with torch.random.fork_rng(devices=[]):  # modules begin with random numbers: the caller's shall go on as they would
         context = ContextPrior(config, [form.phases for form in found]).float()

@@ -6,33 +6,18 @@ Whoever knows a file says what is in it: `indices/tensors.py` of the prior and t
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 
 from ..errors import InputError
+from ..indices.specs import TensorSpec, extent
 from .weights import LEVELS, SCALE
 
 MAX_VALUES = 1 << 26  # of all tensors of a model: 256 MiB as binary32
 MAX_WEIGHT = 65504.0  # of networks: the largest half
 MAX_LOG_GAIN = 24.0  # e^24 is 2.6·10^10; gains of trained models are below e^6
 FLOATS = (torch.float16, torch.float32)
-
-
-@dataclass(frozen=True)
-class TensorSpec:
-    """shape; the dtypes of which it may be one; least and most of its values, none of which may be NaN or infinite."""
-
-    shape: tuple[int, ...]
-    dtypes: tuple[torch.dtype, ...]
-    least: float
-    most: float
-
-    @property
-    def count(self) -> int:
-        return math.prod(self.shape)
 
 
 def check_tensors(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, TensorSpec], where: str) -> None:
@@ -49,14 +34,6 @@ def check_tensors(tensors: Mapping[str, torch.Tensor], expected: Mapping[str, Te
         if not (spec.least <= least and most <= spec.most):  # NaN is neither
             limits = "{:g}..{:g}" if isinstance(least, float) else "{}..{}"
             raise InputError(f"{where}: {name} has values that are not in {limits.format(spec.least, spec.most)}")
-
-
-def extent(tensor: torch.Tensor) -> tuple[int, int] | tuple[float, float]:
-    """(least, most) value: exact integers, or floats; NaN where there is one; (0, 0) of none."""
-    if not tensor.numel():
-        return 0, 0
-    least, most = tensor.aminmax()
-    return least.item(), most.item()
 
 
 def check_size(*parts: Mapping[str, TensorSpec]) -> None:

@@ -1,0 +1,78 @@
+"""Configuration of what codes index grids, of any medium: codebooks and prior."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from typing import ClassVar, Protocol
+
+from ..errors import UsageError
+from ..limits import ADDED_LATER, Limits
+
+WIDE_DIMS = 32  # the prior sees the first dims, of large range, linearly too
+MAX_CODEWORDS = 1 << 15  # of all groups of a slice: at each position they have so many probabilities
+
+
+@dataclass(frozen=True)
+class QuantizerConfig:
+    """Product codebooks: slices of latent dims, each cut into groups of `dims` with K codewords."""
+
+    slices: tuple[int, ...] = (4, 4, 8, 16, 56, 104)  # latent dims per slice, in coding order
+    dims: tuple[int, ...] = (1, 1, 1, 1, 1, 2)  # dims per group, for each slice
+    codewords: tuple[int, ...] = (256, 256, 128, 128, 96, 128)  # K per group, for each slice
+    from_quality: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)  # of each slice: below it the slice is absent; none: 1
+
+    LIMITS: ClassVar = {"slices": Limits(1, 1024), "dims": Limits(1, 16), "codewords": Limits(2, 4096), "from_quality": Limits(1, 16)}
+
+    def present(self, level: float) -> tuple[bool, ...]:
+        """Which slices there are at a level, counted from 0."""
+        return tuple(level >= first - 1 for first in self.from_quality or (1,) * len(self.slices))
+
+
+@dataclass(frozen=True)
+class PriorConfig:
+    """Shape of the context network that predicts the index grids (see `prior.py`)."""
+
+    context_channels: tuple[int, ...] = (96, 96, 128, 128, 160, 192)  # hidden width for each slice
+    rank: tuple[int, ...] = (6, 6, 6, 6, 6, 8)  # coefficients per group, for each slice
+
+    LIMITS: ClassVar = {"context_channels": Limits(1, 1024), "rank": Limits(1, 128)}  # rank: 1023·127·128 < 2^24
+
+
+class LatentConfig(Protocol):
+    """What the grids need to know of a transform."""
+
+    latent_dims: int
+    lambdas: tuple[float, ...]
+
+    @property
+    def grid_rank(self) -> int: ...
+
+
+class GridModel(Protocol):
+    """A model's configuration, of any medium."""
+
+    transform: LatentConfig
+    quantizer: QuantizerConfig
+    prior: PriorConfig
+
+
+def check_grids(model: GridModel) -> None:
+    """Raises UsageError for shapes of codebooks and prior that do not fit together."""
+    quantizer, transform = model.quantizer, model.transform
+    if sum(quantizer.slices) != transform.latent_dims:
+        raise UsageError("config: 'quantizer.slices' must add up to 'transform.latent_dims'")
+    counts = {len(quantizer.slices), len(quantizer.dims), len(quantizer.codewords),
+              len(model.prior.context_channels), len(model.prior.rank)}
+    if len(counts) != 1:
+        raise UsageError("config: slices, dims, codewords, context_channels and rank need one entry per slice")
+    firsts = quantizer.from_quality
+    if firsts and (len(firsts) != len(quantizer.slices) or firsts[0] != 1 or list(firsts) != sorted(firsts)
+                   or firsts[-1] > len(transform.lambdas)):
+        raise UsageError("config: 'quantizer.from_quality' needs one entry per slice, from 1 on, ascending, and no more than there are")
+    if any(dims % d for dims, d in zip(quantizer.slices, quantizer.dims)):
+        raise UsageError("config: each slice must be a multiple of its 'dims'")
+    if any(dims // d * k > MAX_CODEWORDS for dims, d, k in zip(quantizer.slices, quantizer.dims, quantizer.codewords)):
+        raise UsageError(f"config: the groups of a slice must have {MAX_CODEWORDS} codewords at most between them")
+    if sum(quantizer.slices) > WIDE_DIMS and WIDE_DIMS not in itertools.accumulate(quantizer.slices):
+        raise UsageError(f"config: a slice of 'quantizer.slices' must end at dim {WIDE_DIMS}")
