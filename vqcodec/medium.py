@@ -138,7 +138,8 @@ class Medium(ABC):
 
     @abstractmethod
     def kind(self):
-        """The `zoo.loading.ModelKind` of its models; imports torch."""
+        """The `zoo.loading.ModelKind` of its models, None where they are no networks: their hashes are then all that can be
+        checked. Imports torch."""
 
     @abstractmethod
     def qualities(self, entry) -> int:
@@ -308,5 +309,6 @@ def check_target(medium: Medium, request: Request, prefix: str = "") -> None:
         return
     name = request.target[0]
     owner = next(m for m in media() if name in [t.name for t in m.targets])
-    own = next(t.name for t in medium.targets)
-    raise UsageError(f"{prefix}{name} is for {owner.nouns}; of {medium.nouns}, give {prefix}{own}")
+    own = next((t.name for t in medium.targets), None)
+    instead = f"of {medium.nouns}, give {prefix}{own}" if own else f"{medium.nouns} have no targets"
+    raise UsageError(f"{prefix}{name} is for {owner.nouns}; {instead}")

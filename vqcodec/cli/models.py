@@ -98,13 +98,13 @@ def check(names, models_dir, as_json):
                    "models": [{**_facts(entry), "problems": list(found)} for entry, found in problems.items()]})
     else:
         for entry, found in problems.items():
-            known = "" if _kind(entry.modality) else f" (hashes only: this release knows no models of {shown(entry.modality)})"
+            known = "" if _known(entry) else f" (hashes only: this release knows no models of {shown(entry.modality)})"
             click.echo(f"{entry.name}: {shown('FAILED: ' + '; '.join(found)) if found else 'ok' + known}")
     return CorruptStreamError.exit_code if any(problems.values()) else 0
 
 
 def _kind(modality: str):
-    """The `ModelKind` of a modality, None for one that this release does not know. Imports torch."""
+    """The `ModelKind` of a modality, None for one that has none or that this release does not know. Imports torch."""
     return next((kind.kind() for kind in medium.media() if kind.modality == modality), None)
 
 
@@ -112,10 +112,14 @@ def _check_usable(entry: registry.ModelEntry) -> None:
     """Raises an error for a model that could not be opened."""
     from ..zoo import loading
 
-    kind = _kind(entry.modality)
-    if kind is None:
+    if not _known(entry):
         raise registry.unknown_modality(entry)
-    loading.load_model(entry, entry.has_encoder, kind)
+    if (kind := _kind(entry.modality)) is not None:
+        loading.load_model(entry, entry.has_encoder, kind)
+
+
+def _known(entry: registry.ModelEntry) -> bool:
+    return any(kind.modality == entry.modality for kind in medium.media())
 
 
 def _facts(entry: registry.ModelEntry) -> dict:

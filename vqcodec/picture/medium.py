@@ -7,7 +7,6 @@ import os
 from dataclasses import asdict
 
 from .. import metadata as parts_of_metadata
-from ..indices.quality import usual_quality
 from ..metadata import Metadata
 from ..medium import SIZE, Format, Made, Medium, Request, Target, asked_quality, kept
 from . import inspection, stream

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import functools
 import io
-import os
 from pathlib import PurePath
 
 from .. import metadata as parts_of_metadata

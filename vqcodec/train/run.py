@@ -347,7 +347,10 @@ def train(modality: str, directories, config: Path | None, out: Path, export: st
     out = Path(out)
     stored = out / "config.toml"
     path = config or (stored if stored.exists() else None)
-    kind = media.of_modality(modality).training().run_config
+    trained = media.of_modality(modality).training()
+    if trained is None:
+        raise UsageError(f"models of {modality} cannot be trained")
+    kind = trained.run_config
     table = configuration.load_toml(path) if path else {}
     run_config = configuration.from_dict(kind, table)
     if from_model is not None:
