@@ -89,6 +89,13 @@ def test_what_is_of_all_media_names_none(room):
                 for other in others if other.startswith(tuple(media))]
 
 
+@pytest.mark.parametrize("room", ("cli", "batch", "train", "medium"))
+def test_nor_does_it_ask_for_one_by_name(room):
+    names = {name for kind in medium.media() for name in (kind.key, kind.modality)}
+    assert not [(module, node.value) for module, path in MODULES.items() if room_of(module) == room
+                for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant) and node.value in names]
+
+
 def test_the_package_itself_names_media_for_one_class_alone():
     assert {other for other in GRAPH["vqcodec"] if room_of(other) in ("picture", "sound")} == {"vqcodec.sound.file"}
 

@@ -193,7 +193,7 @@ class EncodingCommand(click.Command):
         return super().parse_args(ctx, found)
 
 
-def encoding_model(name: str | None, models_dir, modality: str = "image") -> registry.ModelEntry:
+def encoding_model(name: str | None, models_dir, modality: str) -> registry.ModelEntry:
     """Raises UnknownModelError, and UsageError for a model that no longer encodes."""
     entry = registry.find_by_name(name, models_dir, modality)
     if entry.status == "retired":

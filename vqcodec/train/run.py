@@ -335,7 +335,7 @@ class Trainer:
 
 def train(modality: str, directories, config: Path | None, out: Path, export: str | None = None, models_dir=None,
           init: Path | None = None, from_model: str | None = None) -> None:
-    """Trains (or resumes) a run on 'image' or 'audio' files in `out`; with `export`, turns the finished run into the model of that name.
+    """Trains (or resumes) a run on files of a modality in `out`; with `export`, turns the finished run into the model of that name.
     A new run starts from the weights in `init`, a stageN.pt of another run, or from those of the published model
     `from_model`, if given; a published model's configuration stands in for that of a `config` without one.
 
