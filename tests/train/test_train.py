@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import pytorch_msssim
 import torch
@@ -18,15 +21,15 @@ from PIL import Image
 
 from vqcodec.picture import codec, distortion
 from vqcodec.zoo import config, loading, registry
-from vqcodec.errors import InputError, UsageError
+from vqcodec.errors import InputError, UsageError, VqcodecWarning
 from vqcodec.picture.file import Picture
 from vqcodec.indices.quantize import RATE_WEIGHT
 from vqcodec.picture.crops import Crops
-from vqcodec.train.data import split
+from vqcodec.train.data import SHELF_STEPS, Cache, set_aside, split
 from vqcodec.train.model import Model
 from vqcodec.train.optim import orthogonalise
 from vqcodec.train.quantize_prior import integer_prior
-from vqcodec.train.run import KINDS, Trainer, train
+from vqcodec.train.run import KINDS, Trainer, duration, train
 from vqcodec.picture.training import RunConfig, rate_distortion
 from vqcodec.sound.training import AudioRunConfig
 from vqcodec.train.config import STAGES as ALL_STAGES, StageConfig, TrainingConfig, check
@@ -73,6 +76,8 @@ def test_configuration_survives_toml(tmp_path):
     ("[[training.stages]]\nsearch = -1", "'search' counts gradients"),
     ("[[training.stages]]\nkind = 'soft'\nsearch = 1", "nothing is searched for"),
     ("[[training.stages]]\nkind = 'joint'", "needs 'search'"),
+    ("[training]\nvalidation = -1", "must be 0 or more"),
+    ("[training]\ncache_megabytes = 0", "1 or more"),
     ("[[training.stages]]\nkind = 'prior'\nvary_search = 0.5", "'vary_search' is a share"),
     ("[[training.stages]]\nkind = 'prior'\nsearch = 1\nvary_search = 1.5", "'vary_search' is a share"),
     ("[[training.stages]]\nkind = 'prior'\nsearch = 1\n[model.transform]\ndistortion = 'ms-ssim'", "MS-SSIM needs crops"),
@@ -100,6 +105,10 @@ def test_the_search_is_of_pictures_only():
     training = replace(AudioRunConfig().training, stages=(StageConfig("vq", search=1),))
     with pytest.raises(UsageError, match="of pictures only"):
         check(AudioRunConfig(training=training))
+    for search in (0, 1):  # one message, not two that send to each other
+        training = replace(training, stages=(StageConfig("joint", search=search),))
+        with pytest.raises(UsageError, match="of pictures only .stages here: soft, vq, prior, decoder."):
+            check(AudioRunConfig(training=training))
 
 
 # --- data --------------------------------------------------------------------------------------------------
@@ -118,6 +127,94 @@ def test_validation_pictures_are_never_trained_on(pictures):
     train, held_out = split(paths, 2)
     assert len(held_out) == 2 and not set(train) & set(held_out)
     assert split(paths[:-1] + [paths[-1]], 2)[1] == held_out
+
+
+@pytest.mark.parametrize("files, wanted, count", [(12, 12, 3), (100, 12, 12), (3, 12, 1), (2, 1, 1), (1, 12, 0), (8, 0, 0)])
+def test_a_quarter_of_the_files_at_most_is_set_aside(files, wanted, count):
+    assert set_aside(files, wanted) == count
+
+
+def test_few_pictures_leave_some_to_learn_from(pictures, tmp_path, capsys):
+    trainer = Trainer(run_config(validation=12), [pictures], tmp_path)
+    assert len(trainer.validation) == 1 and len(trainer.medium.crops.paths) == 3
+    assert "4 files: 3 to learn from, 1 set aside for validation, not 12" in capsys.readouterr().err
+
+
+def test_small_and_broken_pictures_are_left_out(pictures, tmp_path):
+    for i, side in enumerate((300, 100)):
+        Image.fromarray(synthetic_picture(side, side, i)).save(tmp_path / f"{side}.png")
+    whole = (tmp_path / "300.png").read_bytes()
+    (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "none.png").write_bytes(b"nothing")
+    with pytest.warns(VqcodecWarning) as caught:
+        crops = Crops(sorted(tmp_path.iterdir()))
+    assert [path.name for path in crops.paths] == ["300.png", "cut.png"]
+    assert {("cut.png" in str(w.message), "none.png" in str(w.message)) for w in caught} == {(True, False), (False, True)}
+    whole = np.asarray(Image.open(tmp_path / "300.png"))
+    either = {whole.transpose(2, 0, 1).tobytes(), whole[:, ::-1].transpose(2, 0, 1).tobytes()}
+    assert {crop.numpy().tobytes() for step in range(4) for crop in crops.batch(step, 300, 4)} == either
+    with pytest.raises(InputError, match="no picture is at least 256 pixels wide and high, of 1"):
+        Crops([tmp_path / "100.png"])
+
+
+def test_a_bounded_cache_gives_the_same_batches_however_it_came_about(pictures):
+    paths = sorted(pictures.iterdir())
+    size = 3 * 256 * 288
+    whole, bounded, resumed = Crops(paths), Crops(paths, limit=2 * size), Crops(paths, limit=2 * size)
+    batches = {step: bounded.batch(step, 64, 6) for step in (0, 1, SHELF_STEPS, 7 * SHELF_STEPS)}
+    assert bounded.shelves._cache.size <= 2 * size < whole.shelves._cache.size
+    for step in reversed(batches):
+        assert torch.equal(resumed.batch(step, 64, 6), batches[step])
+    drawn = [set(map(id, bounded.shelves.draw(random.Random(i), step, 0, 40))) for i, step in enumerate((3, 3, 4))]
+    assert drawn[0] == drawn[1] == drawn[2] and len(drawn[0]) == 2  # the same two for many steps
+
+
+def test_what_all_fits_is_drawn_as_it_ever_was(pictures):
+    """By a picture's place among all, likelier the larger it is; then where, then whether turned over."""
+    paths = sorted(pictures.iterdir())
+    rng, loaded = random.Random("3/9/0"), [np.asarray(Image.open(path)) for path in paths]
+    picks = rng.choices(loaded, cum_weights=list(np.cumsum([(288 * 256) ** 0.25] * 4)), k=5)
+    expected = []
+    for picture in picks:
+        rng.random()  # whether it is drawn
+        top, left = rng.randint(0, 256 - 32), rng.randint(0, 288 - 32)
+        crop = picture[top : top + 32, left : left + 32]
+        expected.append((crop[:, ::-1] if rng.random() < 0.5 else crop).transpose(2, 0, 1))
+    assert np.array_equal(Crops(paths, seed=3).batch(9, 32, 5).numpy(), np.stack(expected))
+
+
+def test_the_cache_lets_go_of_what_was_asked_for_longest_ago():
+    loaded = []
+    cache = Cache(lambda key: (loaded.append(key) or key, 10), 25)
+    for key in "abacabb":
+        assert cache.get(key) == key
+    assert "".join(loaded) == "abcb" and cache.size == 20
+
+
+def test_what_export_would_refuse_is_refused_first(pictures, tmp_path, tiny_model_dir):
+    (tmp_path / "file").touch()
+    for name, folder, words in (("Bad Name", tmp_path / "new", "bad model name"), ("tiny", tiny_model_dir, "Choose another name"),
+                                ("mine", tmp_path / "file" / "models", "not a folder")):
+        with pytest.raises((UsageError, InputError), match=words):
+            train("image", [pictures], None, tmp_path / "run", name, folder)
+        assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("seconds, text", [(0.2, "1 s"), (89, "89 s"), (100, "2 min"), (5000, "83 min"), (9000, "2.5 h")])
+def test_durations_are_told_in_words(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_the_first_steps_are_shown(pictures, tmp_path, capsys):
+    stage = StageConfig("soft", steps=11, **SMALL)
+    trainer = Trainer(run_config(log_every=50, stages=(stage,)), [pictures], tmp_path)
+    trainer.begin()
+    trainer.run()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("soft ")]
+    assert [line.split()[1] for line in lines] == ["1/11", "10/11", "11/11"]
+    assert all(re.search(r", about \d+ s left in this stage$", line) for line in lines[:2])
+    assert lines[2].endswith("stage done")
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 1
 
 
 def test_no_pictures_is_an_input_error(tmp_path):
@@ -401,6 +498,16 @@ def test_a_run_from_a_published_model_takes_its_configuration(pictures, tmp_path
     train("image", [pictures], path, tmp_path / "run", models_dir=tiny_model_dir, from_model="tiny")
     assert config.from_dict(RunConfig, config.load_toml(tmp_path / "run" / "config.toml")).model == tiny_config()
     assert torch.load(tmp_path / "run" / "state.pt", weights_only=True)["step"] == 2
+
+
+def test_a_published_model_may_be_exported_into_a_new_folder(pictures, tmp_path, tiny_model_dir, monkeypatch):
+    monkeypatch.setenv(registry.ENV, str(tiny_model_dir))
+    path = tmp_path / "run.toml"
+    path.write_text(config.to_toml(run_config(validation=0, stages=(StageConfig("prior", steps=1, **SMALL),))))
+    train("image", [pictures], path, tmp_path / "run", "mine", tmp_path / "new" / "models", from_model="tiny")
+    assert registry.find_by_name("mine", tmp_path / "new" / "models").id >= registry.FIRST_USER_ID
+    with pytest.raises(InputError, match="no models here"):
+        train("image", [pictures], path, tmp_path / "other", models_dir=tmp_path / "none", from_model="tiny")
 
 
 def test_a_published_model_of_another_shape_is_refused(pictures, tmp_path, tiny_model_dir):

@@ -22,7 +22,7 @@ class QuantizerConfig:
     codewords: tuple[int, ...] = (256, 256, 128, 128, 96, 128)  # K per group, for each slice
     from_quality: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)  # of each slice: below it the slice is absent; none: 1
 
-    LIMITS: ClassVar = {"slices": Limits(1, 1024), "dims": Limits(1, 16), "codewords": Limits(2, 4096), "from_quality": Limits(1, 16)}
+    LIMITS: ClassVar = {"slices": Limits(1, 1024), "dims": Limits(1, 16), "codewords": Limits(2, 4096), "from_quality": Limits(1, 64)}
 
     def present(self, level: float) -> tuple[bool, ...]:
         """Which slices there are at a level, counted from 0."""

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from ..indices.rates import Rates
 from ..train.config import TrainingConfig
 from ..train.medium import Coded, Medium, Networks
 from ..train.validate import code
 from . import distortion, grow, search, ssimulacra2, transform
 from .config import LEAST_SIDES, ModelConfig
-from .crops import Crops, find_pictures
+from .crops import Crops, find_pictures, opened
 from .file import Picture
 
 SHOWN_SIDE = 768  # pixels of a side of validation pictures, at most
@@ -47,7 +47,8 @@ class Pictures(Medium):
     smaller, grow = staticmethod(grow.smaller), staticmethod(grow.grow)
 
     def __init__(self, config: RunConfig, paths):
-        self.config, self.crops = config, Crops(paths, seed=config.training.seed, share=config.training.drawn)
+        self.config, self.crops = config, Crops(
+            paths, seed=config.training.seed, share=config.training.drawn, limit=config.training.cache_megabytes << 20)
 
     @staticmethod
     def networks(config):
@@ -71,6 +72,9 @@ class Pictures(Medium):
     def validate(self, model, paths, soft, search):
         return rate_distortion(model, paths, soft, search)
 
+    def check_file(self, path):
+        load(path)
+
     @staticmethod
     def code_file(codec, path, quality):
         x = load(path)
@@ -91,11 +95,13 @@ def improve(model, latents, pixels, level, steps: int):
 
 
 def load(path, side: int = SHOWN_SIDE) -> torch.Tensor:
-    """f32[1,3,H,W]: the picture scaled to `side` at most and cut to multiples of 16."""
-    with Image.open(path) as image:
+    """f32[1,3,H,W]: the picture scaled to `side` at most and cut to multiples of 16. Raises InputError."""
+    with opened(path) as image:
         image = image.convert("RGB")
     image.thumbnail((side, side), Image.LANCZOS)
     width, height = (s - s % 16 for s in image.size)
+    if not (width and height):
+        raise InputError(f"{path}: less than 16 pixels wide or high at {side} pixels")
     pixels = np.asarray(image.crop((0, 0, width, height)))
     return transform.samples(pixels.copy())
 

@@ -53,7 +53,8 @@ class Sounds(Medium):
 
     def __init__(self, config: AudioRunConfig, paths):
         self.config = config
-        self.excerpts = Excerpts(paths, config.model.transform, seed=config.training.seed)
+        self.excerpts = Excerpts(paths, config.model.transform, seed=config.training.seed,
+                                 limit=config.training.cache_megabytes << 20)
 
     @staticmethod
     def networks(config):
@@ -76,6 +77,9 @@ class Sounds(Medium):
 
     def validate(self, model, paths, soft, search):
         return distances(model, paths, soft)
+
+    def check_file(self, path):
+        load(path, self.config.model.transform)
 
     @staticmethod
     def code_file(codec, path, quality):

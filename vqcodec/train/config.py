@@ -31,7 +31,8 @@ class StageConfig:
 class TrainingConfig:
     seed: int = 0
     drawn: float = 0.15  # share of the crops that are drawn by program: flat colours, pages, charts (see `picture/drawn.py`)
-    validation: int = 12  # pictures set aside, chosen by a hash of their names
+    validation: int = 12  # files set aside, chosen by a hash of their names; a quarter of all at most
+    cache_megabytes: int = 4096  # of decoded files that each process keeps in memory (see `train/data.py`)
     optimizer: str = "muon"  # or 'adam'
     assignment: str = "straight-through"  # or 'soft', 'noise'
     codebook_update: str = "gradient"  # or 'ema'
@@ -62,6 +63,8 @@ def check(config):
     for key, allowed in choices.items():
         if getattr(config.training, key) not in allowed:
             raise UsageError(f"config: 'training.{key}' must be one of {', '.join(allowed)}")
+    if config.training.validation < 0 or config.training.cache_megabytes < 1:
+        raise UsageError("config: 'training.validation' must be 0 or more, 'training.cache_megabytes' 1 or more")
     for stage in config.training.stages:
         check_stage(stage, config.searches)
     if not 0 <= config.training.drawn <= 1:

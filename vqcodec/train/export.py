@@ -82,8 +82,9 @@ def compare_priors(model: Model, codec, paths, qualities, kind: type[Medium]) ->
     return PriorLoss(*np.mean(rows, axis=0).tolist(), kind.rate_unit)
 
 
-def export_model(trainer, name: str, models_dir, model_id: int | None = None, status: str = "experimental") -> PriorLoss:
-    """Turns a finished run into model `name` below `models_dir`, registers it and reports the priors' rates."""
+def export_model(trainer, name: str, models_dir, model_id: int | None = None, status: str = "experimental") -> PriorLoss | None:
+    """Turns a finished run into model `name` below `models_dir`, registers it and reports the priors' rates on the files set
+    aside, if there are any."""
     model = trainer.average.eval()
     model.prior.set_mode("quantized")
     batches = [trainer.batch(-5000 - i, 256, 16) for i in range(40)]
@@ -95,6 +96,9 @@ def export_model(trainer, name: str, models_dir, model_id: int | None = None, st
     entry = registration.register(folder, name, registry.writable_dir(models_dir), id=model_id, status=status,
                                   modality=modality)
     codec = medium.of_modality(modality).open(entry, encoder=True)
+    if not trainer.validation:
+        print(f"{name}: no files were set aside to compare its priors on")
+        return None
     qualities = sorted({1, (codec.qualities + 1) // 2, codec.qualities})
     loss = compare_priors(model, codec, trainer.validation, qualities, type(trainer.medium))
     print(f"{name}: {loss.floating:.4f} {loss.unit} with the float prior, {loss.integer:.4f} with the integer one, "

@@ -80,6 +80,10 @@ class Medium(ABC):
     def validate(self, model, paths, soft: bool, search: int) -> list[dict]:
         """A row for each quality. soft: see `validate.code`."""
 
+    @abstractmethod
+    def check_file(self, path) -> None:
+        """Raises VqcodecError for a file that `validate` and `code_file` could do nothing with."""
+
     @staticmethod
     @abstractmethod
     def code_file(codec, path, quality: float) -> Coded: ...

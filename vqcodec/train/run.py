@@ -11,6 +11,7 @@ import pickle
 import signal
 import sys
 import time
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,17 +19,19 @@ import torch
 
 from .. import medium as media
 from ..zoo import config as configuration
-from ..errors import InputError, UsageError
-from ..zoo.registry import ModelEntry, find_by_name
+from ..errors import InputError, UsageError, VqcodecError, VqcodecWarning
+from ..zoo.registration import check_new
+from ..zoo.registry import REGISTRY, ModelEntry, find_by_name, writable_dir
 from . import distributed
 from .config import StageConfig, check
-from .data import split
+from .data import say, set_aside, split
 from .medium import of_config
 from .model import Model, centre_codebooks, start_codebooks
 from .optim import MuonAdam, parameter_groups
 from .restore import published_config, restore
 
 CALIBRATION_STEPS = 30
+EARLY = (1, 10)  # steps that are shown before the first that is logged
 RESTORE_BATCHES = 12
 SPIKE = 20  # steps whose gradient is this many times the usual norm are skipped
 
@@ -54,6 +57,17 @@ KINDS = {
 }
 
 
+class Pace:
+    """Seconds per step: the mean of the first ones, then one that follows the last fifty or so."""
+
+    def __init__(self):
+        self.count, self.mean = 0, 0.0
+
+    def add(self, seconds: float) -> None:
+        self.count += 1
+        self.mean += (seconds - self.mean) / min(self.count, 50)
+
+
 class Trainer:
     """State of one run in folder `out`: config.toml, state.pt, log.jsonl, curves.png."""
 
@@ -62,9 +76,13 @@ class Trainer:
         self.rank, self.world = distributed.start()
         t = config.training
         medium = of_config(config)
-        paths, held_out = split(medium.find(directories), t.validation)
+        found = medium.find(directories)
+        count = set_aside(len(found), t.validation)
+        paths, held_out = split(found, count)
+        fewer = f", not {t.validation}: a quarter at most" if count < t.validation else ""
+        say(f"{len(found)} files: {len(paths)} to learn from, {count} set aside for validation{fewer}")
         self.medium = medium(config, paths)
-        self.validation = held_out
+        self.validation = [] if self.rank else list(self._usable(held_out))
         torch.manual_seed(t.seed)
         self.model = Model(config.model, assignment=t.assignment, update=t.codebook_update,
                                 decay=t.codebook_decay)
@@ -73,7 +91,17 @@ class Trainer:
         self.sample_weights = weights / weights.mean()
         self.stage, self.step, self.pixels, self.seconds = 0, 0, 0, 0.0  # step within the stage
         self.usual_norm, self.skipped, self.revived = 1.0, 0, 0
+        self.pace = Pace()
         self.stopping = False
+
+    def _usable(self, paths):
+        """Those that can be validated on: that one cannot is to be known before the first thousand steps are over."""
+        for path in paths:
+            try:
+                self.medium.check_file(path)
+                yield path
+            except VqcodecError as error:
+                warnings.warn(f"{error}: left out of validation", VqcodecWarning, stacklevel=2)
 
     # --- state -------------------------------------------------------------------------------------------
 
@@ -273,13 +301,16 @@ class Trainer:
                 self.save_named(f"stage{self.stage}")
                 if self.stage + 1 == len(t.stages):
                     break
-                self.stage, self.step = self.stage + 1, 0
+                self.stage, self.step, self.pace = self.stage + 1, 0, Pace()
                 self._enter_stage()
             began = time.time()
             window.append(self._train_step())
             self.seconds += time.time() - began
+            self.pace.add(time.time() - began)
+            speed = (self.pixels - window_pixels) / max(1e-9, time.time() - window_time)
+            if self.step in EARLY and self.step % t.log_every and self.step < self.stage_config.steps:
+                self._show(_means(window), speed)
             if self.step % t.log_every == 0 or self.step == self.stage_config.steps:
-                speed = (self.pixels - window_pixels) / (time.time() - window_time)
                 self._log(window, speed)
                 window, window_pixels, window_time = [], self.pixels, time.time()
             if t.validate_every and self.step % t.validate_every == 0:
@@ -304,7 +335,8 @@ class Trainer:
         if self.rank:
             return
         c = self.stage_config
-        mean = {k: sum(w[k] for w in window) / len(window) for k in window[0]}
+        mean = _means(window)
+        self._show(mean, speed)
         mean[self.medium.rate_unit] = self.medium.rate(mean.pop("bpp"))
         entry = dict(stage=c.kind, step=self.step, pixels=self.pixels, seconds=round(self.seconds, 1),
                      pixels_per_second=round(speed), skipped=self.skipped,
@@ -314,9 +346,14 @@ class Trainer:
             entry["used"] = [round((q.count > 1e-3).float().mean().item(), 4) for q in self.model.quantizers]
             entry["revived"] = self.revived
         self._write(entry)
-        left = (c.steps - self.step) * self.medium.amount(c.crop, c.batch) * self.world / speed
-        print(f"{c.kind} {self.step}/{c.steps} loss {mean['loss']:.4f} {mean[self.medium.rate_unit]:.4f} {self.medium.rate_unit} distortion {mean['distortion']:.4g} "
-              f"{speed / 1e6:.2f} {self.medium.unit}/s, stage done in {left / 60:.0f} min", file=sys.stderr, flush=True)
+
+    def _show(self, mean: dict, speed: float) -> None:
+        """One line on the terminal; mean: of the steps since the last."""
+        c, unit = self.stage_config, self.medium.rate_unit
+        left = (c.steps - self.step) * self.pace.mean
+        end = f", about {duration(left)} left in this stage" if left else ", stage done"
+        say(f"{c.kind} {self.step}/{c.steps} loss {mean['loss']:.4f} {self.medium.rate(mean['bpp']):.4f} {unit} "
+            f"distortion {mean['distortion']:.4g} {speed / 1e6:.2f} {self.medium.unit}/s{end}")
 
     def _write(self, entry: dict) -> None:
         with open(self.out / "log.jsonl", "a") as file:
@@ -333,6 +370,17 @@ class Trainer:
             print("  validation " + ", ".join(f"{name} {value:g}" for name, value in row.items()), file=sys.stderr)
 
 
+def _means(window: list[dict]) -> dict:
+    return {k: sum(w[k] for w in window) / len(window) for k in window[0]}
+
+
+def duration(seconds: float) -> str:
+    """"40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{math.ceil(seconds)} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
 def train(modality: str, directories, config: Path | None, out: Path, export: str | None = None, models_dir=None,
           init: Path | None = None, from_model: str | None = None) -> None:
     """Trains (or resumes) a run on files of a modality in `out`; with `export`, turns the finished run into the model of that name.
@@ -340,7 +388,8 @@ def train(modality: str, directories, config: Path | None, out: Path, export: st
     `from_model`, if given; a published model's configuration stands in for that of a `config` without one.
 
     Raises UsageError for a bad configuration or one that differs from the run's, InputError for missing data,
-    UnknownModelError and UnsupportedError for a model that is not there or cannot be trained on.
+    UnknownModelError and UnsupportedError for a model that is not there or cannot be trained on. What `export` would be
+    refused for is refused before anything is trained.
     """
     if init is not None and from_model is not None:
         raise UsageError("a run starts from a file or from a published model, not from both")
@@ -354,13 +403,16 @@ def train(modality: str, directories, config: Path | None, out: Path, export: st
     table = configuration.load_toml(path) if path else {}
     run_config = configuration.from_dict(kind, table)
     if from_model is not None:
-        init = find_by_name(from_model, models_dir, modality)
+        new = models_dir is not None and export and not (Path(models_dir) / REGISTRY).is_file()
+        init = find_by_name(from_model, None if new else models_dir, modality)
         if "model" not in table:
             run_config = replace(run_config, model=published_config(init))
     if stored.exists():
         kept = configuration.from_dict(kind, configuration.load_toml(stored))
         if replace(kept, training=run_config.training) != run_config:
             raise UsageError(f"{out}: this run has another model configuration; use another --out")
+    if export:
+        check_new(export, writable_dir(models_dir), modality)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

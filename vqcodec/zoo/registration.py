@@ -59,6 +59,23 @@ def register(
     return entry
 
 
+def check_new(name: str, models_dir: Path, modality: str) -> None:
+    """Whether `register` would take a model of that name, to be asked before one is made. Raises UsageError for a bad name and
+    that of a model that streams depend on, InputError for a folder that cannot be made or written to."""
+    try:
+        ModelEntry(0, name, "experimental", models_dir / name, dict.fromkeys(HASHED_FILES, "0" * 64), modality)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    old = next((entry for entry in registry.read_registry(models_dir, missing_ok=True) if entry.name == name), None)
+    if old and old.status != "experimental":
+        raise UsageError(f"model '{name}' is {old.status}: streams depend on it. Choose another name")
+    there = next(folder for folder in (models_dir.absolute(), *models_dir.absolute().parents) if folder.exists())
+    if not there.is_dir():
+        raise InputError(f"{models_dir}: cannot write ({there} is not a folder)")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError(f"{models_dir}: cannot write (no permission in {there})")
+
+
 def next_id(models_dir: Path) -> int:
     """The number after the highest in use, of those that ship with the package in its own folder, else of those for users'
     models: in `models_dir` and in the folders where models are looked for. Raises UsageError where there is none left."""
