@@ -150,7 +150,7 @@ def test_pictures_and_recordings_in_one_folder_need_a_choice(tmp_path, capsys):
     ("pesq", "pesq", "benchmark-perceptual"), ("pystoi", "stoi", "benchmark-sound")])
 def test_a_missing_package_names_its_extra_and_is_left_out_of_defaults(monkeypatch, package, names, extra):
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(Exception, match=rf"pip install 'vqcodec\[{extra}\]'"):
+    with pytest.raises(Exception, match=rf"pip install '\.\[{extra}\]'"):
         if isinstance(names, list):
             CodecSpec("opus", medium="sound").open()
         else:

@@ -58,18 +58,18 @@ def test_kinds_of_boxes():
 def test_a_missing_plug_in_is_named(no_plugins, data, shown, extra):
     with pytest.raises(InputError) as caught:
         read_picture(data, "a")
-    assert str(caught.value) == f'a: a {shown} file; to read it: pip install "vqcodec[{extra}]"'
+    assert str(caught.value) == f'a: a {shown} file; to read it: pip install ".[{extra}]"'
 
 
 @pytest.mark.parametrize(("path", "extra"), [("a.heic", "heif"), ("a.JXL", "jxl")])
 def test_a_missing_plug_in_is_named_for_outputs(no_plugins, monkeypatch, path, extra):
     monkeypatch.setattr(Image, "registered_extensions", lambda: {})
-    with pytest.raises(UsageError, match=f"vqcodec\\[{extra}\\]"):
+    with pytest.raises(UsageError, match=rf'pip install "\.\[{extra}\]"'):
         format_for(path)
 
 
 def test_reasons_by_extension(no_plugins):
-    assert why_not(".nef") == "a camera raw file" and why_not(".heic") == "needs vqcodec[heif]"
+    assert why_not(".nef") == "a camera raw file" and why_not(".heic") == "needs the extra 'heif'"
     assert why_not(".png") is None and why_not("") is None and installed_extensions() == frozenset()
 
 

@@ -62,7 +62,7 @@ class RayEngine:
         try:
             import ray
         except ImportError:
-            raise UsageError("the engine 'ray' needs ray: pip install 'vqcodec[cluster]'") from None
+            raise UsageError("the engine 'ray' needs ray: pip install '.[cluster]'") from None
         # A new cluster's processes inherit these; num_cpus below sets OMP_NUM_THREADS in any. No runtime_env: its
         # agent needs more than a plain install of Ray.
         package = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))

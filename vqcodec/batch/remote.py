@@ -28,7 +28,7 @@ class RemoteStore:
         try:
             import fsspec
         except ImportError:
-            raise UsageError(f"{url}: URLs need fsspec: pip install 'vqcodec[cluster]'") from None
+            raise UsageError(f"{url}: URLs need fsspec: pip install '.[cluster]'") from None
         try:
             self.fs, self.root = fsspec.core.url_to_fs(url)
         except ImportError as error:

@@ -13,4 +13,4 @@ def require(module: str, what: str, extra: str, package: str | None = None):
         return importlib.import_module(module)
     except ImportError:
         raise InputError(f"{what} needs the package {package or module.replace('_', '-')}: "
-                         f"pip install 'vqcodec[{extra}]'") from None
+                         f"pip install '.[{extra}]'") from None

@@ -198,7 +198,7 @@ def format_for(path: str | os.PathLike) -> str:
         extra = load_plugin_for(extension)
         known = Image.registered_extensions().get(extension)
     if extra:
-        raise UsageError(f"{path}: to write this format: pip install \"vqcodec[{extra}]\"")
+        raise UsageError(f"{path}: to write this format: pip install \".[{extra}]\"")
     if known is None:
         raise UsageError(f"{path}: no image format goes by the extension '{extension}'")
     return _writable_format(known)

@@ -166,7 +166,7 @@ def _shape(track) -> str:
 def _by_av(source: Source, known: str, said: str) -> tuple[list, list[str]]:
     """As `_tracks`, of what libsndfile does not read; said: what it said."""
     if not have_av():
-        hint = 'the extra "av" may read it: pip install "vqcodec[av]"'
+        hint = 'the extra "av" may read it: pip install ".[av]"'
         raise InputError(f"{source.name}: not a sound file, or damaged ({said}); {hint}" if said else
                          f"{source.name}: libsndfile does not read this format; {hint.replace('may read', 'reads')}")
     try:

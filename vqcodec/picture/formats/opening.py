@@ -49,7 +49,7 @@ def open_source(data: bytes, name: str) -> Source:
     _refuse_raw(kind, name)
     if kind in _PLUGINS and not load_plugin(kind):
         _, extra, shown = _PLUGINS[kind]
-        raise InputError(f"{name}: a {shown} file; to read it: pip install \"vqcodec[{extra}]\"")
+        raise InputError(f"{name}: a {shown} file; to read it: pip install \".[{extra}]\"")
     if kind == "AVIF" and "AVIF" not in _known_formats():
         raise InputError(f"{name}: an AVIF file; Pillow 11.3 or later reads it")
     size = boxes.jxl_size(data) if kind == "JXL" else None
@@ -142,7 +142,7 @@ def why_not(extension: str) -> str | None:
     if extension in _RAW_EXTENSIONS:
         return "a camera raw file"
     extra = load_plugin_for(extension)
-    return f"needs vqcodec[{extra}]" if extra else None
+    return f"needs the extra '{extra}'" if extra else None
 
 
 def _known_formats():
