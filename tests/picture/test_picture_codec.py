@@ -240,6 +240,22 @@ def test_target_size_is_an_upper_bound(codec, picture):
         assert encoded.note is None
 
 
+def test_targets_take_few_encodes(codec, picture, monkeypatch):
+    counts, search = [], Codec.search
+
+    def counting(*arguments, **options):
+        counts[-1] += 1
+        return search(*arguments, **options)
+
+    monkeypatch.setattr(Codec, "search", counting)
+    for targets in [{"bpp": b} for b in (0.16, 0.19, 0.23, 0.27)] + [{"size": s} for s in (400, 470, 560, 680)] + [
+            {"psnr": p} for p in (29, 29.8, 30.5, 31.3)]:
+        counts.append(0)
+        codec.encode_to_target(picture, effort=1, **targets)
+    rates, psnrs = counts[:8], counts[8:]  # of PSNR the nearest quality is found, so that its neighbour is tried too
+    assert sum(rates) / len(rates) <= 2.5 and sum(psnrs) / len(psnrs) <= 3.5 and max(counts) <= 5, str(counts)
+
+
 @pytest.mark.parametrize("targets, limit, quality", [
     ({"bpp": 0.01}, "lowest", 1), ({"bpp": 50}, "highest", 3), ({"psnr": 10}, "lowest", 1),
     ({"psnr": 70}, "highest", 3), ({"size": 20}, "lowest", 1), ({"size": 100000}, "highest", 3)])

@@ -437,6 +437,26 @@ def test_targets(codec, sound):
     assert "lowest" in codec.encode_to_target(reader, kbps=low.kbps / 9).note
 
 
+def test_targets_take_few_encodes(codec, sound, monkeypatch):
+    counts, encode = [], AudioCodec._encode_blocks
+
+    def counting(*arguments):
+        counts[-1] += 1
+        return encode(*arguments)
+
+    monkeypatch.setattr(AudioCodec, "_encode_blocks", counting)
+    counts.append(0)
+    low, high = (len(codec.encode(sound, quality).data) for quality in (1, 3))
+    del counts[:]
+    for part in (0.05, 0.2, 0.4, 0.6, 0.8, 0.95):
+        size = int(low + part * (high - low))
+        for targets in ({"size": size}, {"kbps": 8 * size / len(sound.samples) * sound.rate / 1000}):
+            counts.append(0)
+            found = codec.encode_to_target(SoundReader.of(sound), **targets)
+            assert "kbps" in targets or len(found.data) <= size
+    assert sum(counts) / len(counts) <= 2.5, counts
+
+
 def test_effort_nought_takes_the_nearest_codewords(codec, sound, data):
     plain = codec.encode(sound, 2, effort=0).data
     assert plain != data and len(plain) > len(data)

@@ -87,6 +87,19 @@ class Rates:
         return [[indices.short() for indices in nearest(latents[:, :, rows], books, self.layouts)] for rows in self.bands]
 
     @torch.no_grad()
+    def bits(self, latents: torch.Tensor, indices: list[Indices]) -> float:
+        """Ideal code length of codewords, chosen for each band of latents f32[1,D,h,w]."""
+        total = 0.0
+        for rows, band in zip(self.bands, indices):
+            whole = [numbers.long() for numbers in band]
+            values = codewords_of(whole, self.codebooks[: len(self.layouts)], (1, *latents[:, :, rows].shape[2:]))
+            with fast_arithmetic():
+                for i, h in enumerate(self.prior.hidden(values, self.level)):
+                    one = self._scalar_bits if self.prior.layouts[i].d == 1 else self._vector_bits
+                    total += one(i, h, whole[i])
+        return total
+
+    @torch.no_grad()
     def choose(self, latents: torch.Tensor, before: list[Indices], renew: bool, gradient: torch.Tensor):
         """(codewords f32[B,D,h,w] of least distance² + price for latents, same; their indices, for each band). To `renew`
         prices they become those beside the codewords chosen `before`, and `gradient`, of the same shape, that of all bits by
@@ -161,3 +174,16 @@ class Rates:
                 means.append(logs.exp_() @ vectors)
             slope = torch.cat(means, 1).sub_(look_up(indices, head.vectors)).mul_(BITS)
         return (output,), (slope,), Shortlist(s, None, self.codebooks[i][:, :width], prices)
+
+    def _scalar_bits(self, i: int, h: torch.Tensor, indices: torch.Tensor) -> float:
+        here = (edges.gather(1, indices)[:, :, None] for edges in self.cells[i])
+        return logistic_bits(0.0, *self.prior.logistic(i, h), *here).double().sum().item()
+
+    def _vector_bits(self, i: int, h: torch.Tensor, indices: torch.Tensor) -> float:
+        s, head, total = self.prior.layouts[i], self.prior.heads[i], 0.0
+        output, size = head.coefficients(h, self.prior.mode == "quantized"), max(1, CHUNK // (s.groups * s.codewords))
+        for part, chosen in zip(output.split(size, 1), indices.split(size, 1)):
+            logits = torch.baddbmm(head.offset[:, None, :], part, head.vectors.mT)
+            logs = logits.gather(2, chosen[:, :, None]).squeeze(2) - logits.logsumexp(2)
+            total -= BITS * logs.double().sum().item()
+        return total

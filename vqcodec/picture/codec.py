@@ -11,6 +11,7 @@ not grow with the picture.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
@@ -33,13 +34,19 @@ from .file import Picture
 from ..indices.prior import Prior
 from ..process import keep_freed_memory
 from ..stream import grids_crc
-from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths, quality_of, reach
+from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths, quality_of
 from ..indices.rates import Rates
+from ..indices.target import Estimate, Goal, reach
 from ..zoo.registry import ModelEntry
+from .psnr import psnr as measure
 from .transform import PATCH, Decoder, Encoder, halo, samples
 
 BAND_POSITIONS = 1 << 14  # grid positions per band; part of the format, see bitstream_spec.md
 STRIP_PIXELS = 1 << 21  # pixels per strip in the transforms; not part of the format
+# What encodes give more than estimates of their rate (its logarithm) and PSNR (dB), at efforts 0, 1, and more; of photo-3.
+FIXED_BYTES = 40  # of a stream, about
+RATE_BIAS, PSNR_BIAS = (-0.2, -0.06, -0.06), (-0.3, 0.5, 1.1)
+Progress = Callable[[str], None]
 KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True)
 
 
@@ -101,14 +108,16 @@ class Codec:
 
     @guarded
     @torch.inference_mode()
-    def pixels(self, grids: torch.Tensor, height: int, width: int, sixteenths: int) -> np.ndarray:
+    def pixels(self, grids: torch.Tensor, height: int, width: int, sixteenths: int,
+               progress: Progress = lambda text: None) -> np.ndarray:
         """Index grids int64[G,h,w] → uint8[height,width,3]."""
         rows, columns = grids.shape[1:]
         level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
         _, reach = halo(self.model.transform)
         out = np.empty((height, width, 3), np.uint8)
         pieces = strips(rows, columns)
-        for top, bottom in pieces:
+        for number, (top, bottom) in enumerate(pieces, 1):
+            progress(f"pixels, strip {number} of {len(pieces)}")
             first, last = max(0, top - reach), min(rows, bottom + reach)
             y = self.coder.dequantize(grids[None, :, first:last])
             with more_threads() if len(pieces) > 1 else nullcontext():
@@ -120,12 +129,14 @@ class Codec:
 
     # --- index grids ⇄ segments, in bands -------------------------------------------------------------------
 
-    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weights: tuple[float, ...]):
+    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weights: tuple[float, ...], progress: Progress):
         """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments); as `GridCoder.choose`. Of the last slices, those that
         are at rest everywhere have no bytes."""
         slices = self.coder.present(sixteenths)
-        results = [self.coder.choose(latents[0, :, top:bottom], sixteenths, weights, slices)
-                   for top, bottom in bands(*latents.shape[2:])]
+        results, pieces = [], bands(*latents.shape[2:])
+        for number, (top, bottom) in enumerate(pieces, 1):
+            progress(f"coding, band {number} of {len(pieces)}")
+            results.append(self.coder.choose(latents[0, :, top:bottom], sixteenths, weights, slices))
         grids = torch.cat([grids for grids, _ in results], 1)
         kept = self.coder.steps(self.coder.needed(grids))
         return grids, tuple(s if i < kept else b"" for _, segments in results for i, s in enumerate(segments))
@@ -139,7 +150,7 @@ class Codec:
         return tuple(segment for top, bottom in bands(*grids.shape[1:])
                      for segment in self.coder.code(grids[:, top:bottom], sixteenths, slices))
 
-    def _read_grids(self, stream: streams.Stream, seen=None) -> torch.Tensor:
+    def _read_grids(self, stream: streams.Stream, seen=None, progress: Progress = lambda text: None) -> torch.Tensor:
         """Index grids int64[G,h,w] of a stream; `seen(step, symbols, length, top)` is told of every step that has
         symbols, of the bytes of its segment, and of the first row of its band."""
         rows, columns = -(-stream.height // PATCH), -(-stream.width // PATCH)
@@ -150,8 +161,11 @@ class Codec:
             raise CorruptStreamError(f"{stream.slices} slices are not fewer than this quality has, {slices}")
         slices = stream.slices or slices
         reader = segment_reader(stream, len(pieces), self.coder.prior, slices)
-        grids = torch.cat([self.coder.read(reader, bottom - top, columns, quality, seen and partial(seen, top=top), slices)
-                           for top, bottom in pieces], 1)
+        parts = []
+        for number, (top, bottom) in enumerate(pieces, 1):
+            progress(f"reading, band {number} of {len(pieces)}")
+            parts.append(self.coder.read(reader, bottom - top, columns, quality, seen and partial(seen, top=top), slices))
+        grids = torch.cat(parts, 1)
         reader.finish()
         if grids_crc(grids.numpy()) != stream.grids_crc:
             raise CorruptStreamError("checksum of the index grids does not match: the stream is damaged")
@@ -160,43 +174,77 @@ class Codec:
     # --- whole pictures ----------------------------------------------------------------------------------
 
     @guarded
-    def search(self, rgb: np.ndarray, sixteenths: int, effort: int):
+    def search(self, rgb: np.ndarray, sixteenths: int, effort: int, progress: Progress = lambda text: None):
         """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort (see `search.py`)."""
         search = refine.SEARCHES[self.model.transform.distortion]
         weights = search.weights(self.coder.layouts)
         steps = search.steps[effort] if refine.applicable(self.model.transform, *rgb.shape[:2]) else 0
         with more_threads():
-            latents = self._searched(rgb, sixteenths, steps, search, weights)
-        return self._choose_and_code(latents, sixteenths, weights)
+            latents = self._searched(rgb, sixteenths, steps, search, weights, progress)
+        return self._choose_and_code(latents, sixteenths, weights, progress)
 
-    def _searched(self, rgb: np.ndarray, sixteenths: int, steps: int, search: refine.Search, weights) -> torch.Tensor:
+    def _searched(self, rgb: np.ndarray, sixteenths: int, steps: int, search: refine.Search, weights,
+                  progress: Progress) -> torch.Tensor:
         """uint8[H,W,3] → latents f32[1,D,h,w], after `steps` improvements."""
         with fast_arithmetic() if steps else nullcontext():
             latents = self.latents(rgb, sixteenths)
         if not steps:
             return latents
-        level, keep = sixteenths / SIXTEENTHS, rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
-        rates = Rates(self.context, self.coder.codebooks, weights, torch.tensor([level], dtype=torch.float32),
-                      bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
-                      windows=self.coder.prior.windows(sixteenths), keep=keep,
-                      present=torch.tensor([self.model.quantizer.present(level)]))
-        gradient = refine.DistortionGradient(self.decoder, self.model.transform, rgb, level, keep=keep)
-        return refine.refine(latents, steps, search, rates, gradient)[0]
+        keep = rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
+        at = 0
+
+        def begin(step: int) -> None:
+            nonlocal at
+            at = step
+            progress(f"search, step {at + 1} of {steps}")
+
+        gradient = refine.DistortionGradient(
+            self.decoder, self.model.transform, rgb, sixteenths / SIXTEENTHS, keep=keep,
+            told=lambda part: progress(f"search, step {at + 1} of {steps}, {part:.0%}") if part < 1 else None)
+        return refine.refine(latents, steps, search, self._rates(latents, sixteenths, weights, keep), gradient, begin)[0]
+
+    def _rates(self, latents: torch.Tensor, sixteenths: int, weights, keep: bool) -> Rates:
+        """The prior as encoders ask it, of latents f32[1,D,h,w]."""
+        level = sixteenths / SIXTEENTHS
+        return Rates(self.context, self.coder.codebooks, weights, torch.tensor([level], dtype=torch.float32),
+                     bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
+                     windows=self.coder.prior.windows(sixteenths), keep=keep,
+                     present=torch.tensor([self.model.quantizer.present(level)]))
+
+    @torch.inference_mode()
+    def _estimate(self, picture: Picture, sixteenths: int, of_psnr: bool) -> float:
+        """Bits or PSNR of a picture, about: with the codewords nearest to its latents, and by the float twin of the prior."""
+        with more_threads(), fast_arithmetic():
+            latents = self.latents(picture.rgb, sixteenths)
+        rates = self._rates(latents, sixteenths, [0.0] * len(self.coder.layouts), False)
+        indices = rates.nearest(latents)
+        if not of_psnr:
+            return rates.bits(latents, indices)
+        grids = []
+        for rows, band in zip(rates.bands, indices):
+            shape = latents[0, 0, rows].shape
+            at_rest = [rest.short()[:, None].expand(-1, shape.numel()) for rest in self.coder.rest[len(band):]]
+            grids.append(torch.cat([*band, *at_rest]).long().unflatten(1, shape))
+        return measure(picture.rgb, self._as_decoded(torch.cat(grids, 1), *picture.rgb.shape[:2], sixteenths, picture.grey))
 
     @guarded
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None,
-               metadata: bytes | None = None) -> Encoded:
+               metadata: bytes | None = None, progress: Progress = lambda text: None) -> Encoded:
         """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for
         better codewords (see `search.py`; None: as long as is usual for its size); `metadata` as `vqcodec.metadata` packs
-        them. Raises UsageError outside of that."""
-        if self.encoder is None:
-            raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
+        them; `progress` is told how far it is. Raises UsageError outside of that."""
+        effort = self._check_encoding(picture, effort)
         sixteenths = checked_sixteenths(quality, self.qualities)
-        check_size(*picture.rgb.shape[1::-1], self.coder.prior.steps)
-        effort = refine.checked_effort(effort, *picture.rgb.shape[:2])
-        grids, segments = self.search(picture.rgb, sixteenths, effort)
+        grids, segments = self.search(picture.rgb, sixteenths, effort, progress)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
         return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata)
+
+    def _check_encoding(self, picture: Picture, effort: int | None) -> int:
+        """The effort to use. Raises UnsupportedError, UsageError."""
+        if self.encoder is None:
+            raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
+        check_size(*picture.rgb.shape[1::-1], self.coder.prior.steps)
+        return refine.checked_effort(effort, *picture.rgb.shape[:2])
 
     @guarded
     def encode_tokens(self, grids, width: int, height: int, quality: float, *, grey: bool = False) -> Encoded:
@@ -223,36 +271,57 @@ class Codec:
 
     @guarded
     def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
-                         size: int | None = None, effort: int | None = None, metadata: bytes | None = None) -> Encoded:
-        """The quality whose result is nearest to the one target given; `size` (bytes) is an upper bound.
-
-        Rates and PSNR rise with quality, so that a bisection over its sixteenths finds it."""
+                         size: int | None = None, effort: int | None = None, metadata: bytes | None = None,
+                         progress: Progress = lambda text: None) -> Encoded:
+        """Of the one target given: the quality whose PSNR is nearest, one whose rate is within 3 % or else nearest, or for
+        `size` (bytes), an upper bound, one whose result is within 3 % below it, or else nearest. Mostly by one or two encodes
+        (see `indices/target.py`)."""
         if sum(t is not None for t in (bpp, psnr, size)) != 1:
             raise UsageError("give exactly one of bpp, psnr and size")
+        goal = (Goal(psnr, "dB", decibels=True) if psnr is not None else Goal(bpp, "bpp") if bpp is not None
+                else Goal(float(size), "bytes", upper_bound=True))
+        effort = self._check_encoding(picture, effort)
+        height, width = picture.rgb.shape[:2]
+        alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
+        overhead = FIXED_BYTES + len(alpha or b"") + len(metadata or b"")
+
+        def value(length: float) -> float:
+            return 8 * length / (width * height) if bpp is not None else length
+
+        def expected(sixteenths: int) -> float:
+            found = self._estimate(picture, sixteenths, psnr is not None)
+            return found if psnr is not None else value(overhead + found / 8)
 
         def attempt(sixteenths: int) -> tuple[Encoded, float]:
-            result = self.encode(picture, quality_of(sixteenths), effort=effort, metadata=metadata)
-            if psnr is not None:
-                from .psnr import psnr as measure
+            grids, segments = self.search(picture.rgb, sixteenths, effort, lambda text: progress(
+                f"trying quality {quality_of(sixteenths):g}: {text}"))
+            result = self._packed(grids, segments, height, width, sixteenths, picture.grey, alpha, metadata)
+            if psnr is None:
+                return result, value(len(result.data))
+            return result, measure(picture.rgb, self._as_decoded(grids, height, width, sixteenths, picture.grey))
 
-                return result, measure(picture.rgb, self.decode(result.data).rgb)
-            return result, result.bpp if bpp is not None else float(len(result.data))
-
-        target = bpp if bpp is not None else psnr if psnr is not None else float(size)
-        result, note = reach(target, self.qualities, attempt, upper_bound=size is not None)
+        bias = (RATE_BIAS if psnr is None else PSNR_BIAS)[min(effort, 2)]
+        estimate = None if self.context is None else Estimate(expected, bias, times=3 if effort else 2)
+        result, note = reach(goal, self.qualities, attempt, estimate=estimate, progress=progress)
         return replace(result, note=note)
 
     @guarded
-    def decode(self, data: bytes) -> Picture:
+    def decode(self, data: bytes, *, progress: Progress = lambda text: None) -> Picture:
         """.vq file → Picture. Raises CorruptStreamError for damage, UnsupportedError for other versions."""
         stream = self._checked(data)
-        grids = self._read_grids(stream)
+        grids = self._read_grids(stream, progress=progress)
         alpha = None if stream.alpha is None else decode_alpha(stream.alpha, stream.height, stream.width)
-        rgb = self.pixels(grids, stream.height, stream.width, stream.quality)
-        if stream.grey:
+        return Picture(self._as_decoded(grids, stream.height, stream.width, stream.quality, stream.grey, progress), alpha,
+                       stream.grey)
+
+    def _as_decoded(self, grids: torch.Tensor, height: int, width: int, sixteenths: int, grey: bool,
+                    progress: Progress = lambda text: None) -> np.ndarray:
+        """Index grids int64[G,h,w] → uint8[height,width,3], without colour if `grey`."""
+        rgb = self.pixels(grids, height, width, sixteenths, progress)
+        if grey:
             luma = (rgb.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) + 128) >> 8
             rgb = np.repeat(luma.astype(np.uint8)[:, :, None], 3, axis=2)
-        return Picture(rgb, alpha, stream.grey)
+        return rgb
 
     @guarded
     def decode_grids(self, data: bytes) -> np.ndarray:

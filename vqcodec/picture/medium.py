@@ -68,7 +68,7 @@ class Pictures(Medium):
 
         samples = fill_invisible(samples, exact=request.exact)
         height, width = samples.rgb.shape[:2]
-        more = dict(effort=request.effort, metadata=_kept(samples.metadata, request))
+        more = dict(effort=request.effort, metadata=_kept(samples.metadata, request), progress=progress)
         if request.target is None:
             result = codec.encode(samples, asked_quality(request, codec.qualities), **more)
         else:
@@ -95,7 +95,7 @@ class Pictures(Medium):
         from .file import write_picture
 
         header, data = stream.peek(source.head), source.data()
-        file.write(write_picture(codec.decode(data), made.name, metadata=self.metadata(source) or Metadata()))
+        file.write(write_picture(codec.decode(data, progress=progress), made.name, metadata=self.metadata(source) or Metadata()))
         facts = _facts(header.width, header.height, len(data), inspection.quality_of(header.quality))
         return Made(facts, f"{header.width}x{header.height}, {len(data)} -> {{output}} bytes, quality {facts['quality']:g}")
 

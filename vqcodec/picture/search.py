@@ -77,14 +77,16 @@ TILE = 64  # latents on a side of the tiles that gradients are taken in
 REACH = 4  # latents beyond a tile whose pixels its gradient takes into account
 
 
-def refine(latents: torch.Tensor, steps: int, search: Search, rates: Rates, gradient: Callable) -> tuple[torch.Tensor, torch.Tensor]:
+def refine(latents: torch.Tensor, steps: int, search: Search, rates: Rates, gradient: Callable,
+           begin: Callable[[int], object] = lambda step: None) -> tuple[torch.Tensor, torch.Tensor]:
     """Latents f32[B,D,h,w] after `steps` improvements, at least one, and the codewords, same, from which the last was made.
-    gradient: codewords → gradient of the distortion in bits, same, and the caller's own no more. (In place where it can be: of
-    a picture of 100 megapixels each of these takes 300 MB.)"""
+    gradient: codewords → gradient of the distortion in bits, same, and the caller's own no more. begin: told the number of
+    each step, from 0 on. (In place where it can be: of a picture of 100 megapixels each of these takes 300 MB.)"""
     indices = rates.nearest(latents)
     moved, velocity, felt = latents, None, torch.zeros_like(latents)
     scale = RATE_WEIGHT / (2 * search.curvatures(rates.prior.layouts))
     for step in range(steps):
+        begin(step)
         renew = step % RENEW == 0 and (step == 0 or step + 1 < steps)
         chosen = None  # the old ones go before new ones come
         chosen, indices = rates.choose(moved, indices, renew, felt)
@@ -128,20 +130,24 @@ def gradient_at(chosen: torch.Tensor, decode: Callable, distortion: Callable, sl
 
 class DistortionGradient:
     """Codewords f32[1,D,h,w] → gradient, same, of λ·distortion, in bits, of the picture decoded from them against uint8[H,W,3];
-    in tiles, so that memory is bounded. keep: remember what the distortion needs of the picture from one call to the next."""
+    in tiles, so that memory is bounded. keep: remember what the distortion needs of the picture from one call to the next; told:
+    of the part that is done, after each tile."""
 
-    def __init__(self, decoder: Decoder, config: TransformConfig, rgb: np.ndarray, level: float, *, keep: bool = True):
-        self.decoder, self.rgb, self.level, self.keep = decoder, rgb, level, keep
+    def __init__(self, decoder: Decoder, config: TransformConfig, rgb: np.ndarray, level: float, *, keep: bool = True,
+                 told: Callable[[float], object] = lambda part: None):
+        self.decoder, self.rgb, self.level, self.keep, self.told = decoder, rgb, level, keep, told
         self.distortion, self.slope = config.distortion, slope(config, level)
         self.known = {}
 
     def __call__(self, chosen: torch.Tensor) -> torch.Tensor:
         result = torch.empty_like(chosen)
-        for tile in itertools.product(*map(tiles, chosen.shape[2:])):
+        every = list(itertools.product(*map(tiles, chosen.shape[2:])))
+        for done, tile in enumerate(every, 1):
             (rows, near_rows), (columns, near_columns) = tile
             piece = chosen[:, :, near_rows, near_columns].contiguous(memory_format=torch.channels_last)
             gradient = self._of_tile(piece, pixels_of(near_rows), pixels_of(near_columns))
             result[:, :, rows, columns] = gradient[:, :, within(near_rows, rows), within(near_columns, columns)]
+            self.told(done / len(every))
         return result
 
     def _of_tile(self, piece: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:

@@ -29,16 +29,21 @@ from ..guard import guarded
 from ..errors import CorruptStreamError, UnsupportedError, UsageError, VqcodecWarning
 from ..indices.grids import GridCoder, SegmentReader
 from ..zoo.loading import ModelKind, load_model
-from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths, reach
+from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths, quality_of
 from ..indices.quantize import RATE_WEIGHT
+from ..indices.target import Estimate, Goal, reach
 from ..zoo.registry import ModelEntry
 from .file import Sound, SoundReader, resampled
+from .pace import Pace
+from .probe import Probe
 from .stream import Chunk, SoundHeader
 
 BLOCK = 1 << 16  # sample frames read at a time
 PEAK = 0.5  # of what the encoder is given: the level that models are trained at
 GAINS = (-40, 120)  # quarters of a doubling; quieter recordings are not raised further
 UNITS = 16  # transformed at a time
+CHUNK_BYTES = 10  # of a chunk, besides what its frames take, about
+HELD = 1 << 24  # samples at the model's rate that are kept from one encode to the next
 FADE = 0.01  # seconds, at the edges of what was lost
 KIND = ModelKind("audio", AudioModelConfig, Encoder, Decoder)
 
@@ -188,61 +193,103 @@ class AudioCodec:
 
     @guarded
     def encode_stream(self, reader: SoundReader, write: Callable[[bytes], object], quality: float, *,
-                      effort: int | None = None, level: Level | None = None,
-                      metadata: bytes | None = None) -> SoundHeader:
+                      effort: int | None = None, metadata: bytes | None = None,
+                      progress: Callable[[str], object] = lambda text: None) -> SoundHeader:
         """Encodes a recording, handing the parts of its .vq file to `write` as they are made.
 
         `quality` in 1..`qualities`, in sixteenths; `effort`: 0 takes the nearest codewords, anything else (None: 1) those
-        of the best trade of distance for bits; `level`: what `level_of` found, if that is known; `metadata` as
-        `vqcodec.metadata` packs them. Raises UsageError, and InputError from the reader."""
+        of the best trade of distance for bits; `metadata` as `vqcodec.metadata` packs them; `progress` is told how far it is.
+        Raises UsageError, and InputError from the reader."""
+        weights = self._check_encoding(effort)
+        sixteenths = checked_sixteenths(quality, self.qualities)
+        level = level_of(reader)
+        header = self._header(reader, level, sixteenths)
+        self._encode_blocks(self._model_rate(reader, header), header, write, weights, metadata,
+                            Pace(progress, header.length / header.rate))
+        return header
+
+    def _check_encoding(self, effort: int | None) -> tuple[float, ...]:
+        """What a bit is worth in each slice. Raises UnsupportedError, UsageError."""
         if self.encoder is None:
             raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
-        sixteenths = checked_sixteenths(quality, self.qualities)
         if effort is not None and not 0 <= effort <= 5:
             raise UsageError(f"effort must be 0..5, not {effort}")
-        level = level or level_of(reader)
-        weights = (0.0 if effort == 0 else RATE_WEIGHT,) * len(self.coder.layouts)
-        header = SoundHeader(
+        return (0.0 if effort == 0 else RATE_WEIGHT,) * len(self.coder.layouts)
+
+    def _header(self, reader: SoundReader, level: Level, sixteenths: int) -> SoundHeader:
+        return SoundHeader(
             model_id=self.entry.id, model_hash=self.entry.hash, quality=sixteenths, rate=reader.rate,
             channels=reader.channels, coded_channels=1 if level.equal_channels else reader.channels,
             length=reader.length, gain=level.gain)
+
+    def _model_rate(self, reader: SoundReader, header: SoundHeader) -> Iterator[np.ndarray]:
+        """Blocks f32[n,coded channels] of a recording, at the level and rate that the model works on."""
+        scale = np.float32(2.0 ** (-header.gain / 4))
+        blocks = (block[:, : header.coded_channels] * scale for block in reader.blocks(BLOCK))
+        return resampled(blocks, reader.rate, self.rate, self.samples(header))
+
+    def _encode_blocks(self, blocks: Iterator[np.ndarray], header: SoundHeader, write: Callable[[bytes], object],
+                       weights: tuple[float, ...], metadata: bytes | None, pace: Pace) -> None:
         start = streams.pack_header(header, metadata)
         seed = streams.seed_of(header, streams.peek(start)[1])
         write(start)
-        scale = np.float32(2.0 ** (-level.gain / 4))
-        blocks = (block[:, : header.coded_channels] * scale for block in reader.blocks(BLOCK))
-        blocks = resampled(blocks, reader.rate, self.rate, self.samples(header))
         for number, (piece, (begin, end)) in enumerate(zip(self._pieces(blocks, header), self.chunks(header))):
-            latents = self._latents(*piece, end - begin, sixteenths)
-            coded = [self.coder.choose(unit, sixteenths, weights, self.coder.present(sixteenths)) for unit in latents]
+            latents = self._latents(*piece, end - begin, header.quality)
+            coded = [self.coder.choose(unit, header.quality, weights, self.coder.present(header.quality)) for unit in latents]
             write(_packed_chunk(number, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded], seed))
-        return header
+            pace(end * self.model.transform.step / self.rate)
 
     @guarded
     def encode(self, sound: Sound, quality: float, *, effort: int | None = None) -> EncodedSound:
         """Sound → .vq file; as `encode_stream`."""
-        return self._encode(SoundReader.of(sound), quality, effort, None)
-
-    def _encode(self, reader: SoundReader, quality: float, effort: int | None, level: Level | None,
-                metadata: bytes | None = None) -> EncodedSound:
         file = io.BytesIO()
-        header = self.encode_stream(reader, file.write, quality, effort=effort, level=level, metadata=metadata)
+        header = self.encode_stream(SoundReader.of(sound), file.write, quality, effort=effort)
         data = file.getvalue()
-        return EncodedSound(data, 1 + header.quality / SIXTEENTHS, kbps(len(data), header))
+        return EncodedSound(data, quality_of(header.quality), kbps(len(data), header))
 
     @guarded
     def encode_to_target(self, reader: SoundReader, *, kbps: float | None = None, size: int | None = None,
-                         effort: int | None = None, metadata: bytes | None = None) -> EncodedSound:
-        """The quality whose result is nearest to the one target given; `size` (bytes) is an upper bound."""
+                         effort: int | None = None, metadata: bytes | None = None,
+                         progress: Callable[[str], object] = lambda text: None) -> EncodedSound:
+        """Of the one target given: a quality whose rate is within 3 %, or else the nearest, or for `size` (bytes), an upper
+        bound, one whose result is within 3 % below it, or else nearest. Mostly by one or two encodes (see `indices/target.py`),
+        for each of which longer recordings are read again."""
         if (kbps is None) == (size is None):
             raise UsageError("give exactly one of kbps and size")
+        goal = Goal(kbps, "kbps") if size is None else Goal(float(size), "bytes", upper_bound=True)
+        weights = self._check_encoding(effort)
         level = level_of(reader)
+        header = self._header(reader, level, 0)
+        seconds = header.length / header.rate
+        held: list[np.ndarray] | None = None
+        if self.samples(header) * header.coded_channels <= HELD:
+            held = list(self._model_rate(reader, header))
+
+        def blocks() -> Iterator[np.ndarray]:
+            return self._model_rate(reader, header) if held is None else iter(held)
+
+        def value(length: float) -> float:
+            return length if size is not None else 8 * length / seconds / 1000
+
+        probe = Probe.of(self._pieces(blocks(), header), self.chunks(header), halo(self.model.transform)[0],
+                         self.model.transform.step)
+        overhead = len(streams.pack_header(header, metadata)) + CHUNK_BYTES * len(self.chunks(header))
+
+        def expected(sixteenths: int) -> float:
+            spent = 0
+            for piece, before, count in probe.windows:
+                for unit in self._latents(piece, before, count, sixteenths):
+                    spent += sum(map(len, self.coder.choose(unit, sixteenths, weights, self.coder.present(sixteenths))[1]))
+            return value(overhead + spent * probe.share)
 
         def attempt(sixteenths: int) -> tuple[EncodedSound, float]:
-            result = self._encode(reader, 1 + sixteenths / SIXTEENTHS, effort, level, metadata)
-            return result, float(len(result.data)) if size is not None else result.kbps
+            file, quality = io.BytesIO(), quality_of(sixteenths)
+            self._encode_blocks(blocks(), replace(header, quality=sixteenths), file.write, weights, metadata,
+                                Pace(progress, seconds, f"trying quality {quality:g}: "))
+            data = file.getvalue()
+            return EncodedSound(data, quality, 8 * len(data) / seconds / 1000), value(len(data))
 
-        result, note = reach(kbps if size is None else float(size), self.qualities, attempt, upper_bound=size is not None)
+        result, note = reach(goal, self.qualities, attempt, estimate=Estimate(expected, times=1), progress=progress)
         return replace(result, note=note)
 
     def decode_stream(self, file, *, conceal: bool = False) -> DecodedStream:

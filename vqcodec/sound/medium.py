@@ -64,7 +64,7 @@ class Sounds(Medium):
 
     def encode(self, codec, samples, request: Request, write, progress=lambda text: None):
         note, size = None, 0
-        more = dict(effort=request.effort, metadata=kept(samples.metadata, request))
+        more = dict(effort=request.effort, metadata=kept(samples.metadata, request), progress=progress)
 
         def count(data: bytes) -> None:
             nonlocal size
@@ -99,6 +99,7 @@ class Sounds(Medium):
 
     def decode(self, codec, source, made, file, *, conceal=False, progress=lambda text: None):
         from .file import SoundWriter
+        from .pace import Pace
 
         with source.open_file() as data:
             decoded = codec.decode_stream(data, conceal=conceal)
@@ -106,8 +107,11 @@ class Sounds(Medium):
             metadata = self.metadata(source) if not conceal else None
             with SoundWriter(file, f"output.{made.extension}", header.rate, header.channels, made.subtype,
                              length=header.length, tags=metadata.tags if metadata else ()) as writer:
+                pace, done = Pace(progress, header.length / header.rate), 0
                 for block in decoded.blocks():
                     writer.write(block)
+                    done += len(block)
+                    pace(done / header.rate)
         facts = inspection.facts(header, source.size)
         lost = tuple((part.start, part.end) for part in decoded.lost)
         return Made(facts, f"{facts['seconds']:.2f} s, {header.channels} x {header.rate} Hz, {source.size} -> {{output}} bytes, "
