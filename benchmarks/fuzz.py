@@ -1,243 +1,175 @@
-"""Feeds damaged and hostile files to the decoder for some minutes and counts what comes of them.
+"""Feeds damaged and hostile files to the codecs for some minutes and counts what comes of them.
 
-    python benchmarks/fuzz.py --minutes 10 [--medium sound]
+    python benchmarks/fuzz.py --minutes 10 [--target sound ...]
 
-Inputs are of four kinds: bytes of real files changed at random; fields and payloads changed below checksums that
-fit; arbitrary payloads made into valid files (of pictures); and sizes up to the format's limits that the payloads cannot
-fill. Every input must end in an error of the vqcodec family, or in grids for which an encoder writes this very file;
-sound that is decoded with concealment must have its full length. Anything else is a finding: the input is kept as a
-file, and the exit code is 1. Progress goes to standard error; the one line on standard output is the summary. By default
-the codec is the tests' tiny model, whose speed allows many inputs; --model takes an installed one.
+Targets are streams of pictures and of sound, metadata, models, and files of pictures and of sound that are to be encoded. Streams
+are of these kinds: bytes of real files changed at random; fields, payloads, chunks and metadata changed below checksums that
+fit (header, metadata, chunks, alpha); arbitrary payloads made into valid files (of pictures); sizes up to the format's limits
+that the payloads cannot fill. Models have hashes that fit, PNG checksums that do.
+
+Every input must end in an error of the vqcodec family, or in what is right: grids for which an encoder writes this very file,
+sound of its full length, a model that encodes and decodes. It may take MAX_SECONDS of processor time and MAX_MEMORY.
+Anything else is a finding, as is the end of the process that works on it: the input, which is written before it is opened, is kept
+as a file, and the exit code is 1. The one object on standard output is the summary, of each target; all else goes to standard
+error. By default the codecs are the tests' tiny models, whose speed allows many inputs; --model takes an installed one (of streams).
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
+import faulthandler
 import hashlib
-import io
+import json
 import random
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
+import warnings
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
-
-import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests"), str(ROOT / "benchmarks")]
 
-from conftest import make_tiny_audio_model, make_tiny_model, synthetic_picture, synthetic_sound
-from helpers import assert_consistent, joined, memory_growth, mutate, mutate_stream, sealed, tabled, time_limit
-
-from vqcodec.picture import codec as codec_module
-from vqcodec.picture import stream as container
-from vqcodec.zoo import registry
-from vqcodec.sound import stream as sound_container
-from vqcodec.sound.codec import AudioCodec
-from vqcodec.picture.codec import Codec
-from vqcodec.errors import UsageError, VqcodecError
-from vqcodec.picture.file import Picture
-from vqcodec.sound.file import Sound
-
-SECONDS_PER_INPUT = 60
-BAND_SIZES = (8, codec_module.BAND_POSITIONS)  # small bands make small files of many bands
+MAX_SECONDS = 20  # of processor time, for one input
+MAX_MEMORY = 400 << 20  # that the process grows by, above what it has taken before
+WALL = 300  # seconds of the clock: nothing takes so long
 MAX_FINDINGS = 20
+TARGETS = {"picture": "streams.Pictures", "sound": "streams.Sounds", "metadata": "streams.Metadatas", "models": "others.Models",
+           "picture-files": "others.PictureFiles", "sound-files": "others.SoundFiles"}
 
 
-class Pictures:
-    """Streams of pictures: their making and judging."""
+def target_of(name: str):
+    from importlib import import_module
 
-    kinds: ClassVar = {"bytes": 5, "fields": 5, "sealed": 2, "claims": 0.05}
-    open, tiny, make_tiny = Codec.open, "tiny", staticmethod(make_tiny_model)
-
-    def __init__(self, codec, rng: random.Random):
-        self.codec, self.rng, self.files = codec, rng, {}
-        for size in BAND_SIZES:
-            codec_module.BAND_POSITIONS = size
-            self.files[size] = self._corpus()
-
-    def _corpus(self) -> list[bytes]:
-        """Files of small pictures: several sizes and qualities, grey, each kind of alpha, with and without a table of
-        segment lengths."""
-        y, x = np.mgrid[:40, :50]
-        alphas = (None, np.where(x > y, 255, 0), 5 * x + y, np.full_like(x, 77), None)
-        files = []
-        for i, (height, width) in enumerate(((1, 1), (24, 32), (17, 16), (40, 50), (3, 50))):
-            for quality in (1, 1.4375, self.codec.qualities):
-                alpha = alphas[(i + int(quality)) % len(alphas)]
-                alpha = None if alpha is None else np.ascontiguousarray(alpha[:height, :width].astype(np.uint8))
-                picture = Picture(synthetic_picture(height, width, i), alpha, i == 2)
-                files.append(self.codec.encode(picture, quality).data)
-                files.append(container.pack(tabled(self.codec, files[-1])))
-        return files
-
-    def make(self, kind: str) -> bytes | None:
-        """One input; None where this draw has none."""
-        rng, codec = self.rng, self.codec
-        size = rng.choice(BAND_SIZES)
-        codec_module.BAND_POSITIONS = BAND_SIZES[-1] if kind == "claims" else size
-        data, other = rng.choice(self.files[size]), rng.choice(self.files[size])
-        if kind == "bytes":
-            return mutate(rng, data, other)
-        if kind == "fields":
-            return mutate_stream(rng, container.unpack(data), codec.qualities, container.unpack(other))
-        seed = container.unpack(data)
-        fields = {"model_id": codec.entry.id, "model_hash": codec.entry.hash, "grids_crc": 0}
-        if kind == "sealed":
-            width, height = rng.randint(1, 70), rng.randint(1, 70)
-            payloads = [mutate(rng, rng.choice(seed.segments)) for _ in range(self._segments(width, height))]
-            data = sealed(codec, container.Stream(
-                width=width, height=height, quality=rng.randint(0, 16 * (codec.qualities - 1)),
-                segments=tuple(payloads), **fields))
-            return data if rng.random() < 0.5 else container.pack(joined(container.unpack(data)))
-        width, height = (rng.choice((1, container.MAX_SIDE, int(2 ** rng.uniform(0, 17)))) for _ in range(2))
-        height = min(height, container.MAX_PIXELS // width)
-        payloads = [rng.randbytes(rng.randint(0, 3))
-                    for _ in range(min(container.MAX_SEGMENTS, self._segments(width, height)))]
-        stream = container.Stream(width=width, height=height, quality=rng.randint(0, 255), segments=tuple(payloads),
-                                  alpha=rng.choice((None, b"\0\1")), **fields)
-        return container.pack(stream if rng.random() < 0.5 else joined(stream))
-
-    def _segments(self, width: int, height: int) -> int:
-        return self.codec.coder.prior.steps * len(codec_module.bands(-(-height // 16), -(-width // 16)))
-
-    def judge(self, data: bytes) -> str:
-        """The outcome of one input, by name. Raises whatever is a finding."""
-        codec = self.codec
-        try:
-            codec_module.inspect(data)
-            grids = codec.decode_grids(data)
-        except VqcodecError as error:
-            return type(error).__name__
-        assert_consistent(codec, data, grids)
-        if self.rng.random() < 0.2:
-            stream = container.unpack(data)
-            picture = codec.decode(data)
-            assert picture.rgb.shape == (stream.height, stream.width, 3)
-            assert codec.bits_per_block(data).min() >= 0
-        return "accepted"
+    module, kind = TARGETS[name].split(".")
+    return getattr(import_module(f"fuzzing.{module}"), kind)
 
 
-class Sounds:
-    """Streams of sound: their making and judging."""
+def work(arguments) -> None:
+    """The child: makes and judges inputs of one target until its time is over, and writes what came of them to a file."""
+    from helpers import time_limit
 
-    kinds: ClassVar = {"bytes": 5, "fields": 5, "claims": 0.2}
-    open, tiny, make_tiny = AudioCodec.open, "tinysound", staticmethod(make_tiny_audio_model)
+    from vqcodec.errors import VqcodecError
+    from vqcodec.filelimits import Limits, within
+    from vqcodec.zoo import registry
 
-    def __init__(self, codec, rng: random.Random):
-        self.codec, self.rng = codec, rng
-        chunk = codec.model.transform.chunk * codec.model.transform.step
-        self.files = [codec.encode(Sound(synthetic_sound(count, channels, codec.rate, i), rate), quality).data
-                      for i, (count, channels, rate, quality) in enumerate((
-                          (1, 1, 8000, 1), (3000, 2, codec.rate, 1.4375), (2 * chunk + 500, 1, codec.rate, codec.qualities),
-                          (700, 5, 44100, 2)))]
+    faulthandler.enable()
+    warnings.simplefilter("ignore")
+    allowed = Limits(pixels=1 << 20, samples=1 << 22, output=1 << 26, memory=1 << 32, seconds=MAX_SECONDS)
+    rng, keep = random.Random(arguments.seed), arguments.keep
+    entry = registry.find_by_name(arguments.model, arguments.models_dir, None) if arguments.model else None
+    outcomes, facts = Counter(), {"seconds": 0.0, "memory": 0, "findings": 0}
+    files = arguments.target[0].endswith("-files")
+    with tempfile.TemporaryDirectory() as folder:
+        target = target_of(arguments.target[0])(Path(folder), rng, entry)
+        current = keep / f"current-{arguments.target[0]}"
+        end, told = time.monotonic() + 60 * arguments.minutes, 0.0
+        while time.monotonic() < end and facts["findings"] < MAX_FINDINGS:
+            kind = rng.choices(list(target.kinds), target.kinds.values())[0]
+            data = target.make(kind)
+            if not data:
+                continue
+            current.write_bytes(data)
+            try:
+                began = time.process_time()
+                with time_limit(WALL), within(allowed):
+                    before = memory(renew=True)
+                    try:
+                        outcome = target.judge(current if files else data)
+                    except VqcodecError as error:
+                        outcome = type(error).__name__
+                    grown = memory() - before
+                took = time.process_time() - began
+                facts["seconds"], facts["memory"] = max(facts["seconds"], took), max(facts["memory"], grown)
+                if took > MAX_SECONDS + 5:
+                    raise AssertionError(f"took {took:.1f} s of processor time")
+                if grown > MAX_MEMORY:
+                    raise AssertionError(f"took {grown >> 20} MiB")
+                outcomes[f"{kind}: {outcome}"] += 1
+            except Exception:
+                facts["findings"] += 1
+                outcomes[f"{kind}: FINDING"] += 1
+                print(f"{kept(keep, arguments.target[0], data)} ({kind}):", file=sys.stderr)
+                traceback.print_exc()
+            if time.monotonic() > told + 2:
+                told = time.monotonic()
+                (keep / f"counts-{arguments.target[0]}").write_text(json.dumps({**facts, "outcomes": outcomes}))
+        (keep / f"counts-{arguments.target[0]}").write_text(json.dumps({**facts, "outcomes": outcomes}))
+        current.unlink(missing_ok=True)
 
-    def make(self, kind: str) -> bytes | None:
-        rng = self.rng
-        data, other = rng.choice(self.files), rng.choice(self.files)
-        if kind == "bytes":
-            return mutate(rng, data, other)
-        header, size = sound_container.peek(data)
-        if kind == "fields":
-            header = replace(header, **rng.choice((
-                {"quality": rng.randrange(256)}, {"rate": rng.choice((1, header.rate + 1, sound_container.MAX_RATE))},
-                {"length": max(1, header.length + rng.randint(-400, 400))}, {"gain": rng.randint(-128, 127)},
-                {"channels": rng.choice((1, header.channels + 1)), "coded_channels": 1}, {})))
-            return _packed(header) + _reheaded(rng, data[size:], other)
-        count = min(sound_container.MAX_LENGTH, int(2 ** rng.uniform(0, 41)))
-        channels = rng.choice((1, 2, sound_container.MAX_CHANNELS))
-        return _packed(replace(header, length=count, channels=channels, coded_channels=channels)) + data[size:]
 
-    def judge(self, data: bytes) -> str:
-        codec = self.codec
-        try:
-            header, _ = sound_container.peek(data)
-            if header.length < 1 << 18:
-                stream = codec.decode_stream(io.BytesIO(data), conceal=True)
-                assert sum(len(block) for block in stream.blocks()) == header.length
-            grids = codec.decode_grids(data)
-        except VqcodecError as error:
-            return type(error).__name__
-        assert codec.encode_tokens(grids, header).data == data
-        return "accepted"
-
-
-def _packed(header: sound_container.SoundHeader) -> bytes:
+def memory(renew: bool = False) -> int:
+    """Most bytes that this process has had since that was renewed; 0 where Linux does not tell."""
     try:
-        return sound_container.pack_header(header)
-    except UsageError:
-        return b""
+        if renew:
+            Path("/proc/self/clear_refs").write_text("5")
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return int(next(line.split()[1] for line in lines if line.startswith("VmHWM"))) << 10
+    except OSError:
+        return 0
 
 
-def _reheaded(rng: random.Random, chunks: bytes, other: bytes) -> bytes:
-    """One chunk of random or damaged payload below checksums that fit, or the chunks damaged."""
-    if rng.random() < 0.5:
-        return mutate(rng, chunks, other)
-    payload = mutate(rng, chunks[10:] or b"\0", other)[: 1 << 12] or b"\0"
-    return sound_container.pack_chunk(0, rng.getrandbits(32), payload)
+def kept(keep: Path, target: str, data: bytes) -> Path:
+    path = keep / f"finding-{target}-{hashlib.sha256(data).hexdigest()[:12]}"
+    path.write_bytes(data)
+    return path
 
 
-MEDIA = {"picture": Pictures, "sound": Sounds}
-
-
-def fuzz(medium, minutes: float, seed: int, keep: Path) -> tuple[str, int]:
-    """(summary, number of findings)"""
-    outcomes, findings, slowest, largest = Counter(), 0, 0.0, 0
-    started = told = time.monotonic()
-    while (now := time.monotonic()) < started + 60 * minutes and findings < MAX_FINDINGS:
-        kind = medium.rng.choices(list(medium.kinds), medium.kinds.values())[0]
-        data = b""
+def watch(arguments, name: str, minutes: float) -> dict:
+    """Has a target worked on by child processes, a new one after each that has died; their counts together."""
+    total = {"inputs": 0, "seconds": 0.0, "memory": 0, "findings": 0, "outcomes": Counter()}
+    began, seed = time.monotonic(), arguments.seed
+    while (left := minutes - (time.monotonic() - began) / 60) > 0.02 and total["findings"] < MAX_FINDINGS:
+        words = [sys.executable, __file__, "--child", "--target", name, "--minutes", str(left), "--seed", str(seed),
+                 "--keep", str(arguments.keep)]
+        words += ["--model", arguments.model] if arguments.model else []
+        words += ["--models-dir", arguments.models_dir] if arguments.models_dir else []
+        child = subprocess.Popen(words)
         try:
-            with time_limit(SECONDS_PER_INPUT):
-                data = medium.make(kind)
-                if data is None:
-                    continue
-                with memory_growth() if kind == "claims" else contextlib.nullcontext(lambda: 0) as growth:
-                    outcomes[medium.judge(data)] += 1
-                largest = max(largest, growth())
-        except Exception:
-            findings += 1
-            outcomes["FINDING"] += 1
-            keep.mkdir(parents=True, exist_ok=True)
-            path = keep / f"finding-{hashlib.sha256(data or b'').hexdigest()[:12]}.vq"
-            path.write_bytes(data or b"")
-            print(f"{path} ({kind}, bands of {codec_module.BAND_POSITIONS}):", file=sys.stderr)
-            traceback.print_exc()
-        slowest = max(slowest, time.monotonic() - now)
-        if now > told + 20 and sys.stderr.isatty():
-            told = now
-            print(f"{sum(outcomes.values())} inputs", file=sys.stderr)
-    counts = ", ".join(f"{name} {n}" for name, n in outcomes.most_common())
-    return (f"fuzz: {sum(outcomes.values())} inputs in {(time.monotonic() - started) / 60:.1f} minutes, seed {seed}: "
-            f"{counts}; slowest {slowest:.2f} s, claimed sizes took {largest >> 20} MiB at most; "
-            f"{findings} findings"), findings
+            child.wait(60 * left + 2 * WALL)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        counts, current = arguments.keep / f"counts-{name}", arguments.keep / f"current-{name}"
+        if counts.exists():
+            found = json.loads(counts.read_text())
+            counts.unlink()
+            total["seconds"], total["memory"] = (max(total[key], found[key]) for key in ("seconds", "memory"))
+            total["findings"] += found["findings"]
+            total["outcomes"].update(found["outcomes"])
+        if child.returncode:
+            total["findings"] += 1
+            what = kept(arguments.keep, name, current.read_bytes()) if current.exists() else "before any input"
+            print(f"{what}: the process ended with {child.returncode}", file=sys.stderr)
+            current.unlink(missing_ok=True)
+            seed += 1
+    total["inputs"] = sum(total["outcomes"].values())
+    return {**total, "seconds": round(total["seconds"], 2), "memory": f"{total['memory'] >> 20} MiB",
+            "outcomes": dict(total["outcomes"].most_common())}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=2)
+    parser.add_argument("--minutes", type=float, default=2, help="for all targets together")
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="repeat a run (inputs, not times)")
     parser.add_argument("--model", help="an installed model, instead of the tests' tiny one")
     parser.add_argument("--models-dir")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"), help="folder for inputs that are findings")
-    parser.add_argument("--medium", choices=MEDIA, default="picture")
+    parser.add_argument("--target", choices=TARGETS, nargs="+", default=list(TARGETS))
+    parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    medium = MEDIA[arguments.medium]
-    with tempfile.TemporaryDirectory() as folder:
-        if arguments.model is None:
-            medium.make_tiny(Path(folder))
-            entry = registry.find_by_name(medium.tiny, folder, None)
-        else:
-            entry = registry.find_by_name(arguments.model, arguments.models_dir, None)
-        streams = medium(medium.open(entry), random.Random(arguments.seed))
-        summary, findings = fuzz(streams, arguments.minutes, arguments.seed, arguments.keep)
-    print(summary)
-    return 1 if findings else 0
+    arguments.keep.mkdir(parents=True, exist_ok=True)
+    if arguments.child:
+        work(arguments)
+        return 0
+    found = {name: watch(arguments, name, arguments.minutes / len(arguments.target)) for name in arguments.target}
+    if not any(arguments.keep.iterdir()):
+        arguments.keep.rmdir()
+    print(json.dumps({"minutes": arguments.minutes, "seed": arguments.seed, **found}, indent=1))
+    return 1 if any(target["findings"] for target in found.values()) else 0
 
 
 if __name__ == "__main__":

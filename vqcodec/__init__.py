@@ -18,16 +18,19 @@ import os
 from .errors import (
     CorruptStreamError,
     InputError,
+    LimitError,
     UnknownModelError,
     UnsupportedError,
     UsageError,
     VqcodecError,
     VqcodecWarning,
 )
+from .filelimits import Limits
 from .version import __version__
 
-__all__ = ["encode", "decode", "encode_sound", "decode_sound", "inspect", "tokens", "from_tokens", "Sound", "VqcodecError",
-           "InputError", "UsageError", "CorruptStreamError", "UnsupportedError", "UnknownModelError", "VqcodecWarning",
+__all__ = ["encode", "decode", "encode_sound", "decode_sound", "inspect", "tokens", "from_tokens", "Sound", "Limits",
+           "VqcodecError", "InputError", "LimitError", "UsageError", "CorruptStreamError", "UnsupportedError", "UnknownModelError",
+           "VqcodecWarning",
            "__version__"]
 
 
@@ -41,7 +44,8 @@ def __getattr__(name: str):
 
 def encode(source, *, quality: float | None = None, bpp: float | None = None, psnr: float | None = None,
            kbps: float | None = None, size: int | None = None, effort: int | None = None, model: str | None = None,
-           models_dir=None, exact: bool = False, strict: bool = False, strip: tuple[str, ...] = ()) -> bytes:
+           models_dir=None, exact: bool = False, strict: bool = False, strip: tuple[str, ...] = (),
+           limits: Limits | None = None) -> bytes:
     """An image or a recording → the bytes of a .vq file.
 
     source: a path, the bytes of a file or an open binary file; PIL.Image, uint8 array [H,W], [H,W,3] or [H,W,4]; `Sound` or
@@ -51,32 +55,40 @@ def encode(source, *, quality: float | None = None, bpp: float | None = None, ps
     effort: 0..5, how long to look for a smaller file (default 2 up to 4 megapixels, 1 above and for sound).
     exact: keep the colours of pixels that are wholly transparent. strict: damage of the input is an error, not a warning.
     strip: what of the file's metadata to leave out: "all", or any of "gps", "exif", "xmp", "icc", "density", "tags".
-    Raises InputError for what is neither, UsageError for bad arguments.
+    limits: None is `Limits()`. Raises InputError for what is neither, UsageError for bad arguments, LimitError beyond limits.
     """
     from . import medium
 
-    source, kind = _source(source)
-    return _encode(kind, source, medium.Request.of(
-        quality, dict(bpp=bpp, psnr=psnr, kbps=kbps, size=size), effort=effort, exact=exact, strict=strict,
-        strip=(strip,) if isinstance(strip, str) else tuple(strip)), model, models_dir)
+    with _within(limits):
+        source, kind = _source(source)
+        return _encode(kind, source, medium.Request.of(
+            quality, dict(bpp=bpp, psnr=psnr, kbps=kbps, size=size), effort=effort, exact=exact, strict=strict,
+            strip=(strip,) if isinstance(strip, str) else tuple(strip)), model, models_dir)
 
 
 def encode_sound(sound, *, quality: float | None = None, kbps: float | None = None, size: int | None = None,
-                 effort: int | None = None, model: str | None = None, models_dir=None) -> bytes:
+                 effort: int | None = None, model: str | None = None, models_dir=None,
+                 limits: Limits | None = None) -> bytes:
     """A recording → the bytes of a .vq file; as `encode`, for what is known to be sound.
 
     effort: 0 takes the nearest codewords, more (the default) those that are worth their bits."""
     from . import medium
 
     request = medium.Request.of(quality, dict(kbps=kbps, size=size), effort=effort)
-    return _encode(medium.of_modality("audio"), _source(sound)[0], request, model, models_dir)
+    with _within(limits):
+        return _encode(medium.of_modality("audio"), _source(sound)[0], request, model, models_dir)
 
 
-def decode(data, *, models_dir=None):
+def decode(data, *, models_dir=None, limits: Limits | None = None):
     """A .vq file (its path, its bytes, or an open binary file) → PIL.Image of mode L, LA, RGB or RGBA, or `Sound`. Raises
-    CorruptStreamError, UnsupportedError or UnknownModelError."""
-    kind, data = _stream(data)
-    return kind.decoded(_open_for(kind, data, models_dir), data)
+    CorruptStreamError, UnsupportedError, UnknownModelError or, beyond `limits` (None is `Limits()`), LimitError."""
+    from .filelimits import check
+    from .medium import AS_SAMPLES
+
+    with _within(limits):
+        kind, data = _stream(data)
+        check(kind.extent(data, AS_SAMPLES), len(data))
+        return kind.decoded(_open_for(kind, data, models_dir), data)
 
 
 decode_sound = decode
@@ -89,17 +101,21 @@ def inspect(data):
     return kind.inspect(data)
 
 
-def tokens(source, *, quality: float | None = None, model: str | None = None, models_dir=None):
+def tokens(source, *, quality: float | None = None, model: str | None = None, models_dir=None,
+           limits: Limits | None = None):
     """Index grids of a .vq file, or of an image or sound (as in `encode`): int64[G, ceil(H/16), ceil(W/16)], of sound
-    int64[G, units, frames], a unit being the channels that the model takes at a time."""
+    int64[G, units, frames], a unit being the channels that the model takes at a time. limits: as in `encode`."""
     from .fileio import Source
+    from .filelimits import check
     from .stream import MAGIC
 
-    source, _ = _source(source)
-    if not (isinstance(source, Source) and source.head.startswith(MAGIC)):
-        source = encode(source, quality=quality, model=model, models_dir=models_dir)
-    kind, data = _stream(source)
-    return _open_for(kind, data, models_dir).decode_grids(data)
+    with _within(limits):
+        source, _ = _source(source)
+        if not (isinstance(source, Source) and source.head.startswith(MAGIC)):
+            source = encode(source, quality=quality, model=model, models_dir=models_dir)
+        kind, data = _stream(source)
+        check(kind.extent(data))
+        return _open_for(kind, data, models_dir).decode_grids(data)
 
 
 def from_tokens(grids, shape, height: int | None = None, *, quality: float | None = None, model: str | None = None,
@@ -128,6 +144,12 @@ def from_tokens(grids, shape, height: int | None = None, *, quality: float | Non
         model_hash = bytes.fromhex(model_hash) if isinstance(model_hash, str) else model_hash
         entry = registry.find_by_stream(shape.model_id, model_hash, models_dir)
     return kind.from_tokens(kind.open(entry), grids, shape, quality)
+
+
+def _within(limits: Limits | None):
+    from .filelimits import within
+
+    return within(Limits() if limits is None else limits)
 
 
 def _source(source):

@@ -1,6 +1,6 @@
 """The one error family. Every error that a user can cause derives from VqcodecError.
 
-Exit codes: 1 input/output, 2 usage, 3 corrupt stream, 4 unsupported version or unknown model.
+Exit codes: 1 input/output, 2 usage, 3 corrupt stream, 4 unsupported version, unknown model or beyond a limit.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ class UnsupportedError(VqcodecError):
 
 class UnknownModelError(UnsupportedError):
     """The model that a stream or a user names is not installed, or is another one under that name."""
+
+
+class LimitError(UnsupportedError):
+    """A file would take, or takes, more than the limits allow (`vqcodec.filelimits`); the message says how to raise them."""
 
 
 class VqcodecWarning(UserWarning):

@@ -26,6 +26,7 @@ from .metadata import pack as pack_metadata
 
 if TYPE_CHECKING:
     from .fileio import Source
+    from .filelimits import Extent
 
 MEDIA = ("vqcodec.picture", "vqcodec.sound")
 
@@ -75,6 +76,9 @@ class Format:
     extension: str
     name: str
     subtype: str | None = None
+
+
+AS_SAMPLES = Format("", "samples")  # as Python programs take them, in memory
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,11 @@ class Medium(ABC):
     def header(self, head: bytes):
         """What the first bytes of a stream say: an object with `model_id`, `model_hash` and `metadata_length`. Raises
         CorruptStreamError, UnsupportedError."""
+
+    @abstractmethod
+    def extent(self, head: bytes, made: Format | None = None) -> Extent:
+        """What the stream that begins so takes when it is decoded to a format, or AS_SAMPLES; None: only verified or looked
+        into. Raises as `header`."""
 
     @abstractmethod
     def decode(self, codec, source: Source, made: Format, file: BinaryIO, *, conceal: bool = False,

@@ -20,6 +20,7 @@ from conftest import synthetic_picture
 from PIL import Image
 
 from vqcodec import cli
+from vqcodec.batch import engine_local
 from vqcodec.batch.manifest import NAME
 from vqcodec.batch.stores import TEMPORARY
 
@@ -243,6 +244,20 @@ def test_a_killed_worker_costs_nothing(tmp_path):
     many(tmp_path / "src")
     assert killed_run(tmp_path / "dst", 2, "worker", ["encode", "src", "dst", "-j", 2]) == 0
     assert len(digests("dst")) == 16 and len(records("dst", "done")) == 16
+
+
+def test_a_worker_that_hangs_is_ended(tree, tmp_path, monkeypatch):
+    """Real processes; over one file a worker sleeps where no loop looks at the clock."""
+    monkeypatch.setattr(engine_local, "_MAIN", engine_local._MAIN.replace("from vqcodec.batch.worker_process", (
+        "import time; from vqcodec.batch import work; do = work.Worker.do; "
+        "work.Worker.do = lambda self, job: (time.sleep(600) if 'hangs' in job['source'] else 0) or do(self, job); "
+        "from vqcodec.batch.worker_process")))
+    Image.fromarray(synthetic_picture(20, 20)).save("src/hangs.png")
+    began = time.monotonic()
+    found = batch("encode src dst --exclude bad -j 1 --limit-seconds 6", code=4)
+    assert [f["source"] for f in found["failures"]] == ["hangs.png"] and found["done"] == found["files"] - 1
+    assert "not done after 6 s" in found["failures"][0]["error"] and time.monotonic() - began < 300
+    assert not [path for path in Path("dst").rglob("*.tmp")]
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
-from ..errors import InputError, UnsupportedError
+from ..errors import InputError, LimitError, UnsupportedError
+from ..filelimits import out_of_time
 from .engine_local import Died
 from .jobs import Failure, Job
 
+GRACE = 2.0  # seconds beyond its time that a worker has to end a file itself, by the loops that look at the clock
 _STARTS = 3  # workers in a row that may die before any is ready
 
 
@@ -23,14 +26,16 @@ class Budget:
     strict: bool = False
 
 
-def dispatch(engine, jobs: list[Job], count: int, budget: Budget) -> Iterator[tuple[Job | None, dict | Failure | None]]:
+def dispatch(engine, jobs: list[Job], count: int, budget: Budget,
+             seconds: float | None = None) -> Iterator[tuple[Job | None, dict | Failure | None]]:
     """Does all jobs with up to `count` workers and yields (job, facts or Failure) as they end, and (None, None) now
     and then while nothing does.
 
-    A job whose worker dies is tried once more, with nothing beside it. Raises InputError where workers cannot be
+    A job whose worker dies is tried once more, with nothing beside it. One that takes more than `seconds` fails, and its worker
+    is ended where it does not do so by itself. Raises InputError where workers cannot be
     started. Workers are closed whatever happens."""
     queue, costs = deque(jobs), {}
-    idle, busy, starting = [], {}, set()
+    idle, busy, starting, begun = [], {}, set(), {}
     deaths = 0
     try:
         while queue or busy:
@@ -56,7 +61,7 @@ def dispatch(engine, jobs: list[Job], count: int, budget: Budget) -> Iterator[tu
                 except Died:
                     queue.appendleft(job)  # it was never begun
                     continue
-                busy[worker] = job
+                busy[worker], begun[worker] = job, time.monotonic()
             ended = engine.wait([*busy, *starting], 0.2)
             if not ended:
                 yield None, None
@@ -87,6 +92,12 @@ def dispatch(engine, jobs: list[Job], count: int, budget: Budget) -> Iterator[tu
                     job = busy.pop(worker)
                     costs.pop(job, None)
                     yield job, Failure(message["error"], message["exit_code"]) if "error" in message else message
+            for worker in [worker for worker in busy if seconds is not None and worker not in ended
+                           and time.monotonic() - begun[worker] > seconds + GRACE]:
+                job = busy.pop(worker)
+                worker.close()
+                costs.pop(job, None)
+                yield job, Failure(str(out_of_time(seconds)), LimitError.exit_code)
     finally:
         for worker in (*idle, *busy, *starting):
             worker.close()

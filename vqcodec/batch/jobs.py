@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..errors import InputError
+from ..filelimits import Limits
 from ..medium import Format, Request
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Encoding:
 
 @dataclass(frozen=True)
 class Settings:
-    """What all jobs of a run share; encodings and formats by kind, those that the command needs."""
+    """What all jobs of a run share; encodings and formats by kind, those that the command needs; limits: on each file, but
+    for memory, which is the run's."""
 
     command: str  # "encode" or "decode"
     source: str
@@ -36,11 +38,13 @@ class Settings:
     verify: bool = False
     threads: int = 1
     gpu: bool = False
+    limits: Limits = Limits(memory=None)
 
     @classmethod
     def from_dict(cls, values: dict) -> Settings:
         """The inverse of `dataclasses.asdict`."""
         return cls(**{**values,
+                      "limits": Limits(**values["limits"]),
                       "encodings": {kind: Encoding.from_dict(value) for kind, value in values["encodings"].items()},
                       "formats": {kind: Format(**value) for kind, value in values["formats"].items()}})
 

@@ -136,7 +136,7 @@ def _work(settings: Settings, engine: Engine, jobs: list[Job], source, log):
         files = max(0, limit - count * worker)
     budget = Budget(files, lambda job: memory.of_file(source, job.source.path, job.kind, settings.command),
                     strict=engine.limit is not None)
-    yield from dispatch(made, jobs, count, budget)
+    yield from dispatch(made, jobs, count, budget, settings.limits.seconds)
 
 
 def _engine(settings: Settings, engine: Engine, log):

@@ -15,7 +15,7 @@ import time
 import warnings
 from contextlib import contextmanager
 
-from .. import medium
+from .. import filelimits, medium
 from ..zoo import registry
 from ..errors import InputError, UnsupportedError, VqcodecError, one_line, out_of_memory, shown
 from ..fileio import Source
@@ -67,7 +67,7 @@ class Worker:
         warnings to show."""
         started, messages = time.monotonic(), []
         try:
-            with warnings.catch_warnings(record=True) as caught:
+            with filelimits.within(self.settings.limits), warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 facts = (self._encode if self.settings.command == "encode" else self._decode)(
                     medium.of_modality(job["kind"]), job["source"], job["output"])
@@ -102,6 +102,7 @@ class Worker:
         with self._input(kind, path) as source:
             digested = _digested(source)
             header = kind.header(source.head)
+            filelimits.check(kind.extent(source.head, self.settings.formats[kind.modality]), source.size)
             codec = self.decoder(kind.modality, header.model_id, header.model_hash)
             with self._output(kind, output) as file:
                 made = kind.decode(codec, source, self.settings.formats[kind.modality], file)

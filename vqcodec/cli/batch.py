@@ -22,6 +22,8 @@ from .support import (
     encoding_model,
     force_option,
     json_option,
+    limit_options,
+    limits_of,
     models_dir_option,
     shown,
     request_of,
@@ -52,6 +54,7 @@ def _shared(function):
         click.option("-j", "--jobs", type=click.IntRange(0), help="Workers [one per core]; 0: no process but this."),
         click.option("--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of each worker."),
         click.option("--limit-memory", type=ByteSize(), metavar="BYTES", help="For all workers together: 4GiB."),
+        limit_options("pixels", "samples", "output", "ratio", "seconds"),
         click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True,
                      help="This machine, or a Ray cluster."),
         click.option("--address", metavar="HOST:PORT", help="Of the Ray cluster [a new one on this machine]."),
@@ -169,7 +172,7 @@ def _run(options: dict, all_files: bool, refused: dict[str, Failure], settings: 
         raise UsageError("--jobs 0 is for the local engine")
     models_dir = options["models_dir"]
     job_settings = Settings(**settings, models_dir=None if models_dir is None else os.path.abspath(models_dir),
-                            threads=threads, gpu=options["gpus"] > 0)
+                            threads=threads, gpu=options["gpus"] > 0, limits=limits_of(options, memory=None))
     rules = Rules(Selection.of(options["include"], options["exclude"], options["hidden"]), all_files,
                   options["keep_extension"], options["force"], options["checksum"], refused)
     if options["dry_run"]:

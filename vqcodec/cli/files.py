@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import click
 
-from .. import fileio, medium
+from .. import fileio, filelimits, medium
 from ..errors import CorruptStreamError, UnsupportedError, UsageError, VqcodecError, one_line
 from ..zoo import registry
 from . import drawing
@@ -21,6 +21,8 @@ from .support import (
     encoding_options,
     force_option,
     json_option,
+    limit_options,
+    limits_of,
     models_dir_option,
     request_of,
     shown,
@@ -38,6 +40,7 @@ _FOLDER = click.option("-d", "--dir", "folder", type=click.Path(), metavar="DIR"
 @click.argument("paths", metavar="IN [OUT] | IN... -d DIR", nargs=-1, required=True, type=click.Path())
 @_FOLDER
 @encoding_options
+@limit_options("pixels", "samples", "memory", "seconds")
 @models_dir_option
 @click.option("--verify", is_flag=True, help="Read the result back before it is written.")
 @click.option("--keep-time", is_flag=True, help="Keep the file's time too; decoding sets it.")
@@ -47,11 +50,13 @@ _FOLDER = click.option("-d", "--dir", "folder", type=click.Path(), metavar="DIR"
 @click.option("--quiet", is_flag=True, help="No summary line.")
 def encode(paths, folder, model, models_dir, verify, keep_time, force, as_json, verbose, quiet, **options):
     """Encode the images or recordings IN as .vq files."""
-    request = request_of(options)
+    request, allowed = request_of(options), limits_of(options)
     coders, results = {}, []
 
     def work(source: str, output: str) -> None:
-        results.append(_encode(source, output, request, keep_time, model, models_dir, verify, force, as_json, verbose, quiet, coders))
+        with filelimits.within(allowed):
+            results.append(_encode(source, output, request, keep_time, model, models_dir, verify, force, as_json, verbose, quiet,
+                                   coders))
 
     return _each(_jobs(paths, folder, lambda source: "vq"), work, results, as_json)
 
@@ -93,14 +98,15 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
 @click.option("--format", "extension", metavar="EXT", help="Format, by its extension [OUT's, or png, or wav].")
 @click.option("--subtype", metavar="NAME", help="Of sound: coding within the format, such as PCM_24 [PCM_16].")
 @click.option("--conceal", is_flag=True, help="Of sound: go on behind damage, and say which seconds are lost.")
+@limit_options()
 @models_dir_option
 @force_option
 @json_option
 @verbose_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
-def decode(paths, folder, extension, subtype, conceal, models_dir, force, as_json, verbose, quiet):
+def decode(paths, folder, extension, subtype, conceal, models_dir, force, as_json, verbose, quiet, **options):
     """Decode the .vq files IN, by default to IN's name with .png or .wav."""
-    extension = extension and extension.lstrip(".")
+    extension, allowed = extension and extension.lstrip("."), limits_of(options)
     coders, results = {}, []
 
     def ending(path: str) -> str:
@@ -112,7 +118,8 @@ def decode(paths, folder, extension, subtype, conceal, models_dir, force, as_jso
             return medium.media()[0].default_extension
 
     def work(path: str, output: str) -> None:
-        results.append(_decode(path, output, extension, subtype, conceal, models_dir, force, as_json, verbose, quiet, coders))
+        with filelimits.within(allowed):
+            results.append(_decode(path, output, extension, subtype, conceal, models_dir, force, as_json, verbose, quiet, coders))
 
     return _each(_jobs(paths, folder, ending), work, results, as_json)
 
@@ -128,6 +135,7 @@ def _decode(path, output, extension, subtype, conceal, models_dir, force, as_jso
     ending = extension or (kind.default_extension if output == fileio.STDIO else None)
     made_as = kind.format_for(f"output.{ending}" if ending else output, subtype)
     header = kind.header(source.head)
+    filelimits.check(kind.extent(source.head, made_as), source.size)
     entry = registry.find_by_stream(header.model_id, header.model_hash, models_dir)
     coder = coders.get(entry) or coders.setdefault(entry, kind.open(entry))
     with Progress(shown(path), verbose) as progress, fileio.output_file(output, force) as file:
@@ -152,11 +160,17 @@ def _decode(path, output, extension, subtype, conceal, models_dir, force, as_jso
 @click.option("--grids", type=click.Path(), metavar="PNG", help="Write a picture of the index grids.")
 @click.option("--bits", type=click.Path(), metavar="PNG", help="Write a heat map of where the bits are spent.")
 @click.option("--segments", is_flag=True, help="Show the size of each segment, or chunk.")
+@limit_options("pixels", "samples", "memory", "seconds")
 @models_dir_option
 @force_option
 @json_option
-def inspect(path, grids, bits, segments, models_dir, force, as_json):
-    """Show what is in IN (.vq); only --grids, --bits and --segments need its model."""
+def inspect(path, grids, bits, segments, models_dir, force, as_json, **options):
+    """Show what is in IN (.vq); only --grids, --bits and --segments need its model, and are limited."""
+    with filelimits.within(limits_of(options)):
+        return _inspect(path, grids, bits, segments, models_dir, force, as_json)
+
+
+def _inspect(path, grids, bits, segments, models_dir, force, as_json) -> None:
     for picture in (grids, bits):
         if picture is not None:
             _refuse_same_file(path, picture)
@@ -176,6 +190,8 @@ def inspect(path, grids, bits, segments, models_dir, force, as_json):
     metadata = kind.metadata(source)
     facts["metadata"] = kind.describe(metadata) if metadata else {}
     if grids or bits or segments:
+        with _naming(path):
+            filelimits.check(kind.extent(source.head))
         coder = kind.open(entry)
         if grids:
             drawing.write(grids, kind.draw_grids(coder, source.data()), force)
@@ -195,26 +211,21 @@ def inspect(path, grids, bits, segments, models_dir, force, as_json):
 
 @click.command()
 @click.argument("paths", metavar="IN...", nargs=-1, required=True, type=click.Path())
+@limit_options("pixels", "samples", "memory", "seconds")
 @models_dir_option
 @json_option
-def verify(paths, models_dir, as_json):
+def verify(paths, models_dir, as_json, **options):
     """Check files without writing anything.
 
     Each is entropy-decoded and its checksums are compared.
 
     Prints one line per file; the exit code is the highest that any file gives.
     """
-    coders, results = {}, []
+    coders, results, allowed = {}, [], limits_of(options)
     for path in paths:
         try:
-            source = fileio.Source.open(path)
-            kind = medium.of_stream(source.head)
-            header = kind.header(source.head)
-            kind.metadata(source)
-            entry = registry.find_by_stream(header.model_id, header.model_hash, models_dir)
-            coder = coders.get(entry) or coders.setdefault(entry, kind.open(entry))
-            with source.open_file() as file:
-                kind.verify(coder, file)
+            with filelimits.within(allowed):
+                _verify(path, models_dir, coders)
             code, message = 0, None
         except VqcodecError as error:
             code, message = error.exit_code, one_line(error)
@@ -225,6 +236,18 @@ def verify(paths, models_dir, as_json):
     if as_json:
         echo_json({"ok": all(result["ok"] for result in results), "files": results})
     return max(result["exit_code"] for result in results)
+
+
+def _verify(path, models_dir, coders) -> None:
+    source = fileio.Source.open(path)
+    kind = medium.of_stream(source.head)
+    header = kind.header(source.head)
+    filelimits.check(kind.extent(source.head))
+    kind.metadata(source)
+    entry = registry.find_by_stream(header.model_id, header.model_hash, models_dir)
+    coder = coders.get(entry) or coders.setdefault(entry, kind.open(entry))
+    with source.open_file() as file:
+        kind.verify(coder, file)
 
 
 def _jobs(paths, folder, ending) -> list[tuple[str, str]]:

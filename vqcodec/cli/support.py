@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 
 from .. import medium
+from ..filelimits import Limits, NAMES
 from ..zoo import registry
 from ..errors import UsageError, VqcodecError, one_line, out_of_memory, shown  # noqa: F401 (shown: for the commands)
 from ..process import wait_passively
@@ -25,7 +26,7 @@ Exit codes:
   1  input or output failed
   2  usage
   3  corrupt stream
-  4  unsupported version or unknown model"""
+  4  unsupported version, unknown model or beyond a limit"""
 
 INTERRUPTED = 130
 TRACEBACK = "VQCODEC_TRACEBACK"
@@ -172,6 +173,35 @@ def target_options(function):
 def encoding_options(function):
     """The options that say how to encode, for `request_of` and `encoding_model`."""
     return target_options(_model_option(function))
+
+
+_LIMITS = {
+    "pixels": (click.IntRange(1), "N", "Of a picture."),
+    "samples": (click.IntRange(1), "N", "Of a recording, all channels counted."),
+    "output": (ByteSize(), "BYTES", "Of what is decoded, before compression."),
+    "ratio": (Number("x", 0, above=True), "X", "Of that to the size of the stream, beyond 1 GiB."),
+    "memory": (ByteSize(), "BYTES", "Beside the model, by estimate."),
+    "seconds": (Number("s", 0, above=True), "S", "For each file."),
+}
+
+
+def limit_options(*names: str):
+    """Decorator: the options --limit-NAME; without names, all. Their values go to `limits_of`."""
+    def decorate(function):
+        for name in reversed(names or NAMES):
+            kind, metavar, text = _LIMITS[name]
+            usual = getattr(Limits(), name)
+            shown = "none" if usual is None else f"{usual >> 30} GiB" if kind.name == "size" else f"{usual:g}" \
+                if usual < 10**6 else f"{usual >> 20} Mi"
+            function = click.option(f"--limit-{name}", type=kind, metavar=metavar, help=f"{text} [{shown}]")(function)
+        return function
+    return decorate
+
+
+def limits_of(options: dict, **others) -> Limits:
+    """Takes the values of `limit_options` out of the options; what is not given is as usual. others: fields as they are."""
+    given = {name: options.pop(f"limit_{name}") for name in NAMES if f"limit_{name}" in options and name not in others}
+    return Limits(**{name: value for name, value in given.items() if value is not None}, **others)
 
 
 def request_of(options: dict) -> medium.Request:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from . import rangecoder
+from .. import filelimits
 from .cdf import CDF_BITS, Step
 from .config import QuantizerConfig
 from ..errors import CorruptStreamError, UsageError
@@ -139,6 +140,7 @@ class GridCoder:
 
         def counted(step):
             nonlocal done
+            filelimits.tick()
             skip_to(step.number)
             done += 1
             return supply(step)

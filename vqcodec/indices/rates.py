@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch.autograd.function import once_differentiable
 
+from .. import filelimits
 from .context import fast_arithmetic, logistic_bits
 from .float_prior import BITS, ContextPrior
 from .quantize import SliceLayout, choose, codewords_of, join_groups, look_up, nearest, neighbours, split_groups
@@ -106,6 +107,7 @@ class Rates:
         what the prior sees."""
         values, indices = torch.zeros_like(latents), []
         for rows, old, lists in zip(self.bands, before, self.lists):
+            filelimits.tick()
             band = latents[:, :, rows]
             if renew or not self.keep:
                 lists[:] = []  # the old ones go before new ones come

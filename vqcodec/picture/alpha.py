@@ -32,6 +32,7 @@ import zlib
 
 import numpy as np
 
+from .. import filelimits
 from ..errors import CorruptStreamError, UsageError
 
 _CONSTANT, _MASK, _MASK_XOR, _FILTERED = range(4)
@@ -102,6 +103,7 @@ def _filtered_rows(alpha: np.ndarray, choices):
     """Yield each row of uint8[H,W] as uint8[1+W]: of the filters in `choices` the one with the smallest sum."""
     above = np.zeros(alpha.shape[1], np.uint8)
     for row in alpha:
+        filelimits.tick()
         residuals = [(choice, _residual(choice, row, above)) for choice in choices]
         if len(residuals) > 1:  # sums of residuals read as signed
             residuals.sort(key=lambda pair: int(np.minimum(pair[1], -pair[1]).sum(dtype=np.int64)))
@@ -130,6 +132,7 @@ def _unfilter(rows: np.ndarray) -> np.ndarray:
     alpha = np.empty((height, width), np.uint8)
     above = np.zeros(width, np.uint8)
     for choice, residual, row in zip(rows[:, 0], rows[:, 1:], alpha):
+        filelimits.tick()
         if choice in (_SUB, _GRADIENT):
             np.add.accumulate(residual, out=row)
         else:

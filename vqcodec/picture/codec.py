@@ -19,6 +19,7 @@ from functools import partial
 import numpy as np
 import torch
 
+from .. import filelimits
 from . import search as refine
 from . import stream as streams
 from .alpha import decode_alpha, encode_alpha
@@ -99,6 +100,7 @@ class Codec:
         reach, _ = halo(self.model.transform)
         parts = []
         for top, bottom in strips(rows, columns):
+            filelimits.tick()
             first, last = max(0, top - reach), min(rows, bottom + reach)
             piece = rgb[first * PATCH : min(last * PATCH, height)]
             padding = ((0, (last - first) * PATCH - len(piece)), (0, columns * PATCH - width), (0, 0))
@@ -117,6 +119,7 @@ class Codec:
         out = np.empty((height, width, 3), np.uint8)
         pieces = strips(rows, columns)
         for number, (top, bottom) in enumerate(pieces, 1):
+            filelimits.tick()
             progress(f"pixels, strip {number} of {len(pieces)}")
             first, last = max(0, top - reach), min(rows, bottom + reach)
             y = self.coder.dequantize(grids[None, :, first:last])

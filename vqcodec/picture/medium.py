@@ -91,6 +91,15 @@ class Pictures(Medium):
     def header(self, head):
         return stream.peek(head)
 
+    def extent(self, head, made=None):
+        from ..filelimits import Extent
+        from .memory import needed
+
+        found = stream.peek(head)
+        pixels = found.width * found.height
+        bands = (1 if found.grey else 3) + (found.alpha_length is not None)
+        return Extent(pixels=pixels, output=bands * pixels if made else 0, memory=needed(found.width, found.height))
+
     def decode(self, codec, source, made, file, *, conceal=False, progress=lambda text: None):
         from .file import write_picture
 

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .. import filelimits
 from .config import MS_SSIM_SIDE, TransformConfig
 from ..indices.context import fast_arithmetic
 from .distortion import against
@@ -86,6 +87,7 @@ def refine(latents: torch.Tensor, steps: int, search: Search, rates: Rates, grad
     moved, velocity, felt = latents, None, torch.zeros_like(latents)
     scale = RATE_WEIGHT / (2 * search.curvatures(rates.prior.layouts))
     for step in range(steps):
+        filelimits.tick()
         begin(step)
         renew = step % RENEW == 0 and (step == 0 or step + 1 < steps)
         chosen = None  # the old ones go before new ones come
@@ -143,6 +145,7 @@ class DistortionGradient:
         result = torch.empty_like(chosen)
         every = list(itertools.product(*map(tiles, chosen.shape[2:])))
         for done, tile in enumerate(every, 1):
+            filelimits.tick()
             (rows, near_rows), (columns, near_columns) = tile
             piece = chosen[:, :, near_rows, near_columns].contiguous(memory_format=torch.channels_last)
             gradient = self._of_tile(piece, pixels_of(near_rows), pixels_of(near_columns))

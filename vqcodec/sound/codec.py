@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from .. import filelimits
 from . import stream as streams
 from ..stream import Sealed, grids_crc
 from .transform import Decoder, Encoder, halo, white_noise
@@ -33,9 +34,10 @@ from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths, q
 from ..indices.quantize import RATE_WEIGHT
 from ..indices.target import Estimate, Goal, reach
 from ..zoo.registry import ModelEntry
-from .file import Sound, SoundReader, resampled
+from .file import Sound, SoundReader, check_shape, resampled
 from .pace import Pace
 from .probe import Probe
+from .resampling import BLOCK_SAMPLES
 from .stream import Chunk, SoundHeader
 
 BLOCK = 1 << 16  # sample frames read at a time
@@ -307,6 +309,7 @@ class AudioCodec:
         file.seek(first)
         if len(self.chunks(header)) > 1000 + size:  # a chunk has 8 bytes or more; some may be lost
             raise CorruptStreamError(f"{size} bytes cannot hold {header.length} samples at {header.rate} Hz")
+        check_shape(header.rate, header.channels, "the stream")
         return DecodedStream(self, file, header, sealed, conceal)
 
     @guarded
@@ -415,14 +418,15 @@ class DecodedStream:
         """f32[n,channels] at the recording's own rate, `header.length` of them in all."""
         header = self.header
         scale = np.float32(2.0 ** (header.gain / 4))
-        samples = (self._channels(block) * scale for block in self._model_blocks())
-        yield from resampled(samples, self.codec.rate, header.rate, header.length)
-
-    def _channels(self, block: np.ndarray) -> np.ndarray:
-        """f32[n,U·C] → f32[n,channels]"""
-        if self.header.coded_channels < self.header.channels:
-            return np.repeat(block[:, :1], self.header.channels, 1)
-        return block[:, : self.header.channels]
+        coded = header.coded_channels
+        samples = (block[:, :coded] * scale for block in self._model_blocks())
+        # no block becomes large: few samples of one channel may stand for many of hundreds
+        size = max(1, BLOCK_SAMPLES // header.channels)
+        for block in resampled(samples, self.codec.rate, header.rate, header.length):
+            for first in range(0, len(block), size):
+                filelimits.tick()
+                part = block[first : first + size]
+                yield part if coded == header.channels else np.repeat(part, header.channels, 1)
 
     def _model_blocks(self) -> Iterator[np.ndarray]:
         """f32[n,U·C] at the model's rate, chunk by chunk: each is decoded when the next one is known."""
@@ -442,7 +446,10 @@ class DecodedStream:
                 before = whole
                 start, stop = max(0, begin - margin), min(known, end + margin)
                 held, first = held[..., start - first :], start
-                block = codec._synthesise(held[..., : stop - start], start, begin - start, end - begin, header.quality)
+                if whole or any(fades):
+                    block = codec._synthesise(held[..., : stop - start], start, begin - start, end - begin, header.quality)
+                else:
+                    block = np.zeros(((end - begin) * codec.model.transform.step, header.coded_channels), np.float32)
                 yield block if whole else self._silenced(block, begin, end, *fades)
 
         for grids, (begin, end) in zip(self.grids(), sizes):  # in this order: the end of the file is looked at too

@@ -14,10 +14,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from ..errors import InputError, VqcodecWarning, shown
+from .. import filelimits
+from ..errors import InputError, LimitError, VqcodecWarning, shown
 from ..metadata import Metadata
 from .formats.chunks import Endless
 from .formats.decoders import BLOCK, AvFile, CannotDecode, Damaged, SndFile, have_av
+from .memory import needed
 from .formats.kinds import EXTENSIONS, by_libsndfile, demuxer, looks_like_sound
 from .resampling import resample, resampled
 from .samples import MAX_CHANNELS, RATES, Sound, check_shape, sound_of
@@ -46,6 +48,7 @@ class SoundReader:
         self.metadata: Metadata | None = None
         self.rate, self.channels, self.length = rate, channels, length
         check_shape(rate, channels, name)
+        _check_extent(length, channels, name)
         if length < 1:
             raise InputError(f"{name}: no samples in it")
 
@@ -79,6 +82,7 @@ class SoundReader:
         """f32[n,channels], n of `size` in all but the last."""
         done = 0
         for block in self._sized(size):
+            filelimits.tick()
             wrong = ~np.isfinite(block).all(1)
             if wrong.any():
                 second = (done + int(wrong.argmax())) / self.rate
@@ -116,6 +120,14 @@ class SoundReader:
                 continue
 
 
+def _check_extent(length: int, channels: int, name: str) -> None:
+    """Raises LimitError."""
+    try:
+        filelimits.check(filelimits.Extent(samples=length * channels, memory=needed(channels, channels)))
+    except LimitError as error:
+        raise LimitError(f"{name}: {error}") from None
+
+
 def _tracks(source: Source) -> tuple[list, list[str]]:
     """[(decoder, sample frames)] of a source, and notes on what is not in them. Raises InputError."""
     with source.opened() as file:
@@ -142,7 +154,7 @@ def _tracks(source: Source) -> tuple[list, list[str]]:
         except CannotDecode as error:
             notes.append(f"what follows {total / rate:.3f} s cannot be read ({error}) and is left out")
             break
-        length, damage = _measured(track)
+        length, damage = _measured(track, source.name)
         if (track.rate, track.channels) != (rate, channels):
             notes.append(f"what follows {total / rate:.3f} s is left out: {length / track.rate:.3f} s of "
                          f"{_shape(track)}, not {_shape(tracks[0])}")
@@ -173,7 +185,7 @@ def _by_av(source: Source, known: str, said: str) -> tuple[list, list[str]]:
         track = AvFile(source, known)
     except (CannotDecode, Damaged) as error:
         raise InputError(f"{source.name}: not a sound file, or damaged ({said or error})") from error
-    length, damage = _measured(track)
+    length, damage = _measured(track, source.name)
     end = round((track.duration or 0) * track.rate)
     if known == "mov" and 0 < length - end <= PADDING and end:
         length = end  # MP4's edit list tells how much of the last packet is padding
@@ -185,14 +197,16 @@ def _by_av(source: Source, known: str, said: str) -> tuple[list, list[str]]:
     return [(track, length)], notes
 
 
-def _measured(track) -> tuple[int, str | None]:
-    """(sample frames that can be decoded, why no more)."""
+def _measured(track, name: str) -> tuple[int, str | None]:
+    """(sample frames that can be decoded, why no more). Raises LimitError."""
     if track.known is not None:
         return track.known, None
     length = 0
     try:
         for block in track.blocks():
             length += len(block)
+            filelimits.tick()
+            _check_extent(length, track.channels, name)
     except Damaged as error:
         return length, str(error)
     return length, None

@@ -8,7 +8,7 @@ import io
 from pathlib import PurePath
 
 from .. import metadata as parts_of_metadata
-from ..medium import SIZE, Format, Made, Medium, Request, Target, asked_quality, kept
+from ..medium import AS_SAMPLES, SIZE, Format, Made, Medium, Request, Target, asked_quality, kept
 from . import inspection, stream
 from .stream import SoundHeader
 
@@ -97,6 +97,18 @@ class Sounds(Medium):
     def header(self, head):
         return stream.peek(head)[0]
 
+    def extent(self, head, made=None):
+        from ..filelimits import Extent
+        from .formats.writer import sample_bytes
+        from .memory import needed
+
+        found = stream.peek(head)[0]
+        samples = found.length * found.channels
+        memory = needed(found.channels, found.coded_channels)
+        if made == AS_SAMPLES:
+            return Extent(samples=samples, output=4 * samples, memory=memory + 8 * samples)  # in blocks, then joined
+        return Extent(samples=samples, output=sample_bytes(made.subtype) * samples if made else 0, memory=memory)
+
     def decode(self, codec, source, made, file, *, conceal=False, progress=lambda text: None):
         from .file import SoundWriter
         from .pace import Pace
@@ -181,7 +193,7 @@ class Sounds(Medium):
     def memory(self, file, command):
         from . import memory
 
-        return memory.needed(2, 48000, 2) if file is None else memory.needed(*memory.size_of(file, command))
+        return memory.needed(2, 2) if file is None else memory.needed(*memory.size_of(file, command))
 
     def comparison(self):
         from .bench import Sounds as Compared

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from .. import filelimits
 from .formats.decoders import BLOCK
 from .samples import Sound
 
 RESAMPLER = "VHQ"
+BLOCK_SAMPLES = 1 << 22  # of all channels, that a block becomes at most, more or less
 
 
 def resampled(blocks: Iterable[np.ndarray], rate: int, new_rate: int, length: int) -> Iterator[np.ndarray]:
@@ -23,7 +25,7 @@ def resampled(blocks: Iterable[np.ndarray], rate: int, new_rate: int, length: in
             done += len(block)
             yield block
     while done < length:
-        count = min(BLOCK, length - done)
+        count = min(BLOCK, length - done, max(64, BLOCK_SAMPLES // channels))
         done += count
         yield np.zeros((count, channels), np.float32)
 
@@ -39,8 +41,10 @@ def _resampled(blocks: Iterable[np.ndarray], rate: int, new_rate: int) -> Iterat
         stream = stream or soxr.ResampleStream(rate, new_rate, block.shape[1], dtype="float32", quality=RESAMPLER)
         shape = block.shape[1]
         # Samples of fixed numbers at a time: how much soxr gives out at once depends on how much it is given.
-        for first in range(0, len(block), BLOCK):
-            yield _as_rows(stream.resample_chunk(_as_given(block[first : first + BLOCK])), shape)
+        size = max(64, min(BLOCK, int(BLOCK_SAMPLES / (shape * max(1, new_rate / rate)))))
+        for first in range(0, len(block), size):
+            filelimits.tick()
+            yield _as_rows(stream.resample_chunk(_as_given(block[first : first + size])), shape)
     if stream:
         yield _as_rows(stream.resample_chunk(_as_given(np.empty((0, shape), np.float32)), last=True), shape)
 

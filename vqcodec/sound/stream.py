@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from .. import filelimits
 from ..errors import CorruptStreamError, UsageError
 from ..stream import (
     Beginning,
@@ -36,6 +37,8 @@ MAX_CHUNKS = 1 << 32  # a chunk's number has 32 bits
 MAX_HEADER = 64  # bytes; no header is longer
 _BOUND = 0x08  # flag
 MAX_CHUNK_HEADER = 4 + 4 + 2  # length, checksum of the grids, checksum of the header
+_BYTES_PER_REJECTION = 64  # of the file; decoding an honest chunk takes as long, and there is none every 64 bytes
+_READS = 64  # times that each byte of a file may be read for chunks that are rejected
 _WINDOW = 1 << 16  # bytes read at a time where chunks are searched for
 _NEAR = 64  # chunks that a search may skip on the evidence of two headers; more need three
 _REACH = 1 << 16  # chunks that a search may skip at all: of so many numbers in a row few fit a checksum
@@ -188,7 +191,8 @@ class ChunkReader:
     With `conceal`, `read` returns None for a chunk that is not there, whatever is wrong; else it raises
     CorruptStreamError. The caller has to check what it gets by `grids_crc`. Where a chunk turns out to be damaged,
     `reject` makes the search go on right behind where it began, since it may be none: one place in 65,536 checks by
-    chance. Searching takes time in proportion to the file's size. Raises CorruptStreamError for more than 2^32 chunks."""
+    chance. Searching, and what is rejected, take time in proportion to the file's size. Raises CorruptStreamError for more
+    than 2^32 chunks."""
 
     def __init__(self, file: BinaryIO, count: int, seed: bytes = b"", *, conceal: bool = False):
         if count > MAX_CHUNKS:
@@ -197,7 +201,8 @@ class ChunkReader:
         self.position = file.tell()
         self.size = file.seek(0, os.SEEK_END)
         self.ahead: tuple[int, _ChunkHeader] | None = None  # found while an earlier one was searched for
-        self.patience = 64 + 8 * count  # chunks that may be rejected; damage by accident makes a few
+        # Chunks that may be rejected: damage by accident makes a few, a hostile file may be full of headers that check.
+        self.patience = 64 + min(8 * count, self.size // _BYTES_PER_REJECTION)
 
     def read(self, number: int) -> Chunk | None:
         """Chunk `number`, which must not fall."""
@@ -218,7 +223,7 @@ class ChunkReader:
 
     def reject(self, chunk: Chunk) -> None:
         """The chunk that was read last is damaged; there may be a whole one, of this or a later number, in it."""
-        self.patience -= 1  # a hostile file may be full of headers that check
+        self.patience -= 1 + len(chunk.payload) // (_READS * _BYTES_PER_REJECTION)
         self.position, self.ahead = chunk.start + 1 if self.patience >= 0 else self.size, None
 
     def finish(self) -> None:
@@ -247,6 +252,7 @@ class ChunkReader:
         while start < self.size:
             self.file.seek(start)
             data = self.file.read(_WINDOW + MAX_CHUNK_HEADER)
+            filelimits.tick()
             for i in range(min(len(data), _WINDOW)):
                 header = _parse(data, i, start + i)
                 if header is None or header.end > self.size:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ...errors import InputError
+from ... import filelimits
+from ...errors import InputError, LimitError
+from ..memory import needed
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -15,12 +17,16 @@ MAX_SIDE = 2**17
 
 
 def check_size(size: tuple[int, int], name: str) -> None:
-    """Raise InputError unless 1 ≤ sides ≤ 2^17 and width · height ≤ 2^30 pixels."""
+    """Raise InputError unless 1 ≤ sides ≤ 2^17 and width · height ≤ 2^30 pixels, LimitError beyond the limits in force."""
     width, height = size
     if width < 1 or height < 1:
         raise InputError(f"{name}: image without pixels ({width}×{height})")
     if max(size) > MAX_SIDE or width * height > MAX_PIXELS:
         raise InputError(f"{name}: image too large ({width}×{height}; at most 2^30 pixels, 2^17 a side)")
+    try:
+        filelimits.check(filelimits.Extent(pixels=width * height, memory=needed(width, height)))
+    except LimitError as error:
+        raise LimitError(f"{name}: {error}") from None
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,11 @@ def format_for(name: str) -> str:
     return FORMATS[extension]
 
 
+def sample_bytes(subtype: str | None) -> int:
+    """Bytes of a sample that is not compressed."""
+    return _BYTES.get(subtype or "PCM_16", 1)
+
+
 class _Target:
     """A file that libsndfile writes to by callbacks, out of which no exception finds its way: keeps the first one.
     base: where in it libsndfile's file begins."""
