@@ -24,7 +24,7 @@ MODULES = {".".join(("vqcodec", *path.relative_to(ROOT).with_suffix("").parts)).
 # From the ground up; rooms of one floor do not know each other.
 FLOORS = (
     ("errors", "version"),
-    ("fileio", "limits", "process", "signals", "stream"),
+    ("fileio", "filelimits", "limits", "process", "signals", "stream"),
     ("guard", "metadata"),
     ("indices",),
     ("zoo",),

@@ -9,6 +9,7 @@ import numpy as np
 
 from vqcodec import stream
 from vqcodec.errors import CorruptStreamError, UsageError
+from vqcodec.filelimits import Extent
 from vqcodec.medium import Format, Made, Medium, asked_quality, kept
 from vqcodec.metadata import unpack
 
@@ -97,6 +98,9 @@ class Raws(Medium):
 
     def header(self, head):
         return read(head)[0]
+
+    def extent(self, head, made=None):
+        return Extent(samples=read(head)[0].length)
 
     def decode(self, codec, source, made, file, *, conceal=False, progress=lambda text: None):
         file.write(self.decoded(codec, source.data()))

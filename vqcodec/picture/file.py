@@ -36,6 +36,7 @@ from types import MappingProxyType
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
+from . import stream
 from .colour import split, srgb_converter
 from .formats.metadata import finished, gather, left_out, save_options
 from .formats.opening import load_plugin_for, of_image, open_source
@@ -226,6 +227,18 @@ def pillow_limits():
             yield
         finally:
             Image.MAX_IMAGE_PIXELS = saved
+
+
+def size_of(file, command: str) -> tuple[int, int]:
+    """(width, height) by the header of a file; zeros where it has none that can be read: such files fail early."""
+    try:
+        if command == "decode":
+            header = stream.peek(file.read(1 << 18))
+            return header.width, header.height
+        with pillow_limits(), Image.open(file) as image:
+            return image.size
+    except Exception:
+        return 0, 0
 
 
 def _from_array(samples: np.ndarray, name: str) -> Picture:

@@ -175,9 +175,10 @@ class Pictures(Medium):
     # --- for the tools -------------------------------------------------------------------------------------------
 
     def memory(self, file, command):
-        from . import memory
+        from .file import size_of
+        from .memory import needed
 
-        return memory.needed(400, 1000) if file is None else memory.needed(*memory.size_of(file, command))
+        return needed(400, 1000) if file is None else needed(*size_of(file, command))
 
     def comparison(self):
         from .bench import Pictures as Compared

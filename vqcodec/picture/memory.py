@@ -9,7 +9,6 @@ remembers nothing, 1567 for 12.6, 1767 for 25; less effort and decoding take les
 from __future__ import annotations
 
 from .config import REMEMBERED_PIXELS
-from . import stream
 
 MIB = 1 << 20
 _SLACK = 1.1
@@ -31,19 +30,3 @@ def strip_pixels(width: int, height: int) -> int:
     rows, columns = -(-height // _PATCH), -(-width // _PATCH)
     own = max(8, (1 << 21) // (_PATCH * _PATCH * max(1, columns)))
     return min(rows, own + 2 * _REACH) * columns * _PATCH * _PATCH
-
-
-def size_of(file, command: str) -> tuple[int, int]:
-    """(width, height) by the header of a file; zeros where it has none that can be read: such files fail early."""
-    try:
-        if command == "decode":
-            header = stream.peek(file.read(1 << 18))
-            return header.width, header.height
-        from PIL import Image
-
-        from .file import pillow_limits
-
-        with pillow_limits(), Image.open(file) as image:
-            return image.size
-    except Exception:
-        return 0, 0
