@@ -4,6 +4,8 @@ Whatever the caller has set (autocast, gradient or inference mode, default devic
 errors), streams, pixels and samples are the same. The default type is left alone, as it is the whole process's: what the
 codecs' code makes has its type written down.
 
+Torch is imported where it is used: decoders do not need it, and where nobody has loaded it there is nothing of it to guard.
+
 Threads. Work is done by the calling thread alone, but for the encoder's search and the networks of large pictures: threads that
 spin while they wait make everything many times slower beside other work, and hang after a fork, for little gain. Those two have
 as many as the caller has given torch, where waiting threads sleep (OMP_WAIT_POLICY=PASSIVE; the commands set it) and the process
@@ -22,7 +24,6 @@ from contextlib import ExitStack, contextmanager
 from functools import cache, wraps
 
 import numpy as np
-import torch
 
 from .process import waits_passively
 
@@ -65,21 +66,28 @@ def guard() -> Iterator[None]:
         yield
         return
     with ExitStack() as stack:
-        _held.threads = torch.get_num_threads()
-        stack.callback(_held.__dict__.clear)
-        stack.enter_context(_threads(1))
-        if torch.get_default_device().type != "cpu":
-            stack.enter_context(torch.device("cpu"))
-        for device in _devices():
-            if torch.is_autocast_enabled(device):
-                stack.enter_context(torch.autocast(device, enabled=False))
-        if torch.is_inference_mode_enabled():
-            stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.no_grad())
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
-        stack.enter_context(_denormals())
-        stack.enter_context(_precision)
+        if "torch" in sys.modules:
+            _guard_torch(stack)
         yield
+
+
+def _guard_torch(stack: ExitStack) -> None:
+    import torch
+
+    _held.threads = torch.get_num_threads()
+    stack.callback(_held.__dict__.clear)
+    stack.enter_context(_threads(1))
+    if torch.get_default_device().type != "cpu":
+        stack.enter_context(torch.device("cpu"))
+    for device in _devices():
+        if torch.is_autocast_enabled(device):
+            stack.enter_context(torch.autocast(device, enabled=False))
+    if torch.is_inference_mode_enabled():
+        stack.enter_context(torch.inference_mode(False))
+    stack.enter_context(torch.no_grad())
+    stack.enter_context(_denormals())
+    stack.enter_context(_precision)
 
 
 @contextmanager
@@ -90,6 +98,8 @@ def more_threads() -> Iterator[None]:
 
 
 def _devices() -> tuple[str, ...]:
+    import torch
+
     accelerator = torch.accelerator.current_accelerator()
     return ("cpu",) if accelerator is None else ("cpu", accelerator.type)
 
@@ -97,6 +107,8 @@ def _devices() -> tuple[str, ...]:
 @contextmanager
 def _denormals() -> Iterator[None]:
     """Keeps floats below the smallest normal one; a thread may have been told to take them for 0."""
+    import torch
+
     smallest = sys.float_info.min
     flushed = smallest / 2 == 0  # torch does not tell
     if flushed:
@@ -139,12 +151,16 @@ class _Precision:
 
 def _product_precision() -> str | None:
     """Of products on the CPU, where it is less than that of float32."""
+    import torch
+
     matmul = getattr(torch.backends.mkldnn, "matmul", None)  # since torch 2.9
     found = matmul.fp32_precision if hasattr(matmul, "fp32_precision") else torch.get_float32_matmul_precision()
     return found if found in ("bf16", "tf32", "medium", "high") else None
 
 
 def _set_product_precision(precision: str) -> None:
+    import torch
+
     matmul = getattr(torch.backends.mkldnn, "matmul", None)
     if hasattr(matmul, "fp32_precision"):
         matmul.fp32_precision = precision
@@ -159,6 +175,8 @@ _precision = _Precision()
 def _threads(count: int) -> Iterator[None]:
     """As many threads in the calling thread's parallel regions. Not by torch.set_num_threads alone, where it can be helped:
     that is also what threads begin with that have not used torch yet, so that other threads of the caller might keep ours."""
+    import torch
+
     before = torch.get_num_threads()  # asked first, as torch sets what the thread begins with when it is first asked
     if before == count:
         yield
@@ -186,6 +204,8 @@ def _threads(count: int) -> Iterator[None]:
 def _libraries() -> tuple[Callable[[int], None], Callable[[int], int] | None] | None:
     """What sets the threads of the calling thread in the OpenMP that torch uses, and in MKL if it is there; None where they
     are not to be found."""
+    import torch
+
     if sys.platform == "win32" or "openmp" not in torch.__config__.parallel_info().lower():
         return None
     name = "libtorch_cpu.dylib" if sys.platform == "darwin" else "libtorch_cpu.so"

@@ -137,8 +137,9 @@ class Medium(ABC):
     # --- a model -----------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def open(self, entry, *, encoder: bool = False):
-        """The codec of a model; imports torch where it is needed. It has `qualities`, `entry`, `decode_grids(data)`."""
+    def open(self, entry, *, encoder: bool = False, on_torch: bool = False):
+        """The codec of a model; without its encoder it decodes in NumPy, if not `on_torch` (on other devices than the CPU), and
+        imports no torch. It has `qualities`, `entry`, `decode_grids(data)`."""
 
     @abstractmethod
     def kind(self):

@@ -18,8 +18,10 @@ def thread_variables(threads: int) -> dict[str, str]:
 
 
 def wait_passively() -> None:
-    """Threads of this process and of its children sleep while they wait, unless the environment says how they shall wait.
-    Of use before torch is loaded."""
+    """Threads of this process and of its children sleep while they wait, unless the environment says how they shall wait; NumPy's
+    do not know how to, so there are none, unless the environment says how many. Of use before the libraries are loaded."""
+    if "numpy" not in sys.modules:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if "torch" not in sys.modules and _PASSIVE.keys().isdisjoint(os.environ):
         os.environ.update(_PASSIVE)
 

@@ -20,12 +20,14 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from vqcodec.indices import cdf as cdf_module
+from vqcodec.indices import numpy_prior
 from vqcodec.zoo import loading, registration, registry
 from vqcodec.indices import rangecoder
 from vqcodec.sound import stream as sound_container
 from vqcodec.indices import prior as prior_module
 from vqcodec.sound.codec import AudioCodec
-from vqcodec.picture.codec import KIND, Codec, bands
+from vqcodec.picture.codec import Codec, bands
+from vqcodec.picture.torch_codec import KIND
 from vqcodec.errors import InputError
 from vqcodec.picture.file import Picture
 from vqcodec.indices.prior import ACTIVATION_LIMIT, FEATURE_LIMIT, WEIGHT_LIMIT, Prior, check_bounds, correlate
@@ -193,6 +195,9 @@ def test_correlate_is_exact_at_the_bound(case):
     floats = torch.from_numpy(x).float(), torch.from_numpy(weight).float()
     np.testing.assert_array_equal(correlate(*floats).numpy(), expected)
     np.testing.assert_array_equal(correlate(*floats, torch.from_numpy(positions)).numpy(), expected[positions])
+    floats, runtime = (x.astype(np.float32), weight.astype(np.float32)), numpy_prior.Numpy()
+    np.testing.assert_array_equal(runtime.correlate(*floats), expected)
+    np.testing.assert_array_equal(runtime.correlate(*floats, positions), expected[positions])
 
 
 def test_the_largest_sum_that_the_bound_allows():
@@ -356,6 +361,10 @@ def test_frequencies_at_the_bounds_of_all_numbers():
                "logit.offset": torch.from_numpy(offset)}
     found = torch.empty(groups, positions, width + 1, dtype=torch.int32)
     cdf_module.Categoricals(tensors, torch.from_numpy(exp)).fill(torch.from_numpy(out), None, torch.from_numpy(size), found)
+    again = np.empty((positions, groups, width + 1), np.int32)
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    numpy_prior.Categoricals(arrays, exp).fill(out, None, size, again)
+    np.testing.assert_array_equal(again.transpose(1, 0, 2), found.numpy())
     f = out.clip(-limit, limit).reshape(positions, groups, rank).astype(object)
     for g, count in enumerate(size.tolist()):
         logits = (f[:, g] @ vectors[g, :count].T.astype(object) * int(mult[g]) + offset[g, :count].astype(object) + (1 << 23)) >> 24

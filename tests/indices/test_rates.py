@@ -13,7 +13,7 @@ from vqcodec.picture import search as refine
 from vqcodec.zoo import registry
 from vqcodec.picture.codec import Codec
 from vqcodec.indices.float_prior import ContextPrior, fill
-from vqcodec.indices.grids import price_of_mass
+from vqcodec.indices.choosing import price_of_mass
 from vqcodec.zoo.loading import read_tensors
 from vqcodec.indices.prior import phase_map
 from vqcodec.indices.quantize import codewords_of, distances, look_up, split_groups

@@ -13,6 +13,7 @@ from conftest import TINY_ID, synthetic_picture
 from helpers import make_wild_model, sample_grids, tabled
 
 from vqcodec.picture import codec as codec_module
+from vqcodec.picture import torch_codec
 from vqcodec.picture.inspection import inspect
 from vqcodec.picture import stream as container
 from vqcodec.zoo import modelfile, registry
@@ -51,7 +52,7 @@ def deep(codec):
         torch.nn.init.normal_(net.head.weight, 0, scale)
         net.eval().requires_grad_(False)
     model = dataclasses.replace(codec.model, transform=config)
-    return Codec(codec.entry, model, codec.coder, *nets, None)
+    return type(codec)(codec.entry, model, codec.coder, *nets, None)
 
 
 # --- pictures through files --------------------------------------------------------------------------------
@@ -179,7 +180,7 @@ def test_a_search_in_bands_is_a_search(codec, picture, monkeypatch):
     wanted = codec.decode(whole).rgb.astype(int)
     monkeypatch.setattr(codec_module, "BAND_POSITIONS", 24)
     banded = [codec.encode(picture, 2, effort=effort).data for effort in (1, 2)]
-    monkeypatch.setattr(codec_module, "REMEMBERED_PIXELS", 0)  # no picture is small enough for its shortlists to be kept
+    monkeypatch.setattr(torch_codec, "REMEMBERED_PIXELS", 0)  # no picture is small enough for its shortlists to be kept
     banded.append(codec.encode(picture, 2, effort=2).data)
     for data in banded:
         error = (codec.decode(data).rgb - wanted) ** 2
@@ -425,7 +426,8 @@ def test_strips_give_the_same_latents_and_pixels(deep, monkeypatch, sixteenths):
     difference = np.abs(deep.pixels(grids, height, width, sixteenths).astype(int) - pixels)
     assert difference.max() <= 1 and (difference > 0).mean() < 1e-3
     # The same without halos shows: the networks do look across the borders of strips.
-    monkeypatch.setattr(codec_module, "halo", lambda config: (0, 0))
+    for module in (codec_module, torch_codec):
+        monkeypatch.setattr(module, "halo", lambda config: (0, 0))
     assert (deep.latents(rgb, sixteenths) - latents).abs().max() > 0.05
     assert np.abs(deep.pixels(grids, height, width, sixteenths).astype(int) - pixels).max() > 4
 

@@ -14,8 +14,9 @@ from vqcodec import metadata
 from vqcodec import stream as bytefields
 from vqcodec.sound import transform as audio_transform, stream as sound_container
 from vqcodec.zoo import registry
-from vqcodec.sound.codec import AudioCodec, Lost, level_of
+from vqcodec.sound.codec import AudioCodec, Lost
 from vqcodec.sound.inspection import inspect
+from vqcodec.sound.torch_codec import level_of
 from vqcodec.picture.codec import Codec
 from vqcodec.zoo.config import check_model
 from vqcodec.errors import CorruptStreamError, InputError, UnsupportedError, UsageError, VqcodecWarning
@@ -165,11 +166,11 @@ def test_the_reach_of_the_networks_is_the_halo(request, name):
 
 @pytest.mark.parametrize("size", [1, 999, 1 << 20])
 def test_how_samples_come_in_does_not_matter(codec, sound, data, size, monkeypatch):
-    monkeypatch.setattr("vqcodec.sound.codec.BLOCK", size)
+    monkeypatch.setattr("vqcodec.sound.torch_codec.BLOCK", size)
     short = Sound(sound.samples[:9000], 11025)
     assert codec.encode(sound, 2).data == data if size > 1 else True
     expected = codec.encode(short, 2).data
-    monkeypatch.setattr("vqcodec.sound.codec.BLOCK", 4096)
+    monkeypatch.setattr("vqcodec.sound.torch_codec.BLOCK", 4096)
     assert codec.encode(short, 2).data == expected
 
 

@@ -12,7 +12,7 @@ from vqcodec.indices.config import PriorConfig, QuantizerConfig
 from vqcodec.indices.float_prior import ContextPrior, fill
 from vqcodec.indices.prior import of_slice
 from vqcodec.indices.quantize import layouts
-from vqcodec.picture.codec import KIND
+from vqcodec.picture.torch_codec import KIND
 from vqcodec.train.regroup import parts_of, regroup
 
 PARTS = QuantizerConfig(slices=(2, 6, 10, 6), dims=(1, 1, 2, 2), codewords=(256, 256, 64, 64))

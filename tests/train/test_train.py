@@ -19,7 +19,7 @@ import torch
 from conftest import synthetic_picture, tiny_config
 from PIL import Image
 
-from vqcodec.picture import codec, distortion
+from vqcodec.picture import distortion, torch_codec
 from vqcodec.zoo import config, loading, registry
 from vqcodec.errors import InputError, UsageError, VqcodecWarning
 from vqcodec.picture.file import Picture
@@ -397,7 +397,7 @@ def test_export_makes_a_working_model(pictures, tmp_path):
     assert (tmp_path / "run" / "curves.png").stat().st_size > 1000
     entry = registry.find_by_name("mine", tmp_path / "models")
     assert registry.check(entry) == ()
-    model = codec.Codec.open(entry)
+    model = torch_codec.Codec.open(entry)
     rgb = synthetic_picture(70, 50)
     assert model.decode(model.encode(Picture(rgb), 2).data).rgb.shape == rgb.shape
 
@@ -441,7 +441,7 @@ def restored(pictures, tmp_path, tiny_model_dir):
 
 
 def test_a_published_model_is_restored_for_training(restored, tiny_model_dir):
-    published = loading.load_model(registry.find_by_name("tiny", tiny_model_dir), True, codec.KIND)
+    published = loading.load_model(registry.find_by_name("tiny", tiny_model_dir), True, torch_codec.KIND)
     for name in ("encoder", "decoder"):
         theirs = getattr(published, name).state_dict()
         assert all(torch.equal(tensor, theirs[key]) for key, tensor in getattr(restored.model, name).state_dict().items())

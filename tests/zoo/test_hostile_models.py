@@ -17,8 +17,8 @@ from conftest import tiny_audio_config, tiny_config
 from helpers import time_limit
 from vqcodec.cli import program
 from vqcodec.errors import InputError, UnsupportedError, UsageError, VqcodecError
-from vqcodec.picture import codec as pictures
-from vqcodec.sound import codec as sounds
+from vqcodec.picture import torch_codec as pictures
+from vqcodec.sound import torch_codec as sounds
 from vqcodec.indices.config import PriorConfig, QuantizerConfig
 from vqcodec.picture.config import ModelConfig, TransformConfig
 from vqcodec.sound.config import AudioModelConfig, AudioTransformConfig
@@ -309,7 +309,7 @@ def test_hostile_models_are_refused_everywhere(tiny_audio_dir, tmp_path, alone, 
 def test_what_a_configuration_asks_for_is_known_before_it_is_allocated():
     largest = TransformConfig(1024, (256, 512, 1024), (16,) * 3, (16,) * 3)
     with torch.device("meta"):
-        specs = schema.network_tensors(pictures.Decoder(largest))
+        specs = schema.network_tensors(loading.shapes(pictures.Decoder(largest)))
     assert sum(spec.count for spec in specs.values()) > schema.MAX_VALUES
     with pytest.raises(InputError, match="values; 67108864 are the most"):
         schema.check_size(specs)

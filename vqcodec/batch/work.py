@@ -135,7 +135,7 @@ class Worker:
         self.destination.write(path, file.getvalue())
 
     def _open(self, kind: str, entry: registry.ModelEntry, encoder: bool):
-        codec = medium.of_modality(kind).open(entry, encoder=encoder)
+        codec = medium.of_modality(kind).open(entry, encoder=encoder, **({"on_torch": True} if self.settings.gpu else {}))
         if self.settings.gpu:
             codec.decoder = OnDevice(codec.decoder, "cuda")
             codec.encoder = OnDevice(codec.encoder, "cuda") if encoder else None

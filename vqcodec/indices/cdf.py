@@ -13,18 +13,21 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from .quantize import SliceLayout
+from .bounds import (
+    CDF_BITS,
+    COEFFICIENT_LIMIT,
+    INVERSE_SHIFT,
+    LOG_SCALE_MIN,
+    LOG_SCALE_STEP,
+    LOGIT_UNIT,
+    MEAN_LIMIT,
+    MEAN_UNIT,
+    SCALES,
+    SHIFT,
+    SIGMOID_UNIT,
+)
+from .layout import SliceLayout
 
-MEAN_UNIT = 64  # logistic means and codeword boundaries are in 1/64
-MEAN_LIMIT = 1 << 14
-SCALES = 64  # logistic scales exp(LOG_SCALE_MIN + i·LOG_SCALE_STEP)
-LOG_SCALE_MIN, LOG_SCALE_STEP = -3.5, 8.5 / 63
-SIGMOID_UNIT = 128  # arguments of the sigmoid table are in 1/128, clamped to ±2047
-INVERSE_SHIFT = 8
-COEFFICIENT_LIMIT = 1023
-LOGIT_UNIT = 256  # logits are in 1/256 nat
-SHIFT = 24
-CDF_BITS = 16
 CHUNK = 1 << 18  # CDF values computed at a time: temporaries stay in the cache
 
 
@@ -148,6 +151,10 @@ class Step:
         if isinstance(self.distributions, Logistics):
             return self.distributions.entries(self.out, self.start, self.size, number)
         return torch.cat([cdf.transpose(0, 1).gather(2, number[rows]) for rows, cdf in self.parts()])
+
+    def bounds(self, symbols: torch.Tensor) -> torch.Tensor:
+        """int32[N,G,2]: the entries below and above symbols int64[N,G]."""
+        return self.entries(torch.stack([symbols, symbols + 1], 2))
 
     @property
     def _width(self) -> int:

@@ -20,10 +20,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .cdf import COEFFICIENT_LIMIT, LOG_SCALE_MIN, LOG_SCALE_STEP, MEAN_UNIT, SCALES
-from .config import WIDE_DIMS
+from .bounds import (
+    COEFFICIENT_LIMIT,
+    FEATURE_STEPS,
+    LOG_SCALE_MIN,
+    LOG_SCALE_STEP,
+    MEAN_UNIT,
+    NEAR,
+    PAST,
+    SCALES,
+    WEIGHT_LIMIT,
+    near_spacing,
+    wide_count,
+)
 from .layers import lerp_rows
-from .prior import FEATURE_STEPS, WEIGHT_LIMIT, near_spacing, phase_map
+from .prior import phase_map
 
 
 def features(values: torch.Tensor, first_dim: int) -> torch.Tensor:
@@ -32,10 +43,6 @@ def features(values: torch.Tensor, first_dim: int) -> torch.Tensor:
     companded = torch.asinh(values)
     wide = wide_count(first_dim, values.shape[1])
     return torch.cat([companded, values[:, :wide] / 8], 1) if wide else companded
-
-
-def wide_count(first_dim: int, dims: int) -> int:
-    return max(0, min(WIDE_DIMS - first_dim, dims))
 
 
 def feature_steps(first_dim: int, dims: int) -> torch.Tensor:
@@ -77,8 +84,6 @@ class ActivationRange(nn.Module):
         return x
 
 
-NEAR = {1: (1, 9), 2: (5, 5)}  # kernels, by the rank of the grid
-PAST = {1: (1, 5), 2: (3, 3)}
 
 
 def conv(inputs: int, outputs: int, kernel: tuple[int, int], bias: bool = True, spacing: int = 1) -> nn.Conv2d:

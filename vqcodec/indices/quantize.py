@@ -10,43 +10,14 @@ distance² + weight·bits (entropy-constrained VQ, Chou et al., 1989). Ties go t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from .config import QuantizerConfig
+from .layout import SliceLayout, layouts
 
 # Slope of distortion against rate for fine uniform quantisation at unit step: 2·ln 2 / 12 per bit.
 RATE_WEIGHT = 0.1155
 AROUND = 3  # scalar codewords beside one, on each side, about a unit apart: farther ones are hardly ever worth their distance
-
-
-@dataclass(frozen=True)
-class SliceLayout:
-    """Where one slice lies: latent dims [dim, dim + groups·d) and grid planes [group, group + groups)."""
-
-    dim: int
-    group: int
-    groups: int
-    d: int
-    codewords: int
-
-    @property
-    def dims(self) -> slice:
-        return slice(self.dim, self.dim + self.groups * self.d)
-
-    @property
-    def planes(self) -> slice:
-        return slice(self.group, self.group + self.groups)
-
-
-def layouts(config: QuantizerConfig) -> tuple[SliceLayout, ...]:
-    """The slices in coding order."""
-    result, dim, group = [], 0, 0
-    for count, d, codewords in zip(config.slices, config.dims, config.codewords):
-        result.append(SliceLayout(dim, group, count // d, d, codewords))
-        dim, group = dim + count, group + count // d
-    return tuple(result)
 
 
 def split_groups(latents: torch.Tensor, d: int) -> torch.Tensor:

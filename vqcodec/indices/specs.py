@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
+import numpy as np
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """shape; the dtypes of which it may be one; least and most of its values, none of which may be NaN or infinite."""
+    """shape; the names of the dtypes of which it may be one; least and most of its values, none of which may be NaN or infinite."""
 
     shape: tuple[int, ...]
-    dtypes: tuple[torch.dtype, ...]
+    dtypes: tuple[str, ...]
     least: float
     most: float
 
@@ -22,9 +22,8 @@ class TensorSpec:
         return math.prod(self.shape)
 
 
-def extent(tensor: torch.Tensor) -> tuple[int, int] | tuple[float, float]:
+def extent(tensor: np.ndarray) -> tuple[int, int] | tuple[float, float]:
     """(least, most) value: exact integers, or floats; NaN where there is one; (0, 0) of none."""
-    if not tensor.numel():
+    if not tensor.size:
         return 0, 0
-    least, most = tensor.aminmax()
-    return least.item(), most.item()
+    return tensor.min().item(), tensor.max().item()

@@ -9,18 +9,26 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import torch
-
 from ..errors import InputError
-from .cdf import CDF_BITS, SCALES
+from .bounds import (
+    BIAS_LIMIT,
+    CDF_BITS,
+    FEATURE_LIMIT,
+    MAX_PHASES,
+    MULTIPLIER_LIMIT,
+    NEAR,
+    PAST,
+    SCALES,
+    WEIGHT_LIMIT,
+    check_phases,
+    wide_count,
+)
 from .config import GridModel
-from .context import NEAR, PAST, wide_count
-from .prior import BIAS_LIMIT, FEATURE_LIMIT, MAX_PHASES, MULTIPLIER_LIMIT, WEIGHT_LIMIT, check_phases
-from .quantize import SliceLayout, layouts
+from .layout import SliceLayout, layouts
 from .specs import TensorSpec
 
 MAX_CODEWORD = 4096.0  # in magnitude; what `prior.check_bounds` asks of scalar ones is less
-INT8, INT32, INT64 = ((kind,) for kind in (torch.int8, torch.int32, torch.int64))
+INT8, INT32, INT64 = ((kind,) for kind in ("int8", "int32", "int64"))
 
 
 @dataclass(frozen=True)
@@ -105,5 +113,5 @@ def _bias(*shape: int) -> TensorSpec:
 
 def codebook_tensors(config: GridModel) -> dict[str, TensorSpec]:
     """Of codebook.safetensors."""
-    return {f"s{i}": TensorSpec((s.groups, s.codewords, s.d), (torch.float32,), -MAX_CODEWORD, MAX_CODEWORD)
+    return {f"s{i}": TensorSpec((s.groups, s.codewords, s.d), ("float32",), -MAX_CODEWORD, MAX_CODEWORD)
             for i, s in enumerate(layouts(config.quantizer))}

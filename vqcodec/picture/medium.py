@@ -37,13 +37,13 @@ class Pictures(Medium):
     def takes(self, thing):
         return False
 
-    def open(self, entry, *, encoder=False):
+    def open(self, entry, *, encoder=False, on_torch=False):
         from .codec import Codec
 
-        return Codec.open(entry, encoder=encoder)
+        return Codec.open(entry, encoder=encoder, on_torch=on_torch)
 
     def kind(self):
-        from .codec import KIND
+        from .torch_codec import KIND
 
         return KIND
 

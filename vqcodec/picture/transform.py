@@ -8,7 +8,7 @@
 
 Latents are in units of the quantiser: a training proxy adds noise of width 1 to them. Both networks are
 purely convolutional with finite receptive fields, so that pictures can be worked on in strips with halos
-(`ENCODER_HALO`, `DECODER_HALO`, in latent rows). Quality q is continuous: gains and per-quality biases of
+(`halo`, in latent rows). Quality q is continuous: gains and per-quality biases of
 the L trained qualities are interpolated linearly (gains in the log domain).
 
 Blocks are plain dense 3×3 convolutions at 1/4, 1/8 and 1/16 resolution: on CPUs they reach many times the
@@ -24,8 +24,7 @@ from torch import nn
 
 from ..indices.layers import QualityScale, lerp_rows, soften
 from .config import TransformConfig
-
-PATCH = 16
+from .synthesis import PATCH, halo  # noqa: F401
 
 
 def samples(rgb: np.ndarray) -> torch.Tensor:
@@ -107,15 +106,6 @@ class Decoder(nn.Module):
         h = self.blocks2(F.pixel_shuffle(self.up2(h), 2))
         h = self.blocks1(F.pixel_shuffle(self.up1(h), 2))
         return direct.float() + F.pixel_shuffle(self.head(h), 4).float() + 0.5
-
-
-def halo(config: TransformConfig) -> tuple[int, int]:
-    """Latent rows on each side of a strip that its own rows depend on: (encoder, decoder)."""
-    n1, n2, n3 = config.encoder_blocks
-    encoder = 2 * n3 + -(-(2 * n2) // 2) + -(-(2 * n1 + 1) // 4)
-    n1, n2, n3 = config.decoder_blocks
-    decoder = 1 + 2 * n3 + -(-(2 * n2) // 2) + -(-(2 * n1 + 1) // 4)
-    return encoder, decoder
 
 
 def init_linear_path(encoder: Encoder, decoder: Decoder, patches: torch.Tensor, lambdas) -> None:

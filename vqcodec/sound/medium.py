@@ -35,13 +35,13 @@ class Sounds(Medium):
 
         return isinstance(thing, (Sound, tuple))
 
-    def open(self, entry, *, encoder=False):
+    def open(self, entry, *, encoder=False, on_torch=False):
         from .codec import AudioCodec
 
-        return AudioCodec.open(entry, encoder=encoder)
+        return AudioCodec.open(entry, encoder=encoder, on_torch=on_torch)
 
     def kind(self):
-        from .codec import KIND
+        from .torch_codec import KIND
 
         return KIND
 

@@ -22,22 +22,25 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from . import lapped
+from . import lapped, synthesis
 from ..indices.layers import QualityScale, lerp_rows, soften
 from .config import AudioTransformConfig
+from .synthesis import (  # noqa: F401
+    FRAMES,
+    LOG_CENTRE,
+    LOG_LIMIT,
+    LOG_SPREAD,
+    OVERLAP,
+    TONE_FLOOR,
+    TONE_POWER,
+    halo,
+)
 
-OVERLAP = 4  # windows over each sample
-FRAMES = 2  # spectral frames per latent frame
-LOG_CENTRE, LOG_SPREAD = -6.0, 2.0  # brings log magnitudes to about -1..1
-LOG_LIMIT = 3.0  # of decoded log magnitudes
-TONE_POWER = 0.7  # of coefficients as they are quantised: loud ones more coarsely
 TONE_TILT = 500.0  # Hz, from where on errors of tones weigh more, as music gets softer
-TONE_FLOOR = 1e-3  # of the companded coefficients whose square roots the decoder's network sees
 TONE_SHARE = 20.0  # of the squared error of tones in the distortion
 
 
@@ -268,30 +271,8 @@ class Decoder(nn.Module):
 
 
 def white_noise(first: int, count: int, channels: int) -> torch.Tensor:
-    """f32[C,1,count]: noise in -1..1 that depends on channel and sample number (from `first`) alone, so that pieces
-    of a recording get what the whole would; bitstream_spec.md defines it."""
-    number = (np.arange(first, first + count, dtype=np.int64) & 0xFFFFFFFF).astype(np.uint32)
-    rows = []
-    for channel in range(channels):
-        x = number * np.uint32(0x9E3779B1) + np.uint32(channel * 0x85EBCA77 & 0xFFFFFFFF)
-        x ^= x >> np.uint32(16)
-        x *= np.uint32(0x85EBCA6B)
-        x ^= x >> np.uint32(13)
-        x *= np.uint32(0xC2B2AE35)
-        x ^= x >> np.uint32(16)
-        rows.append((x >> np.uint32(8)).astype(np.float32) / np.float32(1 << 23) - 1)
-    return torch.from_numpy(np.stack(rows))[:, None]
-
-
-def halo(config: AudioTransformConfig) -> tuple[int, int]:
-    """Latent frames on each side of a piece that its own frames depend on: (encoder, decoder)."""
-
-    def reach(fine, coarse):
-        edges = sum(d + 1 for d in fine) + OVERLAP // 2 + 1  # in spectral frames
-        return sum(d + 1 for d in coarse) + -(-edges // FRAMES)
-
-    encoder, decoder = config.encoder_dilations, config.decoder_dilations
-    return reach(encoder[0], encoder[1]), reach(decoder[1], decoder[0])
+    """`synthesis.white_noise`, f32[C,1,count]."""
+    return torch.from_numpy(synthesis.white_noise(first, count, channels))[:, None]
 
 
 def init_linear_path(encoder: Encoder, decoder: Decoder, samples: torch.Tensor, config: AudioTransformConfig) -> None:

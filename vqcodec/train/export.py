@@ -14,6 +14,7 @@ from ..indices.context import bfloat16
 from ..zoo import config as configuration
 from ..zoo import registration, registry, weights
 from ..indices.tensors import codebook_tensors
+from ..zoo.loading import shapes
 from ..zoo.schema import check_tensors, network_tensors
 from .medium import Medium
 from .model import Model
@@ -45,8 +46,7 @@ def write_model(model: Model, batches, folder: Path, config, card: str, search: 
     (folder / "config.toml").write_text(configuration.to_toml(config))
     for name, net in (("encoder", model.encoder), ("decoder", model.decoder)):
         packed = weights.pack(net.state_dict())
-        kinds = {key: tensor.dtype for key, tensor in packed.items()}
-        check_tensors(packed, network_tensors(net, kinds), f"{name}.safetensors")  # training may have gone astray
+        check_tensors(packed, network_tensors(shapes(net), packed), f"{name}.safetensors")  # training may have gone astray
         save_file(packed, folder / f"{name}.safetensors")
     # What is stored is what runs: the prior's tables are made from the codebook as written.
     books = [q.codebook.detach().float().contiguous() for q in model.quantizers]

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import torch
 
-from ..indices.cdf import LOG_SCALE_MIN, LOG_SCALE_STEP, LOGIT_UNIT, MEAN_UNIT, tables
-from ..zoo.schema import check_tensors
-from ..indices.config import GridModel
-from ..indices.context import feature_steps, weight_steps, wide_count
-from ..indices.float_prior import UNIT, ContextPrior
-from ..indices.prior import (
+from ..indices.bounds import (
     ACCUMULATOR_LIMIT,
     ACTIVATION_LIMIT,
     FEATURE_LIMIT,
     FEATURE_STEPS,
+    LOG_SCALE_MIN,
+    LOG_SCALE_STEP,
+    LOGIT_UNIT,
+    MEAN_UNIT,
     WEIGHT_LIMIT,
     check_bounds,
+    wide_count,
 )
+from ..indices.cdf import tables
+from ..indices.config import GridModel
+from ..indices.context import feature_steps, weight_steps
+from ..indices.float_prior import UNIT, ContextPrior
+from ..zoo.schema import check_tensors
 from ..indices.quantize import boundaries
 from ..indices.tensors import forms, prior_tensors
 

@@ -1,25 +1,24 @@
-"""A registered model → the parts that a codec is made of. Every tensor is checked before anything is computed with it."""
+"""A registered model → the parts that an encoder is made of, in torch. Decoders have what they need from `reading.py`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from . import config as configuration
-from . import registry, weights
+from . import reading, registry, weights  # noqa: F401
+from .reading import named
 from .registry import ModelEntry
-from .schema import check_size, check_tensors, network_tensors
-from ..errors import InputError, UnsupportedError, VqcodecError
+from .schema import network_tensors
+from ..errors import UnsupportedError, VqcodecError
+from ..indices.choosing import GridCoder
 from ..indices.config import GridModel
 from ..indices.float_prior import ContextPrior, fill
-from ..indices.grids import GridCoder
-from ..indices.prior import Prior, check_bounds
-from ..indices.tensors import check_trainable, codebook_tensors, forms, prior_tensors
-
-MAX_HEADER = 1 << 20  # bytes of names and shapes in a safetensors file; of ours they take 12,000 at most
+from ..indices.prior import Prior
+from ..indices.tensors import check_trainable, forms
 
 
 @dataclass(frozen=True)
@@ -58,9 +57,9 @@ def load_model(entry: ModelEntry, encoder: bool, kind: ModelKind) -> LoadedModel
     if encoder:
         entry.require_encoder()
     sketches = {part: kind.sketch(part, config.transform) for part in ("decoder", "encoder")[: 1 + encoder]}
-    tensors = read_prior(entry, config, *(network_tensors(net) for net in sketches.values()))
+    tensors = read_prior(entry, config, *(network_tensors(shapes(net)) for net in sketches.values()))
     if encoder:
-        with _named(entry):
+        with named(entry):
             check_trainable(forms(tensors, config), config)
     context = _context(config, tensors) if encoder and kind.searches else None
     coder = GridCoder(Prior(tensors, config.quantizer), read_codebooks(entry, config), config.quantizer)
@@ -87,56 +86,33 @@ def model_config(entry: ModelEntry, kind: ModelKind) -> GridModel:
 
 
 def read_prior(entry: ModelEntry, config: GridModel, *others) -> dict[str, torch.Tensor]:
-    """The integer tensors of the prior. `others`: those of networks, which count for the size of the model. Raises InputError
-    for tensors that are not as the configuration and the proof of the prior's exactness want them."""
-    with _named(entry):
-        tensors = read_tensors(entry, "prior")
-        expected = prior_tensors(config, forms(tensors, config))
-        check_size(expected, codebook_tensors(config), *others)
-        check_tensors(tensors, expected, "prior.safetensors")
-        check_bounds(tensors)
-    return tensors
+    """`reading.read_prior` for torch."""
+    return as_tensors(reading.read_prior(entry, config, *others))
 
 
 def read_codebooks(entry: ModelEntry, config: GridModel) -> list[torch.Tensor]:
     """f32[G,K,d] of each slice. Raises InputError."""
-    with _named(entry):
-        stored = read_tensors(entry, "codebook")
-        check_tensors(stored, codebook_tensors(config), "codebook.safetensors")
-    return [stored[f"s{i}"] for i in range(len(stored))]
+    return [torch.from_numpy(book.copy()) for book in reading.read_codebooks(entry, config)]
 
 
 def read_network(entry: ModelEntry, name: str, net: torch.nn.Module) -> dict[str, torch.Tensor]:
     """f32 weights for `net`, the encoder or decoder of a model. Raises InputError."""
-    with _named(entry):
-        stored = read_tensors(entry, name)
-        kinds = {key: tensor.dtype for key, tensor in stored.items()}
-        check_tensors(stored, network_tensors(net, kinds), f"{name}.safetensors")
-    return weights.unpack(stored)
+    return as_tensors(reading.read_network(entry, name, shapes(net)))
 
 
 def read_tensors(entry: ModelEntry, name: str) -> dict[str, torch.Tensor]:
-    """Tensors of `name`.safetensors of a model, its hash checked, whatever they are. Raises InputError or CorruptStreamError."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load
-
-    data = entry.read(f"{name}.safetensors")
-    try:
-        if int.from_bytes(data[:8], "little") > MAX_HEADER:
-            raise ValueError(f"more than {MAX_HEADER} bytes of names and shapes")
-        return load(data)
-    except (SafetensorError, ValueError, TypeError, KeyError, AssertionError, RuntimeError) as error:  # odd dtypes, empty tensors
-        reason = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else error
-        raise InputError(f"{name}.safetensors cannot be read ({reason})") from None
+    """`reading.read_tensors` for torch."""
+    return as_tensors(reading.read_tensors(entry, name))
 
 
-@contextmanager
-def _named(entry: ModelEntry):
-    """Errors within tell which model they are about."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"model '{entry.name}': {error}") from None
+def as_tensors(arrays: dict[str, np.ndarray]) -> dict[str, torch.Tensor]:
+    """With memory of their own: what was read from a file cannot be written to."""
+    return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
+
+
+def shapes(net: torch.nn.Module) -> dict[str, tuple[int, ...]]:
+    """Of its weights; it may be on the device "meta"."""
+    return {name: tuple(tensor.shape) for name, tensor in net.state_dict().items()}
 
 
 def _filled(net: torch.nn.Module, tensors: dict[str, torch.Tensor]) -> torch.nn.Module:

@@ -1,0 +1,210 @@
+"""The codec in torch, which encodes; `codec.py` tells how the stages hang together, and has all that needs no torch."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from .. import filelimits
+from . import search as refine
+from .alpha import encode_alpha
+from .codec import PATCH, Codec, Encoded, Progress, bands, check_size, strips
+from .config import REMEMBERED_PIXELS, ModelConfig
+from ..indices.choosing import GridCoder
+from ..indices.context import fast_arithmetic
+from ..guard import guarded, more_threads
+from ..errors import UnsupportedError, UsageError
+from ..indices.float_prior import ContextPrior
+from ..zoo.loading import ModelKind, load_model
+from .file import Picture
+from ..process import keep_freed_memory
+from ..indices.quality import SIXTEENTHS, checked_sixteenths, quality_of
+from ..indices.rates import Rates
+from ..indices.target import Estimate, Goal, reach
+from ..zoo.registry import ModelEntry
+from .psnr import psnr as measure
+from .transform import Decoder, Encoder, halo, samples
+
+# What encodes give more than estimates of their rate (its logarithm) and PSNR (dB), at efforts 0, 1, and more; of photo-3.
+FIXED_BYTES = 40  # of a stream, about
+RATE_BIAS, PSNR_BIAS = (-0.2, -0.06, -0.06), (-0.3, 0.5, 1.1)
+KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True)
+
+
+class TorchCodec(Codec):
+    """A loaded model. Thread-safe: nothing changes after `load`."""
+
+    def __init__(self, entry: ModelEntry, model: ModelConfig, coder: GridCoder, decoder: Decoder, encoder: Encoder | None,
+                 context: ContextPrior | None):
+        super().__init__(entry, model, coder, decoder)
+        self.encoder, self.context = encoder, context
+
+    @classmethod
+    @guarded
+    def load(cls, entry: ModelEntry, encoder: bool) -> TorchCodec:
+        """As `Codec.open`, with or without its encoder."""
+        keep_freed_memory()
+        parts = load_model(entry, encoder, KIND)
+        return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder, parts.context)
+
+    # --- pixels ⇄ latents, in strips ---------------------------------------------------------------------
+
+    @guarded
+    @torch.inference_mode()
+    def latents(self, rgb: np.ndarray, sixteenths: int) -> torch.Tensor:
+        """uint8[H,W,3] → latents f32[1,D,h,w], the picture padded to whole patches by its edge."""
+        height, width = rgb.shape[:2]
+        rows, columns = -(-height // PATCH), -(-width // PATCH)
+        level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
+        reach, _ = halo(self.model.transform)
+        parts = []
+        for top, bottom in strips(rows, columns):
+            filelimits.tick()
+            first, last = max(0, top - reach), min(rows, bottom + reach)
+            piece = rgb[first * PATCH : min(last * PATCH, height)]
+            padding = ((0, (last - first) * PATCH - len(piece)), (0, columns * PATCH - width), (0, 0))
+            y = self.encoder(samples(np.pad(piece, padding, mode="edge")), level)
+            parts.append(y[:, :, top - first : bottom - first])
+        return torch.cat(parts, 2)
+
+    @guarded
+    @torch.inference_mode()
+    def pixels(self, grids: torch.Tensor, height: int, width: int, sixteenths: int,
+               progress: Progress = lambda text: None) -> np.ndarray:
+        """Index grids int64[G,h,w] → uint8[height,width,3]."""
+        level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
+        out = np.empty((height, width, 3), np.uint8)
+        several = len(strips(*grids.shape[1:])) > 1
+        for (top, bottom), before, y in self._strips(grids, progress):
+            with more_threads() if several else nullcontext():
+                x = self.decoder(y.contiguous(memory_format=torch.channels_last), level)[0]
+            x = x[:, before * PATCH : (before + bottom - top) * PATCH, :width]
+            x = x.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
+            out[top * PATCH : bottom * PATCH] = x[: height - top * PATCH]
+        return out
+
+    # --- whole pictures ----------------------------------------------------------------------------------
+
+    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weights: tuple[float, ...], progress: Progress):
+        """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments); as `GridCoder.choose`. Of the last slices, those that
+        are at rest everywhere have no bytes."""
+        slices = self.coder.present(sixteenths)
+        results, pieces = [], bands(*latents.shape[2:])
+        for number, (top, bottom) in enumerate(pieces, 1):
+            progress(f"coding, band {number} of {len(pieces)}")
+            results.append(self.coder.choose(latents[0, :, top:bottom], sixteenths, weights, slices))
+        grids = torch.cat([grids for grids, _ in results], 1)
+        kept = self.coder.steps(self.coder.needed(grids))
+        return grids, tuple(s if i < kept else b"" for _, segments in results for i, s in enumerate(segments))
+
+    @guarded
+    def search(self, rgb: np.ndarray, sixteenths: int, effort: int, progress: Progress = lambda text: None):
+        """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort (see `search.py`)."""
+        search = refine.SEARCHES[self.model.transform.distortion]
+        weights = search.weights(self.coder.layouts)
+        steps = search.steps[effort] if refine.applicable(self.model.transform, *rgb.shape[:2]) else 0
+        with more_threads():
+            latents = self._searched(rgb, sixteenths, steps, search, weights, progress)
+        return self._choose_and_code(latents, sixteenths, weights, progress)
+
+    def _searched(self, rgb: np.ndarray, sixteenths: int, steps: int, search: refine.Search, weights,
+                  progress: Progress) -> torch.Tensor:
+        """uint8[H,W,3] → latents f32[1,D,h,w], after `steps` improvements."""
+        with fast_arithmetic() if steps else nullcontext():
+            latents = self.latents(rgb, sixteenths)
+        if not steps:
+            return latents
+        keep = rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
+        at = 0
+
+        def begin(step: int) -> None:
+            nonlocal at
+            at = step
+            progress(f"search, step {at + 1} of {steps}")
+
+        gradient = refine.DistortionGradient(
+            self.decoder, self.model.transform, rgb, sixteenths / SIXTEENTHS, keep=keep,
+            told=lambda part: progress(f"search, step {at + 1} of {steps}, {part:.0%}") if part < 1 else None)
+        return refine.refine(latents, steps, search, self._rates(latents, sixteenths, weights, keep), gradient, begin)[0]
+
+    def _rates(self, latents: torch.Tensor, sixteenths: int, weights, keep: bool) -> Rates:
+        """The prior as encoders ask it, of latents f32[1,D,h,w]."""
+        level = sixteenths / SIXTEENTHS
+        return Rates(self.context, self.coder.codebooks, weights, torch.tensor([level], dtype=torch.float32),
+                     bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
+                     windows=self.coder.prior.windows(sixteenths), keep=keep,
+                     present=torch.tensor([self.model.quantizer.present(level)]))
+
+    @torch.inference_mode()
+    def _estimate(self, picture: Picture, sixteenths: int, of_psnr: bool) -> float:
+        """Bits or PSNR of a picture, about: with the codewords nearest to its latents, and by the float twin of the prior."""
+        with more_threads(), fast_arithmetic():
+            latents = self.latents(picture.rgb, sixteenths)
+        rates = self._rates(latents, sixteenths, [0.0] * len(self.coder.layouts), False)
+        indices = rates.nearest(latents)
+        if not of_psnr:
+            return rates.bits(latents, indices)
+        grids = []
+        for rows, band in zip(rates.bands, indices):
+            shape = latents[0, 0, rows].shape
+            at_rest = [rest.short()[:, None].expand(-1, shape.numel()) for rest in self.coder.rest[len(band):]]
+            grids.append(torch.cat([*band, *at_rest]).long().unflatten(1, shape))
+        return measure(picture.rgb, self._as_decoded(torch.cat(grids, 1), *picture.rgb.shape[:2], sixteenths, picture.grey))
+
+    @guarded
+    def encode(self, picture: Picture, quality: float, *, effort: int | None = None,
+               metadata: bytes | None = None, progress: Progress = lambda text: None) -> Encoded:
+        """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for
+        better codewords (see `search.py`; None: as long as is usual for its size); `metadata` as `vqcodec.metadata` packs
+        them; `progress` is told how far it is. Raises UsageError outside of that."""
+        effort = self._check_encoding(picture, effort)
+        sixteenths = checked_sixteenths(quality, self.qualities)
+        grids, segments = self.search(picture.rgb, sixteenths, effort, progress)
+        alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
+        return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata)
+
+    def _check_encoding(self, picture: Picture, effort: int | None) -> int:
+        """The effort to use. Raises UnsupportedError, UsageError."""
+        if self.encoder is None:
+            raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
+        check_size(*picture.rgb.shape[1::-1], self.coder.prior.steps)
+        return refine.checked_effort(effort, *picture.rgb.shape[:2])
+
+    @guarded
+    def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
+                         size: int | None = None, effort: int | None = None, metadata: bytes | None = None,
+                         progress: Progress = lambda text: None) -> Encoded:
+        """Of the one target given: the quality whose PSNR is nearest, one whose rate is within 3 % or else nearest, or for
+        `size` (bytes), an upper bound, one whose result is within 3 % below it, or else nearest. Mostly by one or two encodes
+        (see `indices/target.py`)."""
+        if sum(t is not None for t in (bpp, psnr, size)) != 1:
+            raise UsageError("give exactly one of bpp, psnr and size")
+        goal = (Goal(psnr, "dB", decibels=True) if psnr is not None else Goal(bpp, "bpp") if bpp is not None
+                else Goal(float(size), "bytes", upper_bound=True))
+        effort = self._check_encoding(picture, effort)
+        height, width = picture.rgb.shape[:2]
+        alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
+        overhead = FIXED_BYTES + len(alpha or b"") + len(metadata or b"")
+
+        def value(length: float) -> float:
+            return 8 * length / (width * height) if bpp is not None else length
+
+        def expected(sixteenths: int) -> float:
+            found = self._estimate(picture, sixteenths, psnr is not None)
+            return found if psnr is not None else value(overhead + found / 8)
+
+        def attempt(sixteenths: int) -> tuple[Encoded, float]:
+            grids, segments = self.search(picture.rgb, sixteenths, effort, lambda text: progress(
+                f"trying quality {quality_of(sixteenths):g}: {text}"))
+            result = self._packed(grids, segments, height, width, sixteenths, picture.grey, alpha, metadata)
+            if psnr is None:
+                return result, value(len(result.data))
+            return result, measure(picture.rgb, self._as_decoded(grids, height, width, sixteenths, picture.grey))
+
+        bias = (RATE_BIAS if psnr is None else PSNR_BIAS)[min(effort, 2)]
+        estimate = None if self.context is None else Estimate(expected, bias, times=3 if effort else 2)
+        result, note = reach(goal, self.qualities, attempt, estimate=estimate, progress=progress)
+        return replace(result, note=note)

@@ -1,0 +1,222 @@
+"""The codec of sound in torch, which encodes; `codec.py` tells how the stages hang together, and has all that needs no torch."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from . import stream as streams
+from .codec import AudioCodec, EncodedSound, kbps, packed_chunk
+from .transform import Decoder, Encoder, halo, white_noise
+from .config import AudioModelConfig
+from ..guard import guarded
+from ..errors import UnsupportedError, UsageError
+from ..indices.choosing import GridCoder
+from ..zoo.loading import ModelKind, load_model
+from ..indices.quality import SIXTEENTHS, checked_sixteenths, quality_of
+from ..indices.quantize import RATE_WEIGHT
+from ..indices.target import Estimate, Goal, reach
+from ..zoo.registry import ModelEntry
+from .file import Sound, SoundReader, resampled
+from .pace import Pace
+from .probe import Probe
+from .stream import SoundHeader
+
+BLOCK = 1 << 16  # sample frames read at a time
+PEAK = 0.5  # of what the encoder is given: the level that models are trained at
+GAINS = (-40, 120)  # quarters of a doubling; quieter recordings are not raised further
+UNITS = 16  # transformed at a time
+CHUNK_BYTES = 10  # of a chunk, besides what its frames take, about
+HELD = 1 << 24  # samples at the model's rate that are kept from one encode to the next
+KIND = ModelKind("audio", AudioModelConfig, Encoder, Decoder)
+
+
+@dataclass(frozen=True)
+class Level:
+    """What has to be known of a whole recording before its first chunk is coded."""
+
+    gain: int
+    equal_channels: bool
+
+
+def level_of(reader: SoundReader) -> Level:
+    """One pass over a recording. Raises InputError for damage and for samples that are not numbers."""
+    peak, equal = 0.0, True
+    for block in reader.blocks(BLOCK):
+        peak = max(peak, float(np.abs(block).max(initial=0)))
+        equal = equal and bool((block == block[:, :1]).all())
+    gain = math.ceil(4 * math.log2(peak / PEAK)) if peak > 0 else 0
+    if gain > GAINS[1]:
+        raise UsageError(f"samples of up to {peak:g} are too large; ±1 is full scale")
+    return Level(max(gain, GAINS[0]), equal)
+
+
+class TorchAudioCodec(AudioCodec):
+    """A loaded model of sound. Thread-safe: nothing changes after `load`."""
+
+    def __init__(self, entry: ModelEntry, model: AudioModelConfig, coder: GridCoder, decoder: Decoder,
+                 encoder: Encoder | None):
+        super().__init__(entry, model, coder, decoder)
+        self.encoder = encoder
+
+    @classmethod
+    @guarded
+    def load(cls, entry: ModelEntry, encoder: bool) -> TorchAudioCodec:
+        """As `AudioCodec.open`, with or without its encoder."""
+        parts = load_model(entry, encoder, KIND)
+        return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder)
+
+    # --- samples ⇄ latents, in pieces --------------------------------------------------------------------
+
+    def _pieces(self, blocks: Iterator[np.ndarray], header: SoundHeader) -> Iterator[tuple[torch.Tensor, int]]:
+        """For each chunk, (samples f32[U,C,1,n·step] of its frames and those within the encoder's reach, frames of these
+        before its own); `blocks` f32[n,channels] at the model's rate, which end with the recording."""
+        step, margin = self.model.transform.step, halo(self.model.transform)[0]
+        frames = self.frames(header)
+        held, first = np.empty((0, header.coded_channels), np.float32), 0  # from frame `first` on
+        for begin, end in self.chunks(header):
+            start, stop = max(0, begin - margin), min(frames, end + margin)
+            held, first = held[(start - first) * step :], start
+            parts = [held]
+            missing = (stop - start) * step - len(held)
+            while missing > 0:
+                block = next(blocks, None)
+                if block is None:  # the last frame is filled up with silence
+                    block = np.zeros((missing, header.coded_channels), np.float32)
+                parts.append(block[:, : header.coded_channels])
+                missing -= len(block)
+            held = np.concatenate(parts)
+            yield self._to_units(held[: (stop - start) * step]), begin - start
+
+    def _to_units(self, samples: np.ndarray) -> torch.Tensor:
+        """f32[n,channels] → f32[U,C,1,n]; a last channel without a partner is doubled."""
+        width = self.model.transform.channels
+        if samples.shape[1] % width:
+            samples = np.concatenate([samples, samples[:, -1:]], 1)
+        rows = np.ascontiguousarray(samples.T).reshape(-1, width, 1, len(samples))
+        return torch.from_numpy(rows)
+
+    @torch.inference_mode()
+    def _latents(self, piece: torch.Tensor, before: int, count: int, sixteenths: int) -> torch.Tensor:
+        """f32[U,D,1,count]"""
+        level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
+        parts = [self.encoder(units, level.expand(len(units))) for units in piece.split(UNITS)]
+        return torch.cat(parts)[..., before : before + count]
+
+    @torch.inference_mode()
+    def _synthesise(self, latents: np.ndarray, first: int, before: int, count: int, sixteenths: int) -> np.ndarray:
+        """Latents f32[U,D,1,n], the first of which is frame `first` → f32[count·step,U·C] of `count` frames after `before`."""
+        t = self.model.transform
+        level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
+        noise = white_noise(first * t.step, latents.shape[3] * t.step, t.channels)
+        parts = [self.decoder(units, level.expand(len(units)), noise.expand(len(units), -1, -1, -1))
+                 [..., before * t.step : (before + count) * t.step] for units in torch.from_numpy(latents).split(UNITS)]
+        return torch.cat(parts).reshape(-1, count * t.step).T.numpy()
+
+    # --- whole recordings --------------------------------------------------------------------------------
+
+    @guarded
+    def encode_stream(self, reader: SoundReader, write: Callable[[bytes], object], quality: float, *,
+                      effort: int | None = None, metadata: bytes | None = None,
+                      progress: Callable[[str], object] = lambda text: None) -> SoundHeader:
+        """Encodes a recording, handing the parts of its .vq file to `write` as they are made.
+
+        `quality` in 1..`qualities`, in sixteenths; `effort`: 0 takes the nearest codewords, anything else (None: 1) those
+        of the best trade of distance for bits; `metadata` as `vqcodec.metadata` packs them; `progress` is told how far it is.
+        Raises UsageError, and InputError from the reader."""
+        weights = self._check_encoding(effort)
+        sixteenths = checked_sixteenths(quality, self.qualities)
+        level = level_of(reader)
+        header = self._header(reader, level, sixteenths)
+        self._encode_blocks(self._model_rate(reader, header), header, write, weights, metadata,
+                            Pace(progress, header.length / header.rate))
+        return header
+
+    def _check_encoding(self, effort: int | None) -> tuple[float, ...]:
+        """What a bit is worth in each slice. Raises UnsupportedError, UsageError."""
+        if self.encoder is None:
+            raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
+        if effort is not None and not 0 <= effort <= 5:
+            raise UsageError(f"effort must be 0..5, not {effort}")
+        return (0.0 if effort == 0 else RATE_WEIGHT,) * len(self.coder.layouts)
+
+    def _header(self, reader: SoundReader, level: Level, sixteenths: int) -> SoundHeader:
+        return SoundHeader(
+            model_id=self.entry.id, model_hash=self.entry.hash, quality=sixteenths, rate=reader.rate,
+            channels=reader.channels, coded_channels=1 if level.equal_channels else reader.channels,
+            length=reader.length, gain=level.gain)
+
+    def _model_rate(self, reader: SoundReader, header: SoundHeader) -> Iterator[np.ndarray]:
+        """Blocks f32[n,coded channels] of a recording, at the level and rate that the model works on."""
+        scale = np.float32(2.0 ** (-header.gain / 4))
+        blocks = (block[:, : header.coded_channels] * scale for block in reader.blocks(BLOCK))
+        return resampled(blocks, reader.rate, self.rate, self.samples(header))
+
+    def _encode_blocks(self, blocks: Iterator[np.ndarray], header: SoundHeader, write: Callable[[bytes], object],
+                       weights: tuple[float, ...], metadata: bytes | None, pace: Pace) -> None:
+        start = streams.pack_header(header, metadata)
+        seed = streams.seed_of(header, streams.peek(start)[1])
+        write(start)
+        for number, (piece, (begin, end)) in enumerate(zip(self._pieces(blocks, header), self.chunks(header))):
+            latents = self._latents(*piece, end - begin, header.quality)
+            coded = [self.coder.choose(unit, header.quality, weights, self.coder.present(header.quality)) for unit in latents]
+            write(packed_chunk(number, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded], seed))
+            pace(end * self.model.transform.step / self.rate)
+
+    @guarded
+    def encode(self, sound: Sound, quality: float, *, effort: int | None = None) -> EncodedSound:
+        """Sound → .vq file; as `encode_stream`."""
+        file = io.BytesIO()
+        header = self.encode_stream(SoundReader.of(sound), file.write, quality, effort=effort)
+        data = file.getvalue()
+        return EncodedSound(data, quality_of(header.quality), kbps(len(data), header))
+
+    @guarded
+    def encode_to_target(self, reader: SoundReader, *, kbps: float | None = None, size: int | None = None,
+                         effort: int | None = None, metadata: bytes | None = None,
+                         progress: Callable[[str], object] = lambda text: None) -> EncodedSound:
+        """Of the one target given: a quality whose rate is within 3 %, or else the nearest, or for `size` (bytes), an upper
+        bound, one whose result is within 3 % below it, or else nearest. Mostly by one or two encodes (see `indices/target.py`),
+        for each of which longer recordings are read again."""
+        if (kbps is None) == (size is None):
+            raise UsageError("give exactly one of kbps and size")
+        goal = Goal(kbps, "kbps") if size is None else Goal(float(size), "bytes", upper_bound=True)
+        weights = self._check_encoding(effort)
+        level = level_of(reader)
+        header = self._header(reader, level, 0)
+        seconds = header.length / header.rate
+        held: list[np.ndarray] | None = None
+        if self.samples(header) * header.coded_channels <= HELD:
+            held = list(self._model_rate(reader, header))
+
+        def blocks() -> Iterator[np.ndarray]:
+            return self._model_rate(reader, header) if held is None else iter(held)
+
+        def value(length: float) -> float:
+            return length if size is not None else 8 * length / seconds / 1000
+
+        probe = Probe.of(self._pieces(blocks(), header), self.chunks(header), halo(self.model.transform)[0],
+                         self.model.transform.step)
+        overhead = len(streams.pack_header(header, metadata)) + CHUNK_BYTES * len(self.chunks(header))
+
+        def expected(sixteenths: int) -> float:
+            spent = 0
+            for piece, before, count in probe.windows:
+                for unit in self._latents(piece, before, count, sixteenths):
+                    spent += sum(map(len, self.coder.choose(unit, sixteenths, weights, self.coder.present(sixteenths))[1]))
+            return value(overhead + spent * probe.share)
+
+        def attempt(sixteenths: int) -> tuple[EncodedSound, float]:
+            file, quality = io.BytesIO(), quality_of(sixteenths)
+            self._encode_blocks(blocks(), replace(header, quality=sixteenths), file.write, weights, metadata,
+                                Pace(progress, seconds, f"trying quality {quality:g}: "))
+            data = file.getvalue()
+            return EncodedSound(data, quality, 8 * len(data) / seconds / 1000), value(len(data))
+
+        result, note = reach(goal, self.qualities, attempt, estimate=Estimate(expected, times=1), progress=progress)
+        return replace(result, note=note)
