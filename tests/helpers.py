@@ -25,17 +25,15 @@ WILD_ID = 60002
 
 def sample_grids(codec, height: int, width: int, sixteenths: int, seed: int = 0) -> np.ndarray:
     """int64[G,height,width]: index grids drawn from the prior, so that every kind of symbol occurs."""
-    import torch
-
     from vqcodec.picture.codec import bands
 
     rng = np.random.default_rng(seed)
 
     def draw(step):
         point = rng.integers(1 << 16, size=step.cdf.shape[:2])[:, :, None]
-        return torch.from_numpy((step.cdf.numpy()[:, :, 1:] <= point).sum(2))
+        return codec.coder.array((np.asarray(step.cdf)[:, :, 1:] <= point).sum(2))
 
-    return np.concatenate([codec.coder.prior.code(bottom - top, width, sixteenths, draw).numpy()
+    return np.concatenate([np.asarray(codec.coder.prior.code(bottom - top, width, sixteenths, draw))
                            for top, bottom in bands(height, width)], 1)
 
 
@@ -201,8 +199,6 @@ def mutate_stream(rng: random.Random, stream: Stream, qualities: int, other: Str
 def sealed(codec, stream: Stream) -> bytes:
     """The valid file nearest to `stream`: whatever its segments decode to, coded properly and with the right
     checksum of the grids. It must have a table, of as many segments as the picture needs."""
-    import torch
-
     from vqcodec.picture.codec import PATCH, bands
 
     given, segments, grids = list(stream.segments), [], []
@@ -212,12 +208,12 @@ def sealed(codec, stream: Stream) -> bytes:
         segments.extend([b""] * codec.coder.prior.steps)
 
         def read(step, base=base):
-            flat = step.cdf.reshape(-1, step.cdf.shape[2]).numpy()
+            flat = np.asarray(step.cdf).reshape(-1, step.cdf.shape[2])
             symbols = rangecoder.decode(given[base + step.number], flat)
             segments[base + step.number] = rangecoder.encode(symbols, flat)
-            return torch.from_numpy(symbols).reshape(step.cdf.shape[:2])
+            return codec.coder.array(symbols).reshape(step.cdf.shape[:2])
 
-        grids.append(codec.coder.prior.code(bottom - top, columns, stream.quality, read).numpy())
+        grids.append(np.asarray(codec.coder.prior.code(bottom - top, columns, stream.quality, read)))
     crc = grids_crc(np.concatenate(grids, 1))
     return container.pack(replace(stream, segments=tuple(segments), grids_crc=crc))
 

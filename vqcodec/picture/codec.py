@@ -14,6 +14,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 
 import numpy as np
 
@@ -65,9 +66,7 @@ class Codec:
         """Loads a model. With its encoder, or if it shall decode `on_torch`, it is a `torch_codec.TorchCodec`. Raises
         UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of something else than images."""
         if encoder or on_torch:
-            from .torch_codec import TorchCodec
-
-            return TorchCodec.load(entry, encoder)
+            return import_module(f"{__package__}.torch_codec").TorchCodec.load(entry, encoder)
         model, coder, weights = load_decoder(entry, "image", ModelConfig, shapes)
         return cls(entry, model, coder, Synthesis(weights, model.transform))
 

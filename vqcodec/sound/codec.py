@@ -15,6 +15,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib import import_module
 
 import numpy as np
 
@@ -82,9 +83,7 @@ class AudioCodec:
         """Loads a model. With its encoder, or if it shall decode `on_torch`, it is a `torch_codec.TorchAudioCodec`. Raises
         UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of something else than sound."""
         if encoder or on_torch:
-            from .torch_codec import TorchAudioCodec
-
-            return TorchAudioCodec.load(entry, encoder)
+            return import_module(f"{__package__}.torch_codec").TorchAudioCodec.load(entry, encoder)
         model, coder, weights = load_decoder(entry, "audio", AudioModelConfig, shapes)
         return cls(entry, model, coder, Synthesis(weights, model.transform))
 
