@@ -18,6 +18,7 @@ from vqcodec.picture.inspection import inspect
 from vqcodec.picture import stream as container
 from vqcodec.zoo import modelfile, registry
 from vqcodec.picture.codec import Codec
+from vqcodec.picture.torch_codec import TorchCodec
 from vqcodec.picture.config import TransformConfig
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
 from vqcodec.picture.file import Picture
@@ -242,13 +243,13 @@ def test_target_size_is_an_upper_bound(codec, picture):
 
 
 def test_targets_take_few_encodes(codec, picture, monkeypatch):
-    counts, search = [], Codec.search
+    counts, search = [], TorchCodec.search
 
     def counting(*arguments, **options):
         counts[-1] += 1
         return search(*arguments, **options)
 
-    monkeypatch.setattr(Codec, "search", counting)
+    monkeypatch.setattr(TorchCodec, "search", counting)
     for targets in [{"bpp": b} for b in (0.16, 0.19, 0.23, 0.27)] + [{"size": s} for s in (400, 470, 560, 680)] + [
             {"psnr": p} for p in (29, 29.8, 30.5, 31.3)]:
         counts.append(0)
