@@ -16,7 +16,7 @@ from vqcodec.sound import transform as audio_transform, stream as sound_containe
 from vqcodec.zoo import registry
 from vqcodec.sound.codec import AudioCodec, Lost
 from vqcodec.sound.inspection import inspect
-from vqcodec.sound.torch_codec import level_of
+from vqcodec.sound.torch_codec import TorchAudioCodec, level_of
 from vqcodec.picture.codec import Codec
 from vqcodec.zoo.config import check_model
 from vqcodec.errors import CorruptStreamError, InputError, UnsupportedError, UsageError, VqcodecWarning
@@ -439,13 +439,13 @@ def test_targets(codec, sound):
 
 
 def test_targets_take_few_encodes(codec, sound, monkeypatch):
-    counts, encode = [], AudioCodec._encode_blocks
+    counts, encode = [], TorchAudioCodec._encode_blocks
 
     def counting(*arguments):
         counts[-1] += 1
         return encode(*arguments)
 
-    monkeypatch.setattr(AudioCodec, "_encode_blocks", counting)
+    monkeypatch.setattr(TorchAudioCodec, "_encode_blocks", counting)
     counts.append(0)
     low, high = (len(codec.encode(sound, quality).data) for quality in (1, 3))
     del counts[:]

@@ -22,7 +22,7 @@ from vqcodec.sound import torch_codec as sounds
 from vqcodec.indices.config import PriorConfig, QuantizerConfig
 from vqcodec.picture.config import ModelConfig, TransformConfig
 from vqcodec.sound.config import AudioModelConfig, AudioTransformConfig
-from vqcodec.zoo import config, loading, modelfile, registration, registry, schema
+from vqcodec.zoo import config, loading, modelfile, reading, registration, registry, schema
 
 CODECS = {"tiny": pictures.Codec, "tinysound": sounds.AudioCodec}
 KINDS = {"tiny": pictures.KIND, "tinysound": sounds.KIND}
@@ -380,7 +380,7 @@ def test_networks_are_sketched_without_memory_and_filled_to_the_bit(tiny_audio_d
 
 def test_long_headers_are_not_parsed(tiny_audio_dir, tmp_path):
     """A million empty tensors would take gigabytes."""
-    text = json.dumps({"s0": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}) + " " * loading.MAX_HEADER
+    text = json.dumps({"s0": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}) + " " * reading.MAX_HEADER
     folder = tmp_path / "sources"
     shutil.copytree(tiny_audio_dir / "tiny", folder)
     (folder / "codebook.safetensors").write_bytes(header(text, b"\0" * 4))
