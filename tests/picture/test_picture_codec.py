@@ -242,13 +242,13 @@ def test_target_size_is_an_upper_bound(codec, picture):
 
 
 def test_targets_take_few_encodes(codec, picture, monkeypatch):
-    counts, search = [], Codec.search
+    counts, search = [], torch_codec.TorchCodec.search
 
     def counting(*arguments, **options):
         counts[-1] += 1
         return search(*arguments, **options)
 
-    monkeypatch.setattr(Codec, "search", counting)
+    monkeypatch.setattr(torch_codec.TorchCodec, "search", counting)
     for targets in [{"bpp": b} for b in (0.16, 0.19, 0.23, 0.27)] + [{"size": s} for s in (400, 470, 560, 680)] + [
             {"psnr": p} for p in (29, 29.8, 30.5, 31.3)]:
         counts.append(0)

@@ -88,7 +88,8 @@ class TorchCodec(Codec):
 
     # --- whole pictures ----------------------------------------------------------------------------------
 
-    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weights: tuple[float, ...], progress: Progress):
+    def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weights: tuple[float, ...],
+                         progress: Progress = lambda text: None):
         """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments); as `GridCoder.choose`. Of the last slices, those that
         are at rest everywhere have no bytes."""
         slices = self.coder.present(sixteenths)
