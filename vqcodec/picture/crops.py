@@ -71,7 +71,7 @@ class Crops:
         rng = random.Random(f"{self.seed}/{step}/{rank}")
         crops = []
         for picture in self.shelves.draw(rng, step, rank, count):
-            is_drawn = rng.random() < self.share
+            is_drawn = self.share > 0 and rng.random() < self.share  # without drawn ones the draws are those of before
             if is_drawn:
                 picture = rng.choice(self.drawn)
             height, width = picture.shape[:2]
