@@ -111,6 +111,27 @@ def test_grey_pictures_stay_grey(codec):
     assert psnr(grey, decoded.rgb) > 22
 
 
+def test_pictures_without_colour_are_grey_whatever_their_file_was(codec):
+    grey = np.repeat(synthetic_picture(40, 50)[:, :, :1], 3, axis=2)
+    assert codec.encode(Picture(grey), 3).data == codec.encode(Picture(grey, grey=True), 3).data
+    for target in ({"bpp": 0.5}, {"psnr": 24.0}):
+        found, told = (codec.encode_to_target(picture, **target) for picture in (Picture(grey), Picture(grey, grey=True)))
+        assert found == told and codec.decode(found.data).grey
+    for channel in range(3):
+        coloured = grey.copy()
+        coloured[39, 49, channel] ^= 1
+        assert not torch_codec.is_grey(coloured) and not codec.decode(codec.encode(Picture(coloured), 3).data).grey
+
+
+def test_colour_is_found_in_any_strip(monkeypatch):
+    monkeypatch.setattr(torch_codec, "STRIP_PIXELS", 40)
+    for row in range(5):
+        rgb = np.full((5, 20, 3), 7, np.uint8)
+        assert torch_codec.is_grey(rgb)
+        rgb[row, 3, 1] = 8
+        assert not torch_codec.is_grey(rgb)
+
+
 @pytest.mark.parametrize("kind", ["mask", "gradient", "noise"])
 def test_alpha_is_kept_exactly(codec, kind):
     y, x = np.mgrid[:31, :45]

@@ -74,7 +74,7 @@ def test_slices_at_rest_take_no_bytes(codec, picture):
 
 def test_the_reference_decoder_agrees(codec, entry, picture):
     model = reference_decoder.read_model(entry.path)
-    plain = Picture(np.full((40, 40, 3), 200, np.uint8))
+    plain = Picture(np.full((40, 40, 3), (200, 190, 170), np.uint8))
     for image, quality in ((picture, 1), (picture, 3), (plain, 3)):
         data = codec.encode(image, quality).data
         header, grids = reference_decoder.decode_grids(data, model)

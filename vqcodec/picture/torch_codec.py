@@ -11,7 +11,7 @@ import torch
 from .. import filelimits
 from . import search as refine
 from .alpha import encode_alpha
-from .codec import PATCH, Codec, Encoded, Progress, bands, check_size, strips
+from .codec import PATCH, STRIP_PIXELS, Codec, Encoded, Progress, bands, check_size, strips
 from .config import REMEMBERED_PIXELS, ModelConfig
 from ..indices.choosing import GridCoder
 from ..indices.context import fast_arithmetic
@@ -160,8 +160,9 @@ class TorchCodec(Codec):
                metadata: bytes | None = None, progress: Progress = lambda text: None) -> Encoded:
         """Picture → .vq file. `quality` in 1..`qualities`, in sixteenths; `effort` in 0..5: how long to look for
         better codewords (see `search.py`; None: as long as is usual for its size); `metadata` as `vqcodec.metadata` packs
-        them; `progress` is told how far it is. Raises UsageError outside of that."""
-        effort = self._check_encoding(picture, effort)
+        them; `progress` is told how far it is. A picture without colour is coded as grey, whether or not its file was.
+        Raises UsageError outside of that."""
+        effort, picture = self._check_encoding(picture, effort), told_grey(picture)
         sixteenths = checked_sixteenths(quality, self.qualities)
         grids, segments = self.search(picture.rgb, sixteenths, effort, progress)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
@@ -185,7 +186,7 @@ class TorchCodec(Codec):
             raise UsageError("give exactly one of bpp, psnr and size")
         goal = (Goal(psnr, "dB", decibels=True) if psnr is not None else Goal(bpp, "bpp") if bpp is not None
                 else Goal(float(size), "bytes", upper_bound=True))
-        effort = self._check_encoding(picture, effort)
+        effort, picture = self._check_encoding(picture, effort), told_grey(picture)
         height, width = picture.rgb.shape[:2]
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
         overhead = FIXED_BYTES + len(alpha or b"") + len(metadata or b"")
@@ -209,3 +210,15 @@ class TorchCodec(Codec):
         estimate = None if self.context is None else Estimate(expected, bias, times=3 if effort else 2)
         result, note = reach(goal, self.qualities, attempt, estimate=estimate, progress=progress)
         return replace(result, note=note)
+
+
+def told_grey(picture: Picture) -> Picture:
+    """The picture, `grey` if it has no colour, as scans and drawings that were stored in colour."""
+    return picture if picture.grey or not is_grey(picture.rgb) else replace(picture, grey=True)
+
+
+def is_grey(rgb: np.ndarray) -> bool:
+    """Whether R = G = B everywhere in uint8[H,W,3]."""
+    rows = max(1, STRIP_PIXELS // rgb.shape[1])
+    parts = (rgb[top : top + rows] for top in range(0, len(rgb), rows))
+    return all((part[:, :, :1] == part[:, :, 1:]).all() for part in parts)
