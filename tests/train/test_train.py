@@ -400,6 +400,9 @@ def test_export_makes_a_working_model(pictures, tmp_path):
     model = torch_codec.Codec.open(entry)
     rgb = synthetic_picture(70, 50)
     assert model.decode(model.encode(Picture(rgb), 2).data).rgb.shape == rgb.shape
+    plain = np.zeros((64, 64, 3), np.uint8)
+    plain[:] = 255, 0, 255  # nothing like it was trained on, but what it needs can be coded
+    assert np.abs(model.decode(model.encode(Picture(plain), 3).data).rgb.astype(int) - plain).mean() < 12
 
 
 def test_another_model_configuration_does_not_continue_a_run(pictures, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -68,6 +69,11 @@ class Pictures(Medium):
     def start(self, model):
         patches = torch.cat([self.crops.batch(-1 - i, 16, 256) for i in range(60)]).float() / 255
         transform.init_linear_path(model.encoder, model.decoder, patches, self.config.model.transform.lambdas)
+
+    def extremes(self):
+        """The corners of the RGB cube, each as a plain picture."""
+        corners = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3)))
+        return corners[:, :, None, None].repeat(1, 1, 64, 64)
 
     def validate(self, model, paths, soft, search):
         return rate_distortion(model, paths, soft, search)

@@ -21,6 +21,12 @@ from .model import Model
 from .quantize_prior import integer_prior
 
 
+def extreme_batches(kind: Medium, levels: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """(samples, level) of `Medium.extremes` at each quality: what codewords they need there must be, though nothing uses them."""
+    samples = kind.extremes()
+    return [] if samples is None else [(samples, torch.full((len(samples),), float(i))) for i in range(levels)]
+
+
 @torch.no_grad()
 def count_use(model: Model, batches, search: int) -> list[torch.Tensor]:
     """For each slice int64[levels,G,K]: how often codewords are chosen in `batches` of (pixels, level), after so many
@@ -88,6 +94,7 @@ def export_model(trainer, name: str, models_dir, model_id: int | None = None, st
     model = trainer.average.eval()
     model.prior.set_mode("quantized")
     batches = [trainer.batch(-5000 - i, 256, 16) for i in range(40)]
+    batches += extreme_batches(trainer.medium, len(trainer.lambdas))
     folder = trainer.out / "model"  # `register` copies it, unless that would change a published model
     config = trainer.config.model
     card = (f"# {name}\n\nTrained for {trainer.pixels / 1e9:.2f}·10^9 {trainer.medium.counted} in {trainer.seconds / 3600:.2f} hours.\n")

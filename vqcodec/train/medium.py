@@ -76,6 +76,10 @@ class Medium(ABC):
     def start(self, model) -> None:
         """Starts the linear paths and gains."""
 
+    def extremes(self) -> torch.Tensor | None:
+        """f32[N,...]: samples at the ends of what there can be, which training may never show."""
+        return None
+
     @abstractmethod
     def validate(self, model, paths, soft: bool, search: int) -> list[dict]:
         """A row for each quality. soft: see `validate.code`."""
