@@ -62,6 +62,14 @@ def test_usual_effort_depends_on_the_size():
     assert refine.checked_effort(0, 5000, 5000) == 0
 
 
+def test_pulls_fall_where_a_distortion_is_a_norm():
+    steep, even = refine.SEARCHES["ssimulacra2"], refine.SEARCHES["mse"]
+    slopes = [0.002, refine.STEEP_FROM, 4 * refine.STEEP_FROM]
+    assert [steep.damping(slope) for slope in slopes] == pytest.approx([1, 1, 0.5])
+    assert steep.damping(torch.tensor(slopes)).tolist() == pytest.approx([1, 1, 0.5])
+    assert even.damping(0.5) == even.damping(torch.tensor(slopes)) == 1
+
+
 @pytest.mark.parametrize("kind", refine.SEARCHES)
 def test_the_search_does_not_run_away(kind):
     """Where the distortion is much steeper than the search assumes, each step goes too far and the next one farther."""

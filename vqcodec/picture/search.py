@@ -42,6 +42,8 @@ class Search:
     bit is worth so much more. `pull`: the part of the way to the better latents that the first step goes; it falls
     evenly, towards `last_pull` after the last. `limit`: latent units that a latent may have moved after the first step; each
     further one gives it `leeway`, up to FARTHEST in all. Without it the search runs away on very busy pictures and drawings.
+    `steep`: above a λ of STEEP_FROM the pull falls as λ^-steep, for distortions that are rather norms of errors than squares, and
+    have the more curvature the less they are.
     `steps`: gradients taken at each effort; the usual one has as many as 768 × 512 pixels have time for in 1.2 s."""
 
     weight: float
@@ -50,6 +52,7 @@ class Search:
     last_pull: float
     momentum: float
     fall: float = 0.0
+    steep: float = 0.0
     limit: float = 0.5
     leeway: float = 0.1
     steps: tuple[int, ...] = (0, 2, 8, 12, 20, 40)
@@ -57,6 +60,13 @@ class Search:
     def weights(self, layouts) -> tuple[float, ...]:
         """`weight` in each slice."""
         return tuple(self.weight * (1 + s.dim / 8) ** self.fall for s in layouts)
+
+    def damping(self, slope):
+        """What pulls are multiplied with at a λ, a number or a tensor."""
+        if not self.steep:
+            return 1.0
+        beyond = slope / STEEP_FROM
+        return (beyond.clamp(min=1) if isinstance(beyond, torch.Tensor) else max(beyond, 1.0)) ** -self.steep
 
     def curvatures(self, layouts) -> torch.Tensor:
         """f32[1,D,1,1]: `curvature` in each dim."""
@@ -68,21 +78,22 @@ SEARCHES = {
     "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.7, last_pull=0.15, momentum=0.4),
     "ms-ssim": Search(weight=0.7 * RATE_WEIGHT, curvature=1.2, pull=0.24, last_pull=0.06, momentum=0.4, fall=0.6,
                       steps=(0, 2, 7, 12, 20, 20)),
-    "ssimulacra2": Search(weight=0.7 * RATE_WEIGHT, curvature=1.2, pull=0.24, last_pull=0.06, momentum=0.4, fall=0.6,
+    "ssimulacra2": Search(weight=0.5 * RATE_WEIGHT, curvature=1.2, pull=0.1, last_pull=0.03, momentum=0.4, fall=0.6, steep=0.5,
                           steps=(0, 2, 7, 12, 20, 20)),
 }
 EFFORTS = len(SEARCHES["mse"].steps)
 FARTHEST = 1.0
+STEEP_FROM = 0.008
 RENEW = 2  # steps after which the prior is asked again, though not for the last step alone
 TILE = 64  # latents on a side of the tiles that gradients are taken in
 REACH = 4  # latents beyond a tile whose pixels its gradient takes into account
 
 
 def refine(latents: torch.Tensor, steps: int, search: Search, rates: Rates, gradient: Callable,
-           begin: Callable[[int], object] = lambda step: None) -> tuple[torch.Tensor, torch.Tensor]:
+           begin: Callable[[int], object] = lambda step: None, damping: torch.Tensor | float = 1.0) -> tuple[torch.Tensor, torch.Tensor]:
     """Latents f32[B,D,h,w] after `steps` improvements, at least one, and the codewords, same, from which the last was made.
     gradient: codewords → gradient of the distortion in bits, same, and the caller's own no more. begin: told the number of
-    each step, from 0 on. (In place where it can be: of a picture of 100 megapixels each of these takes 300 MB.)"""
+    each step, from 0 on; damping: of the search, a number or f32[B,1,1,1]. (In place where it can be: of a picture of 100 megapixels each of these takes 300 MB.)"""
     indices = rates.nearest(latents)
     moved, velocity, felt = latents, None, torch.zeros_like(latents)
     scale = RATE_WEIGHT / (2 * search.curvatures(rates.prior.layouts))
@@ -96,8 +107,9 @@ def refine(latents: torch.Tensor, steps: int, search: Search, rates: Rates, grad
         velocity = away if velocity is None else velocity.mul_(search.momentum).add_(away)
         del away
         limit = min(FARTHEST, search.limit + search.leeway * step)
-        pull = search.pull + (search.last_pull - search.pull) * step / steps
-        moved = torch.add(moved, velocity, alpha=pull).sub_(latents).clamp_(-limit, limit).add_(latents)
+        pull = (search.pull + (search.last_pull - search.pull) * step / steps) * damping
+        way = torch.addcmul(moved, velocity, pull) if isinstance(pull, torch.Tensor) else torch.add(moved, velocity, alpha=pull)
+        moved = way.sub_(latents).clamp_(-limit, limit).add_(latents)
     return moved, chosen
 
 

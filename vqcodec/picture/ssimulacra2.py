@@ -17,12 +17,9 @@ from functools import lru_cache
 import torch
 import torch.nn.functional as F
 
-SCALES = 5
-SIDE = 8 << (SCALES - 1)  # least side whose coarsest scale the metric counts
 C2 = 0.0009
 SIGMA, RADIUS = 1.5, 5  # of the windows
 TINY = 1e-20  # added to means of fourth powers, whose roots have no slope at zero
-LEAST_WEIGHT = 0.01
 
 BIAS = 0.0037930732552754493
 ABSORBANCE = ((0.30, 0.622, 0.078), (0.23, 0.692, 0.078), (0.24342268924547819, 0.20476744424496821, 0.55180986650955360))
@@ -57,7 +54,8 @@ class Scale:
 
 def error(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False, original: Sequence[Scale] | None = None) -> torch.Tensor:
     """The weighed sum of error norms f32[B] that the score is a function of; differentiable by `decoded`, whose samples beyond
-    0..1 count as 0 or 1. Sides of 8 or more; scales of fewer than 8 pixels do not count.
+    0..1 count as 0 or 1. Sides of 8 or more; scales of fewer than 8 pixels do not count. (In the published implementations they
+    leave their weights to others, so that scores of pictures with a side below 256 are not comparable with those of larger ones.)
 
     The package's windows see zeros at the sides of the picture and its reflection above and below; with `edges` reflections
     all round, as suits crops. original: `scales` of the pixels, where they are known."""

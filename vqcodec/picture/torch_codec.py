@@ -129,7 +129,8 @@ class TorchCodec(Codec):
         gradient = refine.DistortionGradient(
             self.decoder, self.model.transform, rgb, sixteenths / SIXTEENTHS, keep=keep,
             told=lambda part: progress(f"search, step {at + 1} of {steps}, {part:.0%}") if part < 1 else None)
-        return refine.refine(latents, steps, search, self._rates(latents, sixteenths, weights, keep), gradient, begin)[0]
+        return refine.refine(latents, steps, search, self._rates(latents, sixteenths, weights, keep), gradient, begin,
+                             search.damping(gradient.slope))[0]
 
     def _rates(self, latents: torch.Tensor, sixteenths: int, weights, keep: bool) -> Rates:
         """The prior as encoders ask it, of latents f32[1,D,h,w]."""

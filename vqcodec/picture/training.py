@@ -91,13 +91,14 @@ class Pictures(Medium):
 
 def improve(model, latents, pixels, level, steps: int):
     """As `train.medium.Networks` says, by the encoder's search (`search.py`)."""
-    slope = torch.tensor(model.config.transform.lambdas)[level.long()] * pixels[0, 0].numel()
+    lambdas = torch.tensor(model.config.transform.lambdas)[level.long()][:, None, None, None]
+    slope = lambdas.flatten() * pixels[0, 0].numel()
 
     def gradient(chosen):
         return search.gradient_at(chosen, lambda y: model.synthesise(y, level), lambda x: model.distortion(x, pixels), slope)
 
     rates = Rates(model.prior, model.codebooks, model.rate_weights, level, present=model.present[level.long()])
-    return search.refine(latents, steps, model.search, rates, gradient)
+    return search.refine(latents, steps, model.search, rates, gradient, damping=model.search.damping(lambdas))
 
 
 def load(path, side: int = SHOWN_SIDE) -> torch.Tensor:
