@@ -176,7 +176,6 @@ def test_what_all_fits_is_drawn_as_it_ever_was(pictures):
     picks = rng.choices(loaded, cum_weights=list(np.cumsum([(288 * 256) ** 0.25] * 4)), k=5)
     expected = []
     for picture in picks:
-        rng.random()  # whether it is drawn
         top, left = rng.randint(0, 256 - 32), rng.randint(0, 288 - 32)
         crop = picture[top : top + 32, left : left + 32]
         expected.append((crop[:, ::-1] if rng.random() < 0.5 else crop).transpose(2, 0, 1))
@@ -244,11 +243,11 @@ def fixed_loss(trainer, kind: str, size: int = 64) -> float:
 @pytest.mark.parametrize("kind, learns", [
     ("prior", {"prior"}), ("decoder", {"prior", "decoder"}), ("joint", {"prior", "decoder", "encoder"})])
 def test_last_stages_leave_codebooks_alone(pictures, tmp_path, tiny_model_dir, kind, learns):
-    stage = StageConfig(kind, steps=60, search=2, vary_search=0.5, learning_rate=1e-2, **SMALL)
+    stage = StageConfig(kind, steps=120, search=2, vary_search=0.5, learning_rate=1e-2, **SMALL)
     trainer = Trainer(run_config(stages=(stage,)), [pictures], tmp_path)
     trainer.begin(registry.find_by_name("tiny", tiny_model_dir))
     start, before = weights(trainer), fixed_loss(trainer, "vq")
-    for _ in range(60):
+    for _ in range(120):
         trainer._train_step()
     assert trainer.model.prior.mode == "quantized"
     assert fixed_loss(trainer, "vq") < before
