@@ -502,8 +502,8 @@ def test_train_hands_over(run, tmp_path, monkeypatch):
     assert run("train image a b --config c.toml --out d --export e").exit_code == 0
     path = registry.Path
     assert run("train audio a --out d --from-model speech-2").exit_code == 0
-    assert calls == [("image", [path("a"), path("b")], path("c.toml"), path("d"), "e", None, None, None),
-                     ("audio", [path("a")], None, path("d"), None, None, None, "speech-2")]
+    assert calls == [("image", [path("a"), path("b")], path("c.toml"), path("d"), "e", None, None, None, None),
+                     ("audio", [path("a")], None, path("d"), None, None, None, "speech-2", None)]
 
 
 # Foreign text, and what is no file.

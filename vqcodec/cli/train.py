@@ -25,6 +25,8 @@ def _options(function):
                      help="Start a new run from these weights: a stageN.pt of another run."),
         click.option("--from-model", metavar="NAME", help="Start a new run from this published model."),
         click.option("--export", metavar="NAME", help="Register the result as a model of this name."),
+        click.option("--minutes", type=click.FloatRange(min=0), metavar="N",
+                     help="Stop after N minutes; the same command goes on."),
         models_dir_option,
     )):
         function = option(function)
@@ -33,11 +35,11 @@ def _options(function):
 
 def _command(modality: str, nouns: str):
     @_options
-    def run(directories, config, out, init, from_model, export, models_dir):
+    def run(directories, config, out, init, from_model, export, minutes, models_dir):
         from ..train import distributed
         from ..train.run import train as work
 
-        work(modality, list(directories), config, out, export, models_dir, init, from_model)
+        work(modality, list(directories), config, out, export, models_dir, init, from_model, minutes)
         distributed.end_process()
 
     run.__doc__ = f"Train a model on the {nouns} below each DIR; an interrupted RUN is continued."

@@ -226,11 +226,11 @@ def logistic_bits(latents, mean, log_scale, low=-0.5, high=0.5):
     return -torch.log2(mass.clamp_min(1e-7))
 
 
-def bfloat16():
-    """Mixed precision for the networks; distances and probabilities stay in float32."""
-    return torch.autocast("cpu", dtype=torch.bfloat16)
+def bfloat16(device: str = "cpu"):
+    """Mixed precision for the networks on that type of device; distances and probabilities stay in float32."""
+    return torch.autocast(device, dtype=torch.bfloat16)
 
 
-def fast_arithmetic():
+def fast_arithmetic(device: str = "cpu"):
     """bfloat16 where the processor multiplies it: the direction of a step need not be exact."""
-    return bfloat16() if torch.ops.mkldnn._is_mkldnn_bf16_supported() else nullcontext()
+    return bfloat16(device) if device != "cpu" or torch.ops.mkldnn._is_mkldnn_bf16_supported() else nullcontext()

@@ -44,7 +44,6 @@ class ContextPrior(nn.Module):
         levels, rank = len(config.transform.lambdas), config.transform.grid_rank
         self.layouts = layouts(config.quantizer)
         self.contexts, self.soft, self.heads = nn.ModuleList(), nn.ModuleList(), nn.ModuleList()
-        self.steps = []
         past = 0
         for i, s in enumerate(self.layouts):
             dims, width = s.groups * s.d, config.prior.context_channels[i]
@@ -53,8 +52,13 @@ class ContextPrior(nn.Module):
             self.soft.append(LogisticHead(width, dims, 4.0 if i == 0 else 1.0))
             self.heads.append(nn.Identity() if s.d == 1 else
                               CategoricalHead(width, s.groups, s.codewords, config.prior.rank[i]))
-            self.steps.append(feature_steps(s.dim, dims))
+            self.register_buffer(f"steps{i}", feature_steps(s.dim, dims), persistent=False)
             past += own
+
+    @property
+    def steps(self) -> list[torch.Tensor]:
+        """`feature_steps` of each slice."""
+        return [getattr(self, f"steps{i}") for i in range(len(self.layouts))]
 
     def set_mode(self, mode: str) -> None:
         """'float', 'calibrate' (observe ranges, from nothing) or 'quantized'."""
@@ -74,7 +78,7 @@ class ContextPrior(nn.Module):
         for i, context in enumerate(self.contexts[: len(own)]):
             past = torch.cat(own[:i], 1) if i else None
             past_steps = torch.cat(self.steps[:i]) if i else None
-            with bfloat16() if self.training and self.mode == "float" else nullcontext():
+            with bfloat16(latents.device.type) if self.training and self.mode == "float" else nullcontext():
                 h = context(past, own[i], level, past_steps, self.steps[i])
             yield h.float()
 

@@ -131,7 +131,7 @@ class Rates:
                 values[:, s.dims] *= self.present[:, i, None, None, None]
         values.requires_grad_()
         lists, outputs, slopes = [], [], []
-        with torch.enable_grad(), fast_arithmetic():
+        with torch.enable_grad(), fast_arithmetic(values.device.type):
             for i, h in enumerate(self.prior.hidden(values, self.level)):
                 one = self._scalar if self.prior.layouts[i].d == 1 else self._vector
                 output, slope, entry = one(i, h, whole[i])

@@ -138,17 +138,17 @@ def blur(x: torch.Tensor, edges: bool) -> torch.Tensor:
     """Means of the Gaussian windows around all pixels, f32[...,H,W] same. (Products with banded matrices: on CPUs they take a
     fraction of the time of convolutions of so few channels, and hold any edge.)"""
     height, width = x.shape[-2:]
-    rows, columns = window(height, True).to(x), window(width, edges).to(x)
+    rows, columns = window(height, True, x.device), window(width, edges, x.device)
     return rows @ (x @ columns.mT)
 
 
 @lru_cache(maxsize=64)
-def window(side: int, reflect: bool) -> torch.Tensor:
+def window(side: int, reflect: bool, device: torch.device) -> torch.Tensor:
     """f32[side,side]: row i holds the weights of the window around i; beyond the ends zeros, or what they reflect."""
-    line = torch.exp(-(torch.arange(-RADIUS, RADIUS + 1.0).double()) ** 2 / (2 * SIGMA**2))
+    line = torch.exp(-(torch.arange(-RADIUS, RADIUS + 1.0, device="cpu").double()) ** 2 / (2 * SIGMA**2))
     line /= line.sum()
-    matrix = torch.zeros(side, side, dtype=torch.float64)
-    for offset, weight in zip(range(-RADIUS, RADIUS + 1), line):
+    matrix = torch.zeros(side, side, dtype=torch.float64, device="cpu")
+    for offset, weight in zip(range(-RADIUS, RADIUS + 1), line.tolist()):
         for i in range(side):
             at = i + offset
             if 0 <= at < side:
@@ -156,4 +156,4 @@ def window(side: int, reflect: bool) -> torch.Tensor:
             elif reflect:
                 at = at % (2 * side)
                 matrix[i, min(at, 2 * side - 1 - at)] += weight
-    return matrix.float()
+    return matrix.float().to(device)

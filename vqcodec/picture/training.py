@@ -44,6 +44,7 @@ class RunConfig:
 class Pictures(Medium):
     modality, counted, unit, rate_unit = "image", "pixels", "Mpixel", "bpp"
     run_config, model_config = RunConfig, ModelConfig
+    on_cuda = True
     find = staticmethod(find_pictures)
     smaller, grow = staticmethod(grow.smaller), staticmethod(grow.grow)
 

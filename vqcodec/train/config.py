@@ -33,6 +33,7 @@ class TrainingConfig:
     drawn: float = 0.15  # share of the crops that are drawn by program: flat colours, pages, charts (see `picture/drawn.py`)
     validation: int = 12  # files set aside, chosen by a hash of their names; a quarter of all at most
     cache_megabytes: int = 4096  # of decoded files that each process keeps in memory (see `train/data.py`)
+    device: str = "auto"  # 'cpu', 'cuda', or 'auto': what there is
     optimizer: str = "muon"  # or 'adam'
     assignment: str = "straight-through"  # or 'soft', 'noise'
     codebook_update: str = "gradient"  # or 'ema'
@@ -56,6 +57,7 @@ def check(config):
     """Raises UsageError for values that no training could use. config: a run's, of any medium; it has `searches`, whether its
     encoders have a search, and `check`, for what else its medium asks."""
     choices = {
+        "device": ("auto", "cpu", "cuda"),
         "optimizer": ("muon", "adam"),
         "assignment": ("straight-through", "soft", "noise"),
         "codebook_update": ("gradient", "ema"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,9 @@ from .model import Model
 from .quantize_prior import integer_prior
 
 
+USE_BATCHES = 40  # of 16 crops of 256², in which it is counted which codewords are used
+
+
 def extreme_batches(kind: Medium, levels: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
     """(samples, level) of `Medium.extremes` at each quality: what codewords they need there must be, though nothing uses them."""
     samples = kind.extremes()
@@ -34,7 +38,7 @@ def count_use(model: Model, batches, search: int) -> list[torch.Tensor]:
     levels = len(model.config.transform.lambdas)
     use = [torch.zeros(levels, s.groups, s.codewords, dtype=torch.int64) for s in model.prior.layouts]
     for pixels, level in batches:
-        with bfloat16():
+        with bfloat16(pixels.device.type):
             own = model.analyse(pixels, level)
         latents, wish = model.searched(own.float(), pixels, level, search)
         row = level.long().repeat_interleave(latents[0, 0].numel())
@@ -91,9 +95,9 @@ def compare_priors(model: Model, codec, paths, qualities, kind: type[Medium]) ->
 def export_model(trainer, name: str, models_dir, model_id: int | None = None, status: str = "experimental") -> PriorLoss | None:
     """Turns a finished run into model `name` below `models_dir`, registers it and reports the priors' rates on the files set
     aside, if there are any."""
-    model = trainer.average.eval()
+    model = copy.deepcopy(trainer.average).cpu().eval()
     model.prior.set_mode("quantized")
-    batches = [trainer.batch(-5000 - i, 256, 16) for i in range(40)]
+    batches = [tuple(part.cpu() for part in trainer.batch(-5000 - i, 256, 16)) for i in range(USE_BATCHES)]
     batches += extreme_batches(trainer.medium, len(trainer.lambdas))
     folder = trainer.out / "model"  # `register` copies it, unless that would change a published model
     config = trainer.config.model

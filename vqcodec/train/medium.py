@@ -50,6 +50,7 @@ class Medium(ABC):
     rate_unit: str
     run_config: type
     model_config: type
+    on_cuda = False  # whether losses and search are written for devices other than the CPU
 
     @staticmethod
     @abstractmethod

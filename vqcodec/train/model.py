@@ -48,10 +48,11 @@ class Model(nn.Module):
         self.distortion, self.error, self.search, self.improve = parts.distortion, parts.error, parts.search, parts.improve
         self.prior = ContextPrior(config)
         self.quantizers = vq.build(config.quantizer, assignment=assignment, update=update, decay=decay)
-        slices = torch.tensor([config.quantizer.present(level) for level in range(len(config.transform.lambdas))])
-        self.register_buffer("present", slices, persistent=False)  # bool[L,slices]
-        dims = slices.repeat_interleave(torch.tensor(config.quantizer.slices), 1)
-        self.register_buffer("present_dims", None if slices.all() else dims.float()[:, :, None, None], persistent=False)
+        slices = [config.quantizer.present(level) for level in range(len(config.transform.lambdas))]
+        dims = [[here for here, count in zip(row, config.quantizer.slices) for _ in range(count)] for row in slices]
+        self.register_buffer("present", torch.tensor(slices), persistent=False)  # bool[L,slices]
+        self.register_buffer("present_dims", None if all(map(all, slices)) else torch.tensor(dims).float()[:, :, None, None],
+                             persistent=False)
 
     @property
     def codebooks(self):
@@ -71,12 +72,12 @@ class Model(nn.Module):
         return latents if self.present_dims is None else latents * self.present_dims[level.long()]
 
     def analyse(self, pixels, level):
-        with bfloat16() if self.training else nullcontext():
+        with bfloat16(pixels.device.type) if self.training else nullcontext():
             return self.masked(self.encoder(pixels, level), level)
 
     def synthesise(self, latents, level, *noise):
         """`noise`: of sound, what its decoder adds."""
-        with bfloat16() if self.training else nullcontext():
+        with bfloat16(latents.device.type) if self.training else nullcontext():
             return self.decoder(latents, level, *noise)
 
     def _losses(self, bits, latents, level, samples, auxiliary=0.0, saved=0.0) -> Losses:

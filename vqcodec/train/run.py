@@ -7,7 +7,6 @@ import copy
 import json
 import math
 import os
-import pickle
 import signal
 import sys
 import time
@@ -19,16 +18,17 @@ import torch
 
 from .. import medium as media
 from ..zoo import config as configuration
-from ..errors import InputError, UsageError, VqcodecError, VqcodecWarning
+from ..errors import InputError, UnsupportedError, UsageError, VqcodecError, VqcodecWarning
 from ..zoo.registration import check_new
 from ..zoo.registry import REGISTRY, ModelEntry, find_by_name, writable_dir
 from . import distributed
 from .config import StageConfig, check
 from .data import say, set_aside, split
-from .medium import of_config
+from .medium import Medium, of_config
 from .model import Model, centre_codebooks, start_codebooks
 from .optim import MuonAdam, parameter_groups
-from .restore import published_config, restore
+from .restore import published_config
+from .start import fitted, start_from_file, start_from_model
 
 CALIBRATION_STEPS = 30
 EARLY = (1, 10)  # steps that are shown before the first that is logged
@@ -68,6 +68,17 @@ class Pace:
         self.mean += (seconds - self.mean) / min(self.count, 50)
 
 
+def device_of(name: str, medium: type[Medium]) -> torch.device:
+    """name: of `TrainingConfig.device`. Raises UnsupportedError for a device that is not there, or not for this medium."""
+    if name == "auto":
+        name = "cuda" if medium.on_cuda and torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not medium.on_cuda:
+        raise UnsupportedError(f"training.device is 'cuda', but models of {medium.modality} are trained on the CPU")
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UnsupportedError("training.device is 'cuda', but PyTorch finds no such device")
+    return torch.device(name)
+
+
 class Trainer:
     """State of one run in folder `out`: config.toml, state.pt, log.jsonl, curves.png."""
 
@@ -76,6 +87,7 @@ class Trainer:
         self.rank, self.world = distributed.start()
         t = config.training
         medium = of_config(config)
+        self.device = device_of(t.device, medium)
         found = medium.find(directories)
         count = set_aside(len(found), t.validation)
         paths, held_out = split(found, count)
@@ -84,9 +96,8 @@ class Trainer:
         self.medium = medium(config, paths)
         self.validation = [] if self.rank else list(self._usable(held_out))
         torch.manual_seed(t.seed)
-        self.model = Model(config.model, assignment=t.assignment, update=t.codebook_update,
-                                decay=t.codebook_decay)
-        self.lambdas = torch.tensor(config.model.transform.lambdas)
+        self.model = Model(config.model, assignment=t.assignment, update=t.codebook_update, decay=t.codebook_decay)
+        self.lambdas = torch.tensor(config.model.transform.lambdas, device=self.device)
         weights = (self.lambdas / self.lambdas[-1]) ** -t.low_rate_weight
         self.sample_weights = weights / weights.mean()
         self.stage, self.step, self.pixels, self.seconds = 0, 0, 0, 0.0  # step within the stage
@@ -111,37 +122,17 @@ class Trainer:
         shape, UnsupportedError for a decoder-only model."""
         state = self.out / "state.pt"
         if state.exists():
-            self._load(torch.load(state, weights_only=True))
+            self._load(torch.load(state, weights_only=True, map_location=self.device))
             return
         if isinstance(init, ModelEntry):
-            self.model.eval()
-            self._restore(init)
+            batches = [tuple(part.cpu() for part in self.batch(-1000 - i, 128, 16)) for i in range(RESTORE_BATCHES)]
+            start_from_model(self.model.eval(), init, batches, self.medium)
             self._codebooks_started = self.stage_config.kind != "soft"  # what soft training moves wants other codewords
         elif init is not None:
-            self._start_from(init)
+            start_from_file(self.model, init)
         else:
             self.medium.start(self.model)
         self._enter_stage()
-
-    def _restore(self, entry: ModelEntry) -> None:
-        batches = [self.batch(-1000 - i, 128, 16) for i in range(RESTORE_BATCHES)]
-        smaller = self.medium.smaller(self.config.model, published_config(entry))
-        if smaller is None:
-            restore(self.model, entry, batches)
-            return
-        small = Model(smaller).eval()
-        restore(small, entry, [(samples, level % len(smaller.transform.lambdas)) for samples, level in batches])
-        self.medium.grow(self.model, small, batches)
-
-    def _start_from(self, init: Path) -> None:
-        try:
-            weights = torch.load(init, weights_only=True)
-        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-            raise InputError(f"{init}: cannot read weights ({getattr(error, 'strerror', None) or 'not a weight file'})") from None
-        try:
-            self.model.load_state_dict(weights)
-        except (RuntimeError, TypeError, AttributeError):
-            raise UsageError(f"{init}: not the weights of a model of this configuration") from None
 
     @property
     def stage_config(self) -> StageConfig:
@@ -151,10 +142,12 @@ class Trainer:
         """Optimiser and averaged weights are fresh in each stage; its parameters start from the averages."""
         if hasattr(self, "average"):
             self.model.load_state_dict(self.average.state_dict())
+        self.model.to(self.device)
         kind = self.stage_config.kind
-        if kind == "vq" and not self._codebooks_started:
+        if not self._codebooks_started and (kind == "vq" or KINDS[kind].frozen and not fitted(self.model)):
             batches = [self.batch(-1000 - i, 128, 16) for i in range(12)]
-            start_codebooks(self.model, *zip(*batches))
+            with self.device:
+                start_codebooks(self.model, *zip(*batches))
             self._codebooks_started = True
         centre_codebooks(self.model)
         for p in self.model.parameters():
@@ -205,12 +198,18 @@ class Trainer:
     # --- one step ----------------------------------------------------------------------------------------
 
     def batch(self, step: int, size: int, count: int):
-        samples = self.medium.batch(step, size, count, self.rank)
-        generator = torch.Generator().manual_seed((step * 1000003 + self.rank) % 2**31)
-        level = torch.randint(len(self.lambdas), (count,), generator=generator).float()
-        return samples.contiguous(memory_format=torch.channels_last), level
+        """Samples f32[count,...] and their qualities f32[count]: made on the CPU, so that they depend on no device, and moved."""
+        with torch.device("cpu"):
+            samples = self.medium.batch(step, size, count, self.rank)
+            generator = torch.Generator().manual_seed((step * 1000003 + self.rank) % 2**31)
+            level = torch.randint(len(self.lambdas), (count,), generator=generator).float()
+        return samples.to(self.device).contiguous(memory_format=torch.channels_last), level.to(self.device)
 
     def _train_step(self) -> dict:
+        with self.device:  # what is made in a step is made there
+            return self._step()
+
+    def _step(self) -> dict:
         c, t = self.stage_config, self.config.training
         kind = KINDS[c.kind]
         progress = self.step / c.steps
@@ -240,7 +239,9 @@ class Trainer:
         loss.backward()
         parameters = [p for p in self.model.parameters() if p.grad is not None]
         distributed.average_([p.grad for p in parameters])
-        norm = torch.nn.utils.clip_grad_norm_(parameters, 5.0).item()
+        norm = torch.nn.utils.clip_grad_norm_(parameters, 5.0)
+        told = torch.stack([loss, losses.bpp.mean(), losses.distortion.mean(), norm]).tolist()  # the one wait for the device
+        norm = told[-1]
         if math.isfinite(norm) and (norm < max(SPIKE * self.usual_norm, 5.0) or self.step < 50):
             self.usual_norm += 0.02 * (min(norm, 5.0) - self.usual_norm)
             self.optimizer.step()
@@ -251,13 +252,13 @@ class Trainer:
             self._revive(pixels, level)
         self.step += 1
         self.pixels += self.medium.amount(size, count) * self.world
-        return dict(loss=loss.item(), bpp=losses.bpp.mean().item(), distortion=losses.distortion.mean().item(), norm=norm)
+        return dict(zip(("loss", "bpp", "distortion", "norm"), told))
 
     def _drawn_search(self, number: int) -> int:
         """Gradients of the search in a step, the same in all processes, as none can go on before the others."""
         c, generator = self.stage_config, torch.Generator().manual_seed(number)
-        vary = torch.rand((), generator=generator) < c.vary_search
-        return int(torch.randint(1, c.search + 1, (), generator=generator)) if vary else c.search
+        vary = torch.rand((), generator=generator, device="cpu") < c.vary_search
+        return int(torch.randint(1, c.search + 1, (), generator=generator, device="cpu")) if vary else c.search
 
     def _set_rate(self, progress: float) -> None:
         c = self.stage_config
@@ -279,7 +280,7 @@ class Trainer:
     @torch.no_grad()
     def _revive(self, pixels, level) -> None:
         latents = self.model.analyse(pixels, level)
-        generator = torch.Generator().manual_seed(self.step)
+        generator = torch.Generator(self.device).manual_seed(self.step)
         for s, q, averaged in zip(self.model.prior.layouts, self.model.quantizers, self.average.quantizers):
             if s.d > 1:  # scalar codewords stay in ascending order: the prior integrates over their cells
                 dead = q.revive(latents[:, s.dims], generator)
@@ -290,13 +291,17 @@ class Trainer:
 
     # --- the loop ----------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        t = self.config.training
+    def run(self, minutes: float | None = None) -> None:
+        """All steps that are left, or those of so many `minutes`."""
+        t, end = self.config.training, math.inf if minutes is None else time.time() + 60 * minutes
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: setattr(self, "stopping", True))
         window, window_pixels, window_time = [], self.pixels, time.time()
         saved = time.time()
-        while not distributed.any_of(self.stopping):
+        while True:
+            if distributed.any_of(self.stopping or time.time() > end):  # all processes stop at the same step
+                self.stopping = True
+                break
             if self.step >= self.stage_config.steps:
                 self.save_named(f"stage{self.stage}")
                 if self.stage + 1 == len(t.stages):
@@ -382,10 +387,11 @@ def duration(seconds: float) -> str:
 
 
 def train(modality: str, directories, config: Path | None, out: Path, export: str | None = None, models_dir=None,
-          init: Path | None = None, from_model: str | None = None) -> None:
+          init: Path | None = None, from_model: str | None = None, minutes: float | None = None) -> None:
     """Trains (or resumes) a run on files of a modality in `out`; with `export`, turns the finished run into the model of that name.
     A new run starts from the weights in `init`, a stageN.pt of another run, or from those of the published model
-    `from_model`, if given; a published model's configuration stands in for that of a `config` without one.
+    `from_model`, if given; a published model's configuration stands in for that of a `config` without one. After so many
+    `minutes`, if given, it stops, to be resumed.
 
     Raises UsageError for a bad configuration or one that differs from the run's, InputError for missing data,
     UnknownModelError and UnsupportedError for a model that is not there or cannot be trained on. What `export` would be
@@ -421,7 +427,7 @@ def train(modality: str, directories, config: Path | None, out: Path, export: st
     if trainer.rank == 0:
         stored.write_text(configuration.to_toml(run_config))
     trainer.begin(init)
-    trainer.run()
+    trainer.run(minutes)
     if export and trainer.rank == 0 and not trainer.stopping:
         from .export import export_model
 
