@@ -9,6 +9,7 @@ import torch
 from .cdf import CDF_BITS, Step
 from .grids import GridReader, code_symbols
 from .layout import SliceLayout
+from .network import Given
 from .quantize import choose, dequantize, neighbours
 
 
@@ -20,9 +21,11 @@ class GridCoder(GridReader):
         return dequantize(grids, self.codebooks, self.quantizer)
 
     @torch.inference_mode()
-    def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None):
+    def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None,
+               given: Given | None = None):
         """Latents f32[D,h,w] → (index grids int64[G,h,w], segments); codewords of least distance² + weight·bits, with a weight
-        for each slice. Only the first `slices` are chosen (all, if not given), the others are at rest."""
+        for each slice. Only the first `slices` are chosen (all, if not told), the others are at rest, and what is
+        `given` stays."""
         segments, prices = [], self._prices(weights)
 
         def supply(step: Step) -> torch.Tensor:
@@ -31,7 +34,7 @@ class GridCoder(GridReader):
             segments.append(code_symbols(found))
             return symbols
 
-        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices), segments
+        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, given), segments
 
     def _prices(self, weights: Sequence[float]) -> dict[SliceLayout, torch.Tensor]:
         """The table of `price_of_mass` of each slice."""

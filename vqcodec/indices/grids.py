@@ -12,7 +12,7 @@ from . import rangecoder
 from .. import filelimits
 from .config import QuantizerConfig
 from ..errors import CorruptStreamError, UsageError
-from .network import Prior
+from .network import Given, Prior
 from .quality import SIXTEENTHS
 from .layout import layouts
 
@@ -93,9 +93,17 @@ class GridReader:
         """Of so many slices, in a band."""
         return sum(s.phases for s in self.prior.slices[:slices])
 
-    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None) -> list[bytes]:
-        """Index grids int64[G,h,w] → segments, of the first `slices`. Raises UsageError for an index that the quality cannot
-        use."""
+    def given(self, labels: np.ndarray, first: np.ndarray | None, count: int) -> Given:
+        """Positions that are not coded, as `labels` int[h,w] tell (below 0: coded): of the `count` columns that they name the
+        indices of slice 0 are `first` int64[G,count] (None: at rest), the others at rest."""
+        parts = [np.repeat(np.asarray(rest)[:, None], count, 1) for rest in self.rest]
+        if first is not None:
+            parts[0] = first
+        return Given(labels, self.array(np.concatenate(parts)))
+
+    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, given: Given | None = None) -> list[bytes]:
+        """Index grids int64[G,h,w] → segments, of the first `slices`, without what is `given`. Raises UsageError for an index that
+        the quality cannot use."""
         segments, part = [], grids.reshape(len(grids), -1)
 
         def supply(step) -> np.ndarray:
@@ -105,11 +113,11 @@ class GridReader:
             segments.append(code_symbols(step.bounds(symbols)))
             return symbols
 
-        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices)
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, given)
         return segments
 
     def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None,
-             slices: int | None = None) -> np.ndarray:
+             slices: int | None = None, given: Given | None = None) -> np.ndarray:
         """The inverse of `code`. `seen(step, symbols, length)` is told of every step that has symbols, and of the
         bytes of its segment. Raises CorruptStreamError."""
 
@@ -120,9 +128,9 @@ class GridReader:
                 seen(step, symbols, reader.position - before)
             return symbols
 
-        return self._walk(height, width, sixteenths, supply, reader.skip, slices)
+        return self._walk(height, width, sixteenths, supply, reader.skip, slices, given)
 
-    def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None) -> np.ndarray:
+    def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None, given: Given | None = None) -> np.ndarray:
         """Runs the prior; `skip()` stands in for `supply` in steps without positions, and in those of absent slices."""
         done = 0
 
@@ -139,7 +147,7 @@ class GridReader:
             done += 1
             return supply(step)
 
-        grids = self.prior.code(height, width, sixteenths, counted, self.rest[slices:] if slices else ())
+        grids = self.prior.code(height, width, sixteenths, counted, self.rest[slices:] if slices else (), given)
         skip_to(self.prior.steps)
         return grids
 
