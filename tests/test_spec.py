@@ -18,6 +18,7 @@ from helpers import joined, make_wild_model, sample_grids, tabled
 from safetensors.torch import load_file, save_file
 
 from vqcodec.picture import codec as codec_module
+from vqcodec.picture import plain as plains
 from vqcodec.picture import stream as container
 from vqcodec.zoo import registration, registry, weights
 from vqcodec.picture.alpha import decode_alpha
@@ -194,6 +195,45 @@ def test_alpha(tiny, name):
     header, _ = reference.decode_grids(data, tiny.model)
     assert np.array_equal(reference.decode_alpha(header), alpha)
     tiny.check(data)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("kind", ["random", "few", "whole", "at rest"])
+def test_plain_blocks(lively, grey, kind):
+    rng, codec, sixteenths = np.random.default_rng(3), lively.codec, 20
+    count = {"random": 20, "few": 2, "whole": 1, "at rest": 254}[kind]
+    labels = rng.integers(0, count + 2, (6, 9)).astype(np.uint8)
+    labels[1:4, 2:6] = {"whole": plains.PAINTED}.get(kind, 0)
+    if kind == "whole":
+        labels[:] = plains.PAINTED
+    colours = rng.integers(0, 256, (count, 3)).astype(np.uint8)
+    if grey:
+        colours = np.repeat(colours[:, :1], 3, 1)
+    start, size = (np.asarray(part) for part in codec.coder.prior.windows(sixteenths)[0])
+    first = start[:, None] + rng.integers(0, 1 << 30, (len(size), count)) % size[:, None]
+    packed = b"" if kind == "at rest" else plains.pack_indices(first, start, size)
+    plain = plains.Plain(labels, colours, 32, packed)
+    given = plain.given(codec.coder, sixteenths)
+    grids = np.where(labels >= 2, np.asarray(given.indices)[:, labels.astype(int) - 2], sample_grids(codec, 6, 9, sixteenths, 4))
+    segments = codec.code_grids(grids, sixteenths, given)
+    assert bool(b"".join(segments)) == (kind != "whole")
+    data = codec._packed(grids, segments, 131, 90, sixteenths, grey, None, plain=plain).data
+    samples = lively.check(data, tolerance=3)
+    assert (np.array_equal(samples[80:, 128:].reshape(-1, 1 if grey else 3)[0], colours[labels[5, 8] - 2][: 1 if grey else 3])
+            or labels[5, 8] < 2)
+    stream = container.unpack(data)
+    for at in range(0, len(stream.plain), max(1, len(stream.plain) // 20)):  # both refuse the same
+        changed = bytearray(stream.plain)
+        changed[at] ^= 1 << at % 8
+        other = container.pack(dataclasses.replace(stream, plain=bytes(changed)))
+        try:
+            found = codec.decode_grids(other)
+        except CorruptStreamError:
+            with pytest.raises(reference.Invalid):
+                reference.decode_grids(other, lively.model)
+        else:
+            assert np.array_equal(found, reference.decode_grids(other, lively.model)[1])
+            lively.check(other, tolerance=3)
 
 
 def raw_deflate(content: bytes) -> bytes:

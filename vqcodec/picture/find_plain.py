@@ -8,33 +8,46 @@ from dataclasses import replace
 import numpy as np
 
 from ..indices.grids import GridReader
-from .plain import BLOCK, CLEANED, CLEANING, CODED, MOST_COLOURS, PAINTED, Plain, cleaned, pack_indices, spread
+from ..indices.quality import quality_of
+from .plain import BLOCK, CLEANED, CLEANING, CODED, MOST_COLOURS, PAINTED, Plain, drawn, nearest, pack, pack_indices
 
-LEAST_BLOCKS = 8  # of a colour: of fewer the colour itself takes more bytes than are saved
-TOLERANCE = 1  # levels that a block may be off a colour that others have exactly
+COLOUR_BITS = 96  # that a colour takes in the stream, about
+TOLERANCE, COMMON = 1, 0.05  # levels that a block may be off a colour that this part of all blocks have exactly; elsewhere steps could be seen
 DEEP = 6  # blocks from its edge the middle of a surface hardly depends on what is around it
-REACHES = (2, 3, 4, 6, 8, 12, 16)  # that are tried
-WORTH = 2.0  # summed squared error, per sample of a block, below which a block is not cleaned: the map is the smaller for it
+CLEAR = 0.25  # part of a block that must be of the colours it is cleaned with: skies that are nearly white stay as they are
+REACHES = (2, 3, 4, 6, 8, 12, 16, 24, 32)  # that are tried
 _STRIP_BLOCKS = 1 << 10
 
 
-def find(rgb: np.ndarray) -> Plain | None:
-    """The blocks of a picture that are of one colour which enough others have too; None where there are none."""
+def saved_bits(sixteenths: int) -> float:
+    """That a plain block takes if it is coded, about; of photo-3 and photo-4."""
+    return 1 + quality_of(sixteenths)
+
+
+def find(rgb: np.ndarray, sixteenths: int) -> Plain | None:
+    """The blocks of a picture that are of one colour which enough others have too; None where there are none, or too few for
+    the bytes that they take in the stream."""
+    plain = _found(rgb, COLOUR_BITS / saved_bits(sixteenths))
+    if plain is None or plain.whole:
+        return plain
+    return plain if 8 * len(pack(plain, False)) + COLOUR_BITS < plain.painted.sum() * saved_bits(sixteenths) else None
+
+
+def _found(rgb: np.ndarray, least: float) -> Plain | None:
+    """least: blocks that a colour must have."""
     low, high = (_of_blocks(rgb, extreme) for extreme in (np.minimum, np.maximum))
     exact = (low == high).all(2)
-    if np.count_nonzero(exact) < LEAST_BLOCKS:
-        return None if exact.size > 1 or not exact.all() else Plain(np.full((1, 1), PAINTED, np.uint8), low[0])
     packed = low.astype(np.int32) @ np.array([1 << 16, 1 << 8, 1])
     values, counts = np.unique(packed[exact], return_counts=True)
     order = np.argsort(-counts, kind="stable")
-    order = order[counts[order] >= min(LEAST_BLOCKS, exact.size)][:MOST_COLOURS]
+    order = order[counts[order] >= min(least, exact.size)][:MOST_COLOURS]  # of a picture of one colour there is always enough
     if not len(order):
         return None
-    values = values[order]
+    values, counts = values[order], counts[order]
     colours = np.stack([values >> 16, values >> 8 & 255, values & 255], 1).astype(np.uint8)
     labels = np.full(exact.shape, CODED, np.uint8)
     near = (high - low <= 2 * TOLERANCE).all(2)
-    for number, colour in reversed(list(enumerate(colours.astype(np.int16)))):  # the first, most frequent one wins
+    for number, colour in reversed(list(enumerate(colours[counts >= COMMON * exact.size].astype(np.int16)))):  # the most frequent wins
         fits = near & (low >= colour - TOLERANCE).all(2) & (high <= colour + TOLERANCE).all(2)
         labels[fits] = PAINTED + number
     for number, value in enumerate(values):
@@ -83,23 +96,25 @@ def _depth(labels: np.ndarray) -> np.ndarray:
     return depth
 
 
-def with_cleaning(plain: Plain, decoded: np.ndarray, rgb: np.ndarray) -> Plain:
-    """The same, with those blocks cleaned that are nearer to the picture `rgb` then, both uint8[H,W,3], and the best reach."""
+def with_cleaning(plain: Plain, decoded: np.ndarray, rgb: np.ndarray, worth: float) -> Plain:
+    """The same, with those blocks cleaned that are nearer to the picture `rgb` then, both uint8[H,W,3], and the best reach.
+    worth: how much less the squared error of a sample of a block must be on the mean: the map is the smaller for it."""
     coded = np.flatnonzero((plain.labels == CODED).ravel())
     gains = np.concatenate([_gains(plain, decoded, rgb, coded[first : first + _STRIP_BLOCKS])
                             for first in range(0, len(coded), _STRIP_BLOCKS)] or [np.zeros((0, len(REACHES)))])
-    worth = gains > WORTH
-    totals = np.where(worth, gains, 0).sum(0)
+    better = gains > worth
+    totals = np.where(better, gains, 0).sum(0)
     if not totals.any():
         return plain
     best = int(totals.argmax())
     labels = plain.labels.copy()
-    labels.ravel()[coded[worth[:, best]]] = CLEANED
+    labels.ravel()[coded[better[:, best]]] = CLEANED
     return replace(plain, labels=labels, reach=REACHES[best])
 
 
 def _gains(plain: Plain, decoded: np.ndarray, rgb: np.ndarray, blocks: np.ndarray) -> np.ndarray:
-    """f64[n,reaches]: how much less the squared error of each of the blocks int[n] is, of a sample on the mean."""
+    """f64[n,reaches]: how much less the squared error of each of the blocks int[n] is, of a sample on the mean; 0 for those that are
+    not to be cleaned."""
     columns = plain.labels.shape[1]
     ys, xs = (np.minimum(at[:, None] * BLOCK + np.arange(BLOCK), most - 1)
               for at, most in zip((blocks // columns, blocks % columns), rgb.shape[:2]))
@@ -108,5 +123,6 @@ def _gains(plain: Plain, decoded: np.ndarray, rgb: np.ndarray, blocks: np.ndarra
     def errors(samples: np.ndarray) -> np.ndarray:
         return np.square(samples.astype(np.int32) - wanted).reshape(len(blocks), -1).mean(1)
 
-    own = errors(before)
-    return np.stack([own - errors(cleaned(before, plain.colours[:CLEANING], reach)) for reach in REACHES], 1)
+    own, near = errors(before), nearest(before, plain.colours[:CLEANING])
+    clear = (nearest(wanted, plain.colours[:CLEANING])[1] <= TOLERANCE).reshape(len(blocks), -1).mean(1) >= CLEAR
+    return np.stack([(own - errors(drawn(before, *near, reach))) * clear for reach in REACHES], 1)

@@ -1,5 +1,5 @@
 """plain blocks ⇄ bytes, and what they make of a decoded picture: blocks of one colour are painted, not coded, and the colours
-clean other blocks of what coding left around them. NumPy and zlib alone.
+clean other blocks of what coding left around them. NumPy alone.
 
     uint8[H,W,3] ─ clean: samples near to one of the colours become that colour ─ paint: whole blocks ─→ uint8[H,W,3]
 
@@ -8,7 +8,6 @@ clean other blocks of what coding left around them. NumPy and zlib alone.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,15 +17,14 @@ from .. import filelimits
 from ..errors import CorruptStreamError
 from ..indices.network import Given
 from ..stream import Reader, uvarint
+from . import plain_map
+from .plain_map import CLEANED, CODED, PAINTED  # noqa: F401
 
 BLOCK = 16
-CODED, CLEANED, PAINTED = range(3)  # labels of blocks; PAINTED + i: with colour i
-MOST_COLOURS = 256 - PAINTED
+MOST_COLOURS = 254  # as many as labels leave
 CLEANING = 16  # colours, the first ones, that blocks are cleaned with
 MOST_REACH = 32
-_WHOLE, _LABELS, _DIFFERENCES = range(3)  # methods of the map
 _STRIP_PIXELS = 1 << 18
-_RAW_DEFLATE = -15
 
 
 @dataclass(frozen=True)
@@ -83,19 +81,28 @@ def spread(blocks: np.ndarray, height: int, width: int) -> np.ndarray:
 def cleaned(samples: np.ndarray, colours: np.ndarray, reach: int) -> np.ndarray:
     """uint8[N,3] → uint8[N,3]: those up to `reach` levels from the nearest of the colours uint8[n,3], in the channel where they
     are farthest, become that colour; up to twice as far away they are drawn nearer."""
+    return drawn(samples, *nearest(samples, colours), reach)
+
+
+def nearest(samples: np.ndarray, colours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(the nearest of the colours uint8[n,3], int16[N,3]; levels to it, int16[N]) of samples uint8[N,3]."""
     samples = samples.astype(np.int16)
-    distance = np.full(len(samples), 256, np.int16)
-    nearest = np.zeros((len(samples), 3), np.int16)
+    distance, best = np.full(len(samples), 256, np.int16), np.zeros((len(samples), 3), np.int16)
     for colour in colours.astype(np.int16):
         found = np.abs(samples - colour).max(1)
-        np.copyto(nearest, colour, where=(found < distance)[:, None])
+        np.copyto(best, colour, where=(found < distance)[:, None])
         np.minimum(distance, found, out=distance)
+    return best, distance
+
+
+def drawn(samples: np.ndarray, colours: np.ndarray, distance: np.ndarray, reach: int) -> np.ndarray:
+    """uint8[N,3] → uint8[N,3]: `cleaned`, by what `nearest` gives."""
     near = np.flatnonzero(distance < 2 * reach)
-    d = distance[near, None].astype(np.int32)
-    off = samples[near] - nearest[near]
+    d, out = distance[near, None].astype(np.int32), samples.copy()
+    off = samples[near] - colours[near]
     off = np.where(d <= reach, 0, (4 * off * (d - reach) + d) // np.maximum(2 * d, 1))
-    samples[near] = nearest[near] + off
-    return samples.astype(np.uint8)
+    out[near] = colours[near] + off
+    return out
 
 
 def pack(plain: Plain, grey: bool) -> bytes:
@@ -104,33 +111,24 @@ def pack(plain: Plain, grey: bool) -> bytes:
     head = (bytes([len(colours), plain.reach]) + np.ascontiguousarray(colours).tobytes() + uvarint(len(plain.indices))
             + plain.indices)
     if plain.whole and len(colours) == 1:
-        return head + bytes([_WHOLE])
-    differences = plain.labels.copy()
-    differences[1:] -= plain.labels[:-1]
-    return head + min((bytes([method]) + _deflated(content)
-                       for method, content in ((_LABELS, plain.labels), (_DIFFERENCES, differences))), key=len)
+        return head
+    return head + plain_map.encode(plain.labels, len(colours))
 
 
 def unpack(data: bytes, rows: int, columns: int, grey: bool) -> Plain:
-    """The inverse of `pack`. Raises CorruptStreamError for anything that is not in the format. Memory stays within a few times
-    rows · columns bytes."""
+    """The inverse of `pack`. Raises CorruptStreamError for anything that is not in the format."""
     reader = Reader(data)
     count, reach = reader.uint(1), reader.uint(1)
     if not 1 <= count <= MOST_COLOURS or reach > MOST_REACH:
         raise CorruptStreamError(f"plain blocks of {count} colours, cleaned within {reach} levels")
     colours = np.frombuffer(reader.take(count * (1 if grey else 3)), np.uint8).reshape(count, -1)
     indices = reader.take(reader.uvarint(3))
-    method, content = reader.uint(1), data[reader.position :]
-    if method == _WHOLE and count == 1 and not content:
-        labels = np.full((rows, columns), PAINTED, np.uint8)
-    elif method in (_LABELS, _DIFFERENCES):
-        labels = _inflated(content, rows * columns).reshape(rows, columns)
-        if method == _DIFFERENCES:
-            labels = np.add.accumulate(labels, axis=0, dtype=np.uint8)
-    else:
-        raise CorruptStreamError("the map of plain blocks is of no known kind")
-    if int(labels.max()) >= PAINTED + count or (not reach and (labels == CLEANED).any()):
-        raise CorruptStreamError("the map of plain blocks names what there is not")
+    coded = data[reader.position :]
+    if not coded and count > 1:
+        raise CorruptStreamError("the map of plain blocks is missing")
+    labels = plain_map.decode(coded, rows, columns, count) if coded else np.full((rows, columns), PAINTED, np.uint8)
+    if not reach and (labels == CLEANED).any():
+        raise CorruptStreamError("blocks are cleaned within 0 levels")
     return Plain(labels, np.broadcast_to(colours, (count, 3)) if grey else colours, reach, indices)
 
 
@@ -159,20 +157,3 @@ def _widths(size: np.ndarray) -> list[int]:
     """Bits of a symbol of each alphabet."""
     return [int(count - 1).bit_length() for count in size]
 
-
-def _deflated(content: np.ndarray) -> bytes:
-    compressor = zlib.compressobj(9, zlib.DEFLATED, _RAW_DEFLATE, 9)
-    return compressor.compress(np.ascontiguousarray(content)) + compressor.flush()
-
-
-def _inflated(data: bytes, length: int) -> np.ndarray:
-    """uint8[length]. Raises CorruptStreamError."""
-    decompressor = zlib.decompressobj(_RAW_DEFLATE)
-    try:
-        content = decompressor.decompress(data, length)
-        excess = decompressor.decompress(decompressor.unconsumed_tail, 1)  # also reads the end mark
-    except zlib.error as error:
-        raise CorruptStreamError(f"the map of plain blocks is damaged ({error})") from error
-    if excess or len(content) != length or not decompressor.eof or decompressor.unused_data:
-        raise CorruptStreamError("the map of plain blocks is of another size")
-    return np.frombuffer(content, np.uint8)

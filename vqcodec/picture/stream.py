@@ -154,8 +154,9 @@ def peek(data: bytes) -> Header:
                                  "the padding after the segment lengths is not zero")
     if not joined and max(lengths).bit_length() != bits:
         raise CorruptStreamError("the segment lengths are stored with more bits than they need")
-    if max(alpha_length or 0, plain_length or 0) > MAX_PAYLOAD:
-        raise CorruptStreamError(f"the alpha payload or the plain part is said to be longer than {MAX_PAYLOAD} bytes")
+    for length, what in ((alpha_length, "alpha payload"), (plain_length, "plain part")):
+        if (length or 0) > MAX_PAYLOAD:
+            raise CorruptStreamError(f"the {what} is said to be longer than {MAX_PAYLOAD} bytes")
     if more == 0:
         raise CorruptStreamError(f"a stream has 1..{MAX_SLICES} slices, not 0")
     header = Header(grey=bool(flags & _GREY), width=width, height=height, quality=beginning.quality,

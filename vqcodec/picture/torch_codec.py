@@ -117,7 +117,7 @@ class TorchCodec(Codec):
     @guarded
     def search(self, picture: Picture, sixteenths: int, effort: int, progress: Progress = lambda text: None) -> Coded:
         """The better the greater the effort (see `search.py`)."""
-        rgb, plain = picture.rgb, find_plain.find(picture.rgb)
+        rgb, plain = picture.rgb, find_plain.find(picture.rgb, sixteenths)
         if plain is not None and plain.whole:
             grids = plain.given(self.coder, sixteenths).whole()
             return Coded(grids, self.code_grids(grids, sixteenths, plain.given(self.coder, sixteenths)), plain)
@@ -134,7 +134,8 @@ class TorchCodec(Codec):
         grids, segments = self._choose_and_code(latents, sixteenths, weights, progress, given)
         if plain is not None:
             decoded = self._as_decoded(grids, *rgb.shape[:2], sixteenths, picture.grey, None)
-            plain = find_plain.with_cleaning(plain, decoded, rgb)
+            worth = min(2.0, 1 / (PATCH * PATCH * refine.slope(self.model.transform, sixteenths / SIXTEENTHS)))  # about a bit
+            plain = find_plain.with_cleaning(plain, decoded, rgb, worth)
         return Coded(grids, segments, plain)
 
     def _searched(self, latents: torch.Tensor, rgb: np.ndarray, sixteenths: int, steps: int, search: refine.Search, weights,
@@ -166,7 +167,7 @@ class TorchCodec(Codec):
     @torch.inference_mode()
     def _estimate(self, picture: Picture, sixteenths: int, of_psnr: bool) -> float:
         """Bits or PSNR of a picture, about: with the codewords nearest to its latents, and by the float twin of the prior."""
-        plain = find_plain.find(picture.rgb)
+        plain = find_plain.find(picture.rgb, sixteenths)
         with more_threads(), fast_arithmetic():
             latents = self.latents(picture.rgb, sixteenths)
         plain = plain and find_plain.with_indices(plain, latents[0].numpy(), self.coder, sixteenths)
