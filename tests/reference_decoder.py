@@ -649,6 +649,7 @@ def read_plain(header: Header) -> Plain | None:
 
 def read_map(data: bytes, rows: int, columns: int, n: int) -> np.ndarray:
     """The rows of frequencies depend on the symbols before: they are made while `decode_segment` asks for them."""
+    require(2048 * len(data) >= rows * columns, "map too short")
     labels, counts, symbol = np.zeros((rows, columns), np.int64), np.ones((72, 4), np.int64), []
 
     class Rows:

@@ -247,6 +247,14 @@ def test_a_map_of_few_colours_is_small():
     assert np.array_equal(plain_map.decode(plain_map.encode(labels, 1), 64, 64, 1), labels)
 
 
+def test_a_map_has_a_byte_for_2048_blocks():
+    """Fewer is refused at once, however many blocks a header announces; no map is shorter."""
+    with pytest.raises(CorruptStreamError, match="2 bytes cannot hold the map of 4194304 blocks"):
+        plain_map.decode(b"ab", 2048, 2048, 1)
+    labels = np.full((200, 200), PAINTED, np.uint8)
+    assert 200 * 200 / 2048 < len(plain_map.encode(labels, 1)) < 200 * 200 / 1000
+
+
 # --- cleaning ----------------------------------------------------------------------------------------------------
 
 def test_cleaning_draws_near_samples_to_the_colour():

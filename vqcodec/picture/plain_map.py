@@ -10,12 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from .. import filelimits
+from ..errors import CorruptStreamError
 from ..indices import rangecoder
 from ..indices.rangecoder import TOTAL
 
 CODED, CLEANED, PAINTED = range(3)  # labels of blocks; PAINTED + i: with colour i
 _ALIKE, _OTHER = 2, 3  # symbols, beside CODED and CLEANED
 _STEP, _MOST = 4, 1024  # of counts
+_BLOCKS_PER_BYTE = 2048  # at most: no symbol is more probable than 1021 of 1024, nor takes less than 1/256 of a bit
 
 
 class _Model:
@@ -67,6 +69,8 @@ def encode(labels: np.ndarray, colours: int) -> bytes:
 
 def decode(data: bytes, rows: int, columns: int, colours: int) -> np.ndarray:
     """The inverse of `encode`. Raises CorruptStreamError for bytes that it does not write."""
+    if rows * columns > _BLOCKS_PER_BYTE * len(data):
+        raise CorruptStreamError(f"{len(data)} bytes cannot hold the map of {rows * columns} blocks")
     model, decoder, above = _Model(colours), rangecoder.Decoder(data), None
     labels = np.empty((rows, columns), np.uint8)
     for y in range(rows):
