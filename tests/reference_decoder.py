@@ -620,7 +620,7 @@ def inflate(data: bytes, height: int, row: int) -> np.ndarray:
     return np.frombuffer(content, np.uint8).reshape(height, row).copy()
 
 
-# Section 9.12: plain blocks.
+# Section 9.13: plain blocks.
 
 @dataclass
 class Plain:
