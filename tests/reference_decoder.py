@@ -142,6 +142,7 @@ class Header(Common):
     grids_crc: int
     slices: int | None
     plain: bytes | None
+    curves: bytes | None
     segments: list[bytes] | None  # None: joined
     payload: bytes
     alpha: bytes | None
@@ -157,7 +158,7 @@ def parse(data: bytes) -> Header:
     has_alpha, joined = common.flags & 16, common.flags & 32
     width, height, grids_crc = b.uvarint(3), b.uvarint(3), b.uint(4)
     more = b.uint(1) if common.flags & 128 else None
-    require(more is None or more < 64, "reserved bits")
+    require(more is None or more < 128, "reserved bits")
     slices, has_plain = (more or 0) % 32 or None, (more or 0) & 32
     if joined:
         payload_length = b.uvarint(5)
@@ -165,6 +166,7 @@ def parse(data: bytes) -> Header:
         count, bits = b.uvarint(2), b.uint(1)
         require(1 <= count <= 4096 and bits <= 31, "count or bits are out of range")
         packed = b.uint((count * bits + 7) // 8)
+    curves = b.take(b.uint(1)) if (more or 0) & 64 else None
     plain_length, plain_crc = (b.uvarint(5), b.uint(4)) if has_plain else (0, 0)
     alpha_length, alpha_crc = (b.uvarint(5), b.uint(4)) if has_alpha else (0, 0)
     metadata_length, metadata_crc = parse_end(common.flags, b)
@@ -175,6 +177,8 @@ def parse(data: bytes) -> Header:
     require(not joined or payload_length < 1 << 31, "payload length")
     require(common.model_id < 1 << 16 and max(alpha_length, plain_length) < 1 << 31, "a field is out of range")
     require(more != 0, "no slices")
+    channels = 1 if common.flags & 8 else 3
+    require(curves is None or len(curves) in range(channels, 9 * channels + 1, channels), "curves")
     require(1 <= width <= 1 << 17 and 1 <= height <= 1 << 17 and width * height <= 1 << 30, "size")
     require(len(data) == b.position + metadata_length + plain_length + payload_length + alpha_length, "length of the file")
     metadata, plain, payload, alpha = map(b.take, (metadata_length, plain_length, payload_length, alpha_length))
@@ -185,7 +189,7 @@ def parse(data: bytes) -> Header:
     require(zlib.crc32(metadata) == metadata_crc, "metadata checksum")
     require(zlib.crc32(alpha) == alpha_crc, "alpha checksum")
     require(zlib.crc32(plain) == plain_crc, "plain checksum")
-    return Header(**vars(common), width=width, height=height, grids_crc=grids_crc, slices=slices,
+    return Header(**vars(common), width=width, height=height, grids_crc=grids_crc, slices=slices, curves=curves,
                   plain=plain if has_plain else None, segments=segments, payload=payload, alpha=alpha if has_alpha else None, metadata=metadata or None)
 
 
@@ -575,6 +579,7 @@ def reconstruct(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
     samples = samples[:, : header.height, : header.width].transpose(1, 2, 0)
     if header.grey:
         samples = (samples @ np.array([77, 150, 29]) + 128) >> 8
+    bend(samples.reshape(*samples.shape[:2], -1), header)
     finish_plain(samples.reshape(*samples.shape[:2], -1), header)
     return samples.astype(np.uint8)
 
@@ -618,6 +623,23 @@ def inflate(data: bytes, height: int, row: int) -> np.ndarray:
         raise Invalid(f"alpha: {error}") from None
     require(stream.eof and not stream.unused_data and len(content) == height * row, "alpha content")
     return np.frombuffer(content, np.uint8).reshape(height, row).copy()
+
+
+# Section 9.14: curves.
+
+def bend(samples: np.ndarray, header: Header) -> None:
+    """int64[height,width,channels], in place."""
+    if header.curves is None:
+        return
+    nodes = np.frombuffer(header.curves, np.int8).astype(int).reshape(-1, samples.shape[2])
+    last = len(nodes) - 1
+    for channel in range(samples.shape[2]):
+        table = []
+        for x in range(256):
+            i, f = divmod(x * last, 255)
+            off = (int(nodes[i, channel]) * (255 - f) + int(nodes[min(i + 1, last), channel]) * f + 510) // 1020
+            table.append(min(max(x + off, 0), 255))
+        samples[:, :, channel] = np.array(table)[samples[:, :, channel]]
 
 
 # Section 9.13: plain blocks.

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from vqcodec.picture import codec as codec_module
 from vqcodec.picture import plain as plains
+from vqcodec.picture.finish import Finish
 from vqcodec.picture import stream as container
 from vqcodec.zoo import registration, registry, weights
 from vqcodec.picture.alpha import decode_alpha
@@ -217,7 +218,7 @@ def test_plain_blocks(lively, grey, kind):
     grids = np.where(labels >= 2, np.asarray(given.indices)[:, labels.astype(int) - 2], sample_grids(codec, 6, 9, sixteenths, 4))
     segments = codec.code_grids(grids, sixteenths, given)
     assert bool(b"".join(segments)) == (kind != "whole")
-    data = codec._packed(grids, segments, 90, 131, sixteenths, grey, None, plain=plain).data
+    data = codec._packed(grids, segments, 90, 131, sixteenths, grey, None, finish=Finish(plain)).data
     samples = lively.check(data, tolerance=3)
     for (y, x), label in np.ndenumerate(labels):
         block = samples[16 * y : 16 * y + 16, 16 * x : 16 * x + 16]
@@ -235,6 +236,26 @@ def test_plain_blocks(lively, grey, kind):
         else:
             assert np.array_equal(found, reference.decode_grids(other, lively.model)[1])
             lively.check(other, tolerance=3)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+def test_curves(lively, grey, count):
+    codec, sixteenths = lively.codec, 9
+    nodes = np.random.default_rng(count).integers(-128, 128, (count, 1 if grey else 3))
+    grids = sample_grids(codec, 3, 4, sixteenths, 1)
+    made = [codec._packed(grids, codec.code_grids(grids, sixteenths), 40, 60, sixteenths, grey, None, finish=finish).data
+            for finish in (Finish(), Finish(None, nodes))]
+    assert len(made[1]) == len(made[0]) + 2 + nodes.size
+    before, after = (lively.check(data, tolerance=tolerance).astype(int) for data, tolerance in zip(made, (1, 2)))
+    assert 4 < np.abs(after - before).max() <= 32
+    stream = container.unpack(made[1])
+    for curves in (b"", bytes(10 * (1 if grey else 3)), *([bytes(4)] if not grey else [])):
+        bad = container.pack(dataclasses.replace(stream, curves=curves))
+        with pytest.raises(CorruptStreamError, match="curves of"):
+            codec.decode_grids(bad)
+        with pytest.raises(reference.Invalid, match="curves"):
+            reference.decode_grids(bad, lively.model)
 
 
 def raw_deflate(content: bytes) -> bytes:

@@ -121,7 +121,7 @@ def streams():
         quality=st.integers(0, 255), model_id=st.integers(0, 65535),
         model_hash=st.binary(min_size=4, max_size=4), grids_crc=st.integers(0, 2**32 - 1),
         slices=st.none() | st.integers(1, 31), metadata=st.none() | st.binary(min_size=1, max_size=300),
-        plain=st.none() | st.binary(max_size=300),
+        plain=st.none() | st.binary(max_size=300), curves=st.none() | st.binary(max_size=255),
     ).filter(lambda s: s.width * s.height <= 1 << 30)
 
 
@@ -208,7 +208,6 @@ def test_flipped_bits_of_alpha_are_detected():
     (changed(slice(18, 20), b"\x80\x80\x80\x80\x80", JOINED_HEADER), CorruptStreamError, "longer than 5 bytes"),
     (changed(slice(18, 20), b"\xdc\x8c\x00", JOINED_HEADER), CorruptStreamError, "longer than it need be"),
     (changed(18, 0, FEWER_HEADER), CorruptStreamError, "1..31 slices, not 0"),
-    (changed(18, 0x42, FEWER_HEADER), UnsupportedError, "reserved bits"),
     (changed(18, 0x82, FEWER_HEADER), UnsupportedError, "reserved bits"),
     (pack(JOINED) + b"\0", CorruptStreamError, "followed by other data"),
     (pack(JOINED)[:-1], CorruptStreamError, "truncated: 1649 bytes instead of 1650"),
@@ -254,6 +253,8 @@ def test_modality_of_other_streams(data, error, match):
     ("slices", 0, UsageError, "1..31 slices"),
     ("slices", 32, UsageError, "1..31 slices"),
     ("slices", 31, None, ""),
+    ("curves", bytes(256), UsageError, "255 bytes at most"),
+    ("curves", bytes(255), None, ""),
     ("segments", (), UsageError, "1..4096 segments, not 0"),
     ("segments", (b"",) * 4097, UsageError, "1..4096 segments, not 4097"),
     ("segments", (b"",), None, ""),

@@ -23,7 +23,8 @@ from . import stream as streams
 from .alpha import decode_alpha
 from ..indices.bounds import CDF_BITS
 from .config import ModelConfig
-from . import plain as plains
+from . import finish as finishes
+from .finish import Finish
 from .plain import Plain
 from ..guard import guarded
 from ..errors import CorruptStreamError, UnsupportedError, UsageError
@@ -156,11 +157,11 @@ class Codec:
         return self._packed(grids, self.code_grids(grids, sixteenths), height, width, sixteenths, grey, None)
 
     def _packed(self, grids, segments, height, width, sixteenths, grey, alpha, metadata=None,
-                plain: Plain | None = None) -> Encoded:
+                finish: Finish = Finish()) -> Encoded:
         slices = self.coder.needed(grids)
         data = streams.pack(streams.Stream(
             slices=slices if slices < self.coder.present(sixteenths) else None,
-            grey=grey, alpha=alpha, metadata=metadata, plain=None if plain is None else plains.pack(plain, grey),
+            grey=grey, alpha=alpha, metadata=metadata, **finish.parts(grey),
             width=width, height=height, quality=sixteenths, model_id=self.entry.id,
             model_hash=self.entry.hash, grids_crc=grids_crc(np.asarray(grids)),
             joined=True, segments=(b"".join(segments),)))
@@ -170,28 +171,28 @@ class Codec:
     def decode(self, data: bytes, *, progress: Progress = lambda text: None) -> Picture:
         """.vq file → Picture. Raises CorruptStreamError for damage, UnsupportedError for other versions."""
         stream = self._checked(data)
-        plain = plain_of(stream)
-        grids = self._read_grids(stream, plain, progress=progress)
+        finish = finishes.of_stream(stream)
+        grids = self._read_grids(stream, finish.plain, progress=progress)
         alpha = None if stream.alpha is None else decode_alpha(stream.alpha, stream.height, stream.width)
-        rgb = self._as_decoded(grids, stream.height, stream.width, stream.quality, stream.grey, plain, progress)
+        rgb = self._as_decoded(grids, stream.height, stream.width, stream.quality, stream.grey, finish, progress)
         return Picture(rgb, alpha, stream.grey)
 
-    def _as_decoded(self, grids, height: int, width: int, sixteenths: int, grey: bool, plain: Plain | None,
+    def _as_decoded(self, grids, height: int, width: int, sixteenths: int, grey: bool, finish: Finish,
                     progress: Progress = lambda text: None) -> np.ndarray:
-        """Index grids int64[G,h,w] → uint8[height,width,3], without colour if `grey`, with plain blocks painted."""
-        if plain is not None and plain.whole:
-            return plain.finish(np.empty((height, width, 3), np.uint8))
+        """Index grids int64[G,h,w] → uint8[height,width,3], without colour if `grey`, and finished."""
+        if finish.whole:
+            return finish(np.empty((height, width, 3), np.uint8))
         rgb = self.pixels(grids, height, width, sixteenths, progress)
         if grey:
             luma = (rgb.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) + 128) >> 8
             rgb = np.repeat(luma.astype(np.uint8)[:, :, None], 3, axis=2)
-        return rgb if plain is None else plain.finish(rgb)
+        return finish(rgb)
 
     @guarded
     def decode_grids(self, data: bytes) -> np.ndarray:
         """.vq file → index grids int64[G,h,w], checked against the stream's checksum."""
         stream = self._checked(data)
-        grids = self._read_grids(stream, plain_of(stream))  # first: a small alpha payload may stand for a huge plane
+        grids = self._read_grids(stream, finishes.of_stream(stream).plain)  # first: a small alpha payload may stand for a huge plane
         if stream.alpha is not None:
             decode_alpha(stream.alpha, stream.height, stream.width)
         return np.asarray(grids)
@@ -207,7 +208,7 @@ class Codec:
             low, high = np.asarray(step.bounds(symbols)).transpose(2, 0, 1)
             np.add.at(spent, np.asarray(step.positions) + top * columns, (CDF_BITS - np.log2(high - low)).sum(1))
 
-        self._read_grids(stream, plain_of(stream), add)
+        self._read_grids(stream, finishes.of_stream(stream).plain, add)
         return spent.reshape(-1, columns)
 
     @guarded
@@ -221,7 +222,7 @@ class Codec:
         def note(step, _symbols, length: int, top: int) -> None:
             lengths[index[top] * self.coder.prior.steps + step.number] = length
 
-        self._read_grids(stream, plain_of(stream), note)
+        self._read_grids(stream, finishes.of_stream(stream).plain, note)
         return tuple(lengths)
 
     def _checked(self, data: bytes) -> streams.Stream:
@@ -229,13 +230,6 @@ class Codec:
         if (stream.model_id, stream.model_hash) != (self.entry.id, self.entry.hash):
             raise UnsupportedError(f"the stream was made by model {stream.model_id}, not by '{self.entry.name}'")
         return stream
-
-
-def plain_of(stream: streams.Stream) -> Plain | None:
-    """The plain blocks of a stream. Raises CorruptStreamError."""
-    if stream.plain is None:
-        return None
-    return plains.unpack(stream.plain, -(-stream.height // PATCH), -(-stream.width // PATCH), stream.grey)
 
 
 def segment_reader(stream: streams.Stream, pieces: list[tuple[int, int]], prior: Prior, slices: int,

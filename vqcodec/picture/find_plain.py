@@ -11,7 +11,7 @@ from ..indices.grids import GridReader
 from ..indices.quality import quality_of
 from .plain import BLOCK, CLEANED, CLEANING, CODED, MOST_COLOURS, PAINTED, Plain, drawn, nearest, pack, pack_indices
 
-COLOUR_BITS = 96  # that a colour takes in the stream, about
+COLOUR_BITS = 64  # that a colour takes in the stream, about
 TOLERANCE, COMMON = 1, 0.05  # levels that a block may be off a colour that this part of all blocks have exactly; elsewhere steps could be seen
 DEEP = 6  # blocks from its edge the middle of a surface hardly depends on what is around it
 CLEAR = 0.25  # part of a block that must be of the colours it is cleaned with: skies that are nearly white stay as they are

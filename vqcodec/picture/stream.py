@@ -29,7 +29,7 @@ MAX_SEGMENTS = 4096
 MAX_PAYLOAD = (1 << 31) - 1  # bytes of one segment, of all of them if joined, and of the alpha payload
 
 _GREY, _ALPHA, _JOINED, _MORE = 0x08, 0x10, 0x20, 0x80  # flags
-MAX_SLICES, _PLAIN = 0x1F, 0x20  # of the byte that _MORE announces: a number, and a flag
+MAX_SLICES, _PLAIN, _CURVES = 0x1F, 0x20, 0x40  # of the byte that _MORE announces: a number, and flags
 _LENGTH_BITS = MAX_PAYLOAD.bit_length()
 
 
@@ -45,6 +45,7 @@ class _Description:
     model_hash: bytes  # first 4 bytes of the SHA-256 of the model
     grids_crc: int  # see `vqcodec.stream.grids_crc`
     joined: bool = False  # the segments follow one another without a table of their lengths
+    curves: bytes | None = None  # see `curves.py`, opaque here
     slices: int | None = None  # 1..31: how many slices are coded, if fewer than the quality has
 
 
@@ -92,11 +93,13 @@ def pack(stream: Stream) -> bytes:
         raise UsageError(f"a stream has 1..{MAX_SEGMENTS} segments, not {len(lengths)}")
     if max(lengths + [len(stream.alpha or b""), len(stream.plain or b"")]) > MAX_PAYLOAD:
         raise UsageError(f"a segment, the alpha payload or the plain part is longer than {MAX_PAYLOAD} bytes")
-    more = (stream.slices or 0) | _PLAIN * (stream.plain is not None)
+    more = (stream.slices or 0) | _PLAIN * (stream.plain is not None) | _CURVES * (stream.curves is not None)
     header = (pack_beginning(CODE, _beginning(stream, stream.metadata is not None, stream.alpha is not None, bool(more)))
               + uvarint(stream.width) + uvarint(stream.height)
               + stream.grids_crc.to_bytes(4, "little") + (bytes([more]) if more else b"")
               + (uvarint(lengths[0]) if stream.joined else _pack_lengths(lengths)))
+    if stream.curves is not None:
+        header += bytes([len(stream.curves)]) + stream.curves
     for part in (stream.plain, stream.alpha):
         if part is not None:
             header += uvarint(len(part)) + zlib.crc32(part).to_bytes(4, "little")
@@ -139,11 +142,12 @@ def peek(data: bytes) -> Header:
     height = reader.uvarint(3)
     grids = reader.uint(4)
     more = reader.uint(1) if flags & _MORE else None
-    if more is not None and more & ~(MAX_SLICES | _PLAIN):
+    if more is not None and more & ~(MAX_SLICES | _PLAIN | _CURVES):
         raise UnsupportedError("reserved bits are set: the stream is from a later release, or damaged")
     slices, plain = (None, False) if more is None else (more & MAX_SLICES or None, bool(more & _PLAIN))
     joined = bool(flags & _JOINED)
     count, bits, packed = (1, _LENGTH_BITS, reader.uvarint(5)) if joined else _read_lengths(reader)
+    curves = reader.take(reader.uint(1)) if (more or 0) & _CURVES else None
     (plain_length, plain_crc), (alpha_length, alpha_crc) = (
         (reader.uvarint(5), reader.uint(4)) if there else (None, None) for there in (plain, flags & _ALPHA))
     sealed = unseal(reader, beginning.metadata)
@@ -161,6 +165,7 @@ def peek(data: bytes) -> Header:
         raise CorruptStreamError(f"a stream has 1..{MAX_SLICES} slices, not 0")
     header = Header(grey=bool(flags & _GREY), width=width, height=height, quality=beginning.quality,
                     model_id=beginning.model_id, model_hash=beginning.model_hash, grids_crc=grids, joined=joined, slices=slices,
+                    curves=curves,
                     segment_lengths=lengths, alpha_length=alpha_length, alpha_crc=alpha_crc,
                     plain_length=plain_length, plain_crc=plain_crc, sealed=sealed)
     _check_fields(header, CorruptStreamError)
@@ -182,6 +187,8 @@ def _check_fields(description: _Description, error: type[Exception]) -> None:
         raise error(f"{d.width}x{d.height} pixels are more than the format's limit of {MAX_PIXELS}")
     if not 0 <= d.grids_crc <= 0xFFFFFFFF:
         raise error("the grids' checksum must have 32 bits")
+    if d.curves is not None and len(d.curves) > 255:
+        raise error(f"curves have 255 bytes at most, not {len(d.curves)}")
     if d.slices is not None and not 1 <= d.slices <= MAX_SLICES:
         raise error(f"a stream has 1..{MAX_SLICES} slices, not {d.slices}")
 

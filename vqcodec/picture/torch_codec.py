@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from .. import filelimits
-from . import find_plain
+from . import curves, find_plain
 from . import search as refine
 from .alpha import encode_alpha
 from .codec import PATCH, STRIP_PIXELS, Codec, Encoded, Progress, bands, check_size, strips
@@ -22,7 +22,8 @@ from ..indices.float_prior import ContextPrior
 from ..indices.network import Given
 from ..zoo.loading import ModelKind, load_model
 from .file import Picture
-from .plain import Plain
+from .finish import Finish
+from .plain import Plain, spread
 from ..process import keep_freed_memory
 from ..indices.quality import SIXTEENTHS, checked_sixteenths, quality_of
 from ..indices.rates import Rates
@@ -34,16 +35,18 @@ from .transform import Decoder, Encoder, halo, samples
 # What encodes give more than estimates of their rate (its logarithm) and PSNR (dB), at efforts 0, 1, and more; of photo-3.
 FIXED_BYTES = 40  # of a stream, about
 RATE_BIAS, PSNR_BIAS = (-0.2, -0.06, -0.06), (-0.3, 0.5, 1.1)
+# Of λ: what a pixel's squared error of 1 adds to the distortion (by MS-SSIM nearly nothing: only a tint counts).
+WORTH = {"mse": 1.0, "ssimulacra2": 0.5, "ms-ssim": 0.0}
 KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True)
 
 
 @dataclass(frozen=True)
 class Coded:
-    """Index grids int64[G,h,w], their segments, and the plain blocks that are not in them."""
+    """Index grids int64[G,h,w], their segments, and what else makes the picture."""
 
     grids: torch.Tensor
     segments: tuple[bytes, ...]
-    plain: Plain | None = None
+    finish: Finish = Finish()
 
 
 class TorchCodec(Codec):
@@ -120,7 +123,7 @@ class TorchCodec(Codec):
         rgb, plain = picture.rgb, find_plain.find(picture.rgb, sixteenths)
         if plain is not None and plain.whole:
             grids = plain.given(self.coder, sixteenths).whole()
-            return Coded(grids, self.code_grids(grids, sixteenths, plain.given(self.coder, sixteenths)), plain)
+            return Coded(grids, self.code_grids(grids, sixteenths, plain.given(self.coder, sixteenths)), Finish(plain))
         search = refine.SEARCHES[self.model.transform.distortion]
         weights = search.weights(self.coder.layouts)
         steps = search.steps[effort] if refine.applicable(self.model.transform, *rgb.shape[:2]) else 0
@@ -132,11 +135,21 @@ class TorchCodec(Codec):
                 latents = self._searched(latents, rgb, sixteenths, steps, search, weights, progress, plain)
         given = plain and plain.given(self.coder, sixteenths)
         grids, segments = self._choose_and_code(latents, sixteenths, weights, progress, given)
+        return Coded(grids, segments, self._finish(grids, sum(map(len, segments)), picture, sixteenths, plain, effort))
+
+    def _finish(self, grids: torch.Tensor, size: int, picture: Picture, sixteenths: int, plain: Plain | None, effort: int) -> Finish:
+        """What makes the picture nearer to what it was, of `size` bytes without that. At effort 0 there is no time for it, but
+        beside plain blocks."""
+        if plain is None and not effort:
+            return Finish()
+        rgb, transform = picture.rgb, self.model.transform
+        decoded = self._as_decoded(grids, *rgb.shape[:2], sixteenths, picture.grey, Finish())
+        bits = WORTH[transform.distortion] * refine.slope(transform, sixteenths / SIXTEENTHS)
+        coded = None if plain is None else spread(~plain.painted, *rgb.shape[:2])
+        found = curves.find(decoded, rgb, coded, picture.grey, bits, size)
         if plain is not None:
-            decoded = self._as_decoded(grids, *rgb.shape[:2], sixteenths, picture.grey, None)
-            worth = min(2.0, 1 / (PATCH * PATCH * refine.slope(self.model.transform, sixteenths / SIXTEENTHS)))  # about a bit
-            plain = find_plain.with_cleaning(plain, decoded, rgb, worth)
-        return Coded(grids, segments, plain)
+            plain = find_plain.with_cleaning(plain, Finish(None, found)(decoded), rgb, min(2.0, 1 / (PATCH * PATCH * bits or 1)))
+        return Finish(plain, found)
 
     def _searched(self, latents: torch.Tensor, rgb: np.ndarray, sixteenths: int, steps: int, search: refine.Search, weights,
                   progress: Progress, plain: Plain | None) -> torch.Tensor:
@@ -181,10 +194,10 @@ class TorchCodec(Codec):
             shape = latents[0, 0, rows].shape
             at_rest = [rest.short()[:, None].expand(-1, shape.numel()) for rest in self.coder.rest[len(band):]]
             grids.append(torch.cat([*band, *at_rest]).long().unflatten(1, shape))
-        return self._psnr(picture, torch.cat(grids, 1), sixteenths, plain)
+        return self._psnr(picture, torch.cat(grids, 1), sixteenths, Finish(plain))
 
-    def _psnr(self, picture: Picture, grids, sixteenths: int, plain: Plain | None) -> float:
-        return measure(picture.rgb, self._as_decoded(grids, *picture.rgb.shape[:2], sixteenths, picture.grey, plain))
+    def _psnr(self, picture: Picture, grids, sixteenths: int, finish: Finish) -> float:
+        return measure(picture.rgb, self._as_decoded(grids, *picture.rgb.shape[:2], sixteenths, picture.grey, finish))
 
     @guarded
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None,
@@ -197,7 +210,7 @@ class TorchCodec(Codec):
         sixteenths = checked_sixteenths(quality, self.qualities)
         coded = self.search(picture, sixteenths, effort, progress)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
-        return self._packed(coded.grids, coded.segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata, coded.plain)
+        return self._packed(coded.grids, coded.segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata, coded.finish)
 
     def _check_encoding(self, picture: Picture, effort: int | None) -> int:
         """The effort to use. Raises UnsupportedError, UsageError."""
@@ -232,10 +245,10 @@ class TorchCodec(Codec):
         def attempt(sixteenths: int) -> tuple[Encoded, float]:
             coded = self.search(picture, sixteenths, effort, lambda text: progress(
                 f"trying quality {quality_of(sixteenths):g}: {text}"))
-            result = self._packed(coded.grids, coded.segments, height, width, sixteenths, picture.grey, alpha, metadata, coded.plain)
+            result = self._packed(coded.grids, coded.segments, height, width, sixteenths, picture.grey, alpha, metadata, coded.finish)
             if psnr is None:
                 return result, value(len(result.data))
-            return result, self._psnr(picture, coded.grids, sixteenths, coded.plain)
+            return result, self._psnr(picture, coded.grids, sixteenths, coded.finish)
 
         bias = (RATE_BIAS if psnr is None else PSNR_BIAS)[min(effort, 2)]
         estimate = None if self.context is None else Estimate(expected, bias, times=3 if effort else 2)
