@@ -11,6 +11,8 @@ from vqcodec.picture import curves
 from vqcodec.picture import stream as container
 from vqcodec.picture.codec import Codec
 from vqcodec.picture.file import Picture
+from vqcodec.picture.inspection import inspect
+from vqcodec.picture.medium import MEDIUM
 from vqcodec.picture.psnr import psnr
 from vqcodec.zoo import registry
 
@@ -93,5 +95,6 @@ def test_encoders_take_away_tints(tiny_model_dir):
     decoded = decoder.decode(data).rgb
     assert np.abs((decoded.astype(int) - rgb).mean((0, 1))).max() < 0.5
     without = codec.encode_tokens(codec.decode_grids(data), 300, 200, 1).data
+    assert MEDIUM.from_tokens(decoder, decoder.decode_grids(data), inspect(data), None) == data
     assert psnr(rgb, decoded) > psnr(rgb, decoder.decode(without).rgb)
     assert container.unpack(codec.encode(Picture(rgb), 1, effort=0).data).curves is None

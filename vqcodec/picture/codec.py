@@ -143,7 +143,8 @@ class Codec:
         raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
 
     @guarded
-    def encode_tokens(self, grids, width: int, height: int, quality: float, *, grey: bool = False) -> Encoded:
+    def encode_tokens(self, grids, width: int, height: int, quality: float, *, grey: bool = False,
+                      finish: Finish = Finish()) -> Encoded:
         """Index grids int[G,h,w] → .vq file of a width×height picture. The inverse of `decode_grids`."""
         sixteenths = checked_sixteenths(quality, self.qualities)
         check_size(width, height, self.coder.prior.steps)
@@ -154,7 +155,7 @@ class Codec:
         expected = (self.coder.groups, -(-height // PATCH), -(-width // PATCH))
         if tuple(grids.shape) != expected:
             raise UsageError(f"index grids must have shape {expected}, not {tuple(grids.shape)}")
-        return self._packed(grids, self.code_grids(grids, sixteenths), height, width, sixteenths, grey, None)
+        return self._packed(grids, self.code_grids(grids, sixteenths), height, width, sixteenths, grey, None, finish=finish)
 
     def _packed(self, grids, segments, height, width, sixteenths, grey, alpha, metadata=None,
                 finish: Finish = Finish()) -> Encoded:

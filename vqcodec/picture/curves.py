@@ -13,8 +13,8 @@ from ..errors import CorruptStreamError
 MOST_NODES = 9
 UNIT = 4  # of nodes: parts of a level
 COUNTS = (1, 2, 5)  # of nodes, that encoders try
-TINT = 0.4  # levels of mean error in a channel from which on a curve is worth more than its bytes
-SHARE = 0.02  # of a stream that a curve against a tint may take
+TINT = 0.4  # levels of mean error in a channel from which on there are curves
+SHARE = 0.02  # of a stream that they may take, if squared errors alone are not worth them
 _FEW = 1e-3  # of all samples: values with fewer hardly move a node
 
 
@@ -49,7 +49,8 @@ def apply(rgb: np.ndarray, nodes: np.ndarray) -> None:
 
 
 def find(decoded: np.ndarray, rgb: np.ndarray, counted: np.ndarray | None, grey: bool, bits: float, size: int) -> np.ndarray | None:
-    """The nodes with which `decoded` is nearest to `rgb`, both uint8[H,W,3], or None where that is not worth the bytes. counted:
+    """The nodes with which `decoded` is nearest to `rgb`, both uint8[H,W,3], or None where there is no tint, or it is not worth the
+    bytes. counted:
     bool[H,W], of samples that are not painted, all if None; bits: that a squared error of 1 in all channels of a pixel is worth;
     size: bytes of the stream without them."""
     channels = 1 if grey else 3
@@ -60,14 +61,15 @@ def find(decoded: np.ndarray, rgb: np.ndarray, counted: np.ndarray | None, grey:
         count[:, channel] = np.bincount(value, minlength=256)
         error[:, channel] = np.bincount(value, wanted.astype(np.float64) - value, 256)
     total = max(1.0, count[:, 0].sum())
-    tinted = np.abs(error.sum(0) / (decoded.shape[0] * decoded.shape[1])).max() > TINT
-    best, cost = None, np.inf if tinted else 0.0
+    best, cost = None, np.inf
+    if np.abs(error.sum(0)).max() <= TINT * decoded.shape[0] * decoded.shape[1]:
+        return None
     for number in COUNTS:
         nodes = _fitted(count, error, number, total * _FEW)
         off = table(nodes).astype(np.int64) - np.arange(256)[:, None]
         saved = (2 * off * error - off * off * count).sum() / channels
         spent = 8 * (1 + number * channels)
-        allowed = spent - bits * saved < 0 or (tinted and saved > 0 and spent <= SHARE * 8 * size)
+        allowed = spent < bits * saved or (saved > 0 and spent <= SHARE * 8 * size)
         if allowed and spent - bits * saved < cost:
             best, cost = nodes, spent - bits * saved
     return best

@@ -44,3 +44,9 @@ def of_stream(stream: Stream) -> Finish:
     if stream.curves is not None:
         curves = curve_bytes.unpack(stream.curves, stream.grey)
     return Finish(plain, curves)
+
+
+def of_inspection(shape) -> Finish:
+    """The curves, if `shape` is an `Inspection` that has some: what index grids do not say of a stream without plain blocks."""
+    found = getattr(shape, "curves", None)
+    return Finish() if found is None else Finish(None, curve_bytes.unpack(bytes.fromhex(found), shape.grey))

@@ -13,7 +13,7 @@ BLOCK = 16  # pixels per side of the block that one grid position stands for
 @dataclass(frozen=True)
 class Inspection:
     """width, height in pixels; quality in 1..N; blocks: (rows, columns) of every index grid; plain_blocks: those that are painted, not
-    coded; sizes in bytes;
+    coded; curves: what is added to samples against a tint, hexadecimal, as the header has it; sizes in bytes;
     payload_bytes: of all segments; segment_bytes: of each, None where the file has no table of them
     (`Codec.segment_bytes` finds out); bytes: of the whole file; bpp: bits per pixel, everything counted."""
 
@@ -30,6 +30,7 @@ class Inspection:
     segment_bytes: tuple[int, ...] | None
     plain_blocks: int
     plain_bytes: int
+    curves: str | None
     alpha_bytes: int
     metadata_bytes: int
     bytes: int
@@ -43,7 +44,7 @@ def inspect(data: bytes) -> Inspection:
     return Inspection(
         width=h.width, height=h.height, quality=quality_of(h.quality), grey=h.grey, alpha=h.alpha_length is not None,
         model_id=h.model_id, model_hash=h.model_hash.hex(), blocks=(-(-h.height // BLOCK), -(-h.width // BLOCK)),
-        plain_blocks=_plain_blocks(plain, h), plain_bytes=len(plain or b""),
+        plain_blocks=_plain_blocks(plain, h), plain_bytes=len(plain or b""), curves=None if h.curves is None else h.curves.hex(),
         header_bytes=h.size, payload_bytes=sum(h.segment_lengths),
         segment_bytes=None if h.joined else h.segment_lengths, alpha_bytes=h.alpha_length or 0,
         metadata_bytes=h.sealed.metadata_length, bytes=len(data),

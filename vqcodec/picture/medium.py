@@ -163,6 +163,9 @@ class Pictures(Medium):
     def from_tokens(self, codec, grids, shape, quality):
         from ..errors import UsageError
 
+        from .finish import of_inspection
+
+        finish = of_inspection(shape)
         if isinstance(shape, inspection.Inspection):
             quality, grey = shape.quality if quality is None else quality, shape.grey
             shape = shape.width, shape.height
@@ -170,7 +173,7 @@ class Pictures(Medium):
             grey = False
         if quality is None:
             raise UsageError("give the height and the quality of the picture")
-        return codec.encode_tokens(grids, *shape, quality, grey=grey).data
+        return codec.encode_tokens(grids, *shape, quality, grey=grey, finish=finish).data
 
     # --- for the tools -------------------------------------------------------------------------------------------
 
