@@ -16,15 +16,16 @@ integer root; SOFTEN_LIMIT / root and value · inverse are below 2^53; accumulat
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..indices.bounds import ACCUMULATOR_LIMIT, SHIFT
-from ..indices.config import GridModel
+from ..indices.bounds import ACCUMULATOR_LIMIT
 from ..indices.network import at_quality
 from ..indices.specs import TensorSpec
+from ..zoo.schema import NetworkFile
 from .config import TransformConfig
 
 UNIT_BITS = 13  # values, the fixed-point numbers that carry the picture, are in 2^-13
@@ -40,6 +41,8 @@ WEIGHT_LIMIT = 127
 MOST_SHIFT = 30
 SOFTEN_LIMIT = (1 << 48) - 1
 ACTIVATION_LIMIT = 2047
+RANGE_BITS = 16  # what goes through a block, for encoders, is in 2^-16
+RANGE_LIMIT = 1 << 24
 TABLE = 4096  # entries of a silu table
 MULTIPLIER_LIMIT = (1 << 28) - 1
 BIAS_LIMIT = (1 << 51) - 1
@@ -73,11 +76,31 @@ def tensors(config: TransformConfig) -> dict[str, TensorSpec]:
         found[f"{name}.soften"] = TensorSpec((1,), INT64, 1, SOFTEN_LIMIT)
         found[f"{name}.limit"] = TensorSpec((1,), INT32, 1, ACTIVATION_LIMIT)
         found[f"{name}.silu"] = TensorSpec((TABLE,), INT16, -ACTIVATION_LIMIT, ACTIVATION_LIMIT)
+        found[f"{name}.range"] = TensorSpec((4,), INT32, -RANGE_LIMIT, RANGE_LIMIT)
         for layer in ("conv1", "conv2"):
             found[f"{name}.{layer}.weight"] = TensorSpec((channels, channels, 3, 3), INT8, -WEIGHT_LIMIT, WEIGHT_LIMIT)
             found[f"{name}.{layer}.mult"] = TensorSpec((channels,), INT32, -MULTIPLIER_LIMIT, MULTIPLIER_LIMIT)
             found[f"{name}.{layer}.bias"] = TensorSpec((channels,), INT64, -BIAS_LIMIT, BIAS_LIMIT)
     return found
+
+
+@dataclass(frozen=True)
+class IntegerNetwork(NetworkFile):
+    """decoder.safetensors of a model whose pictures are decoded in integers."""
+
+    config: TransformConfig
+
+    def tensors(self, stored=None):
+        return tensors(self.config)
+
+    def read(self, stored):
+        check_bounds(stored)
+        return stored
+
+    def floats(self, read):
+        from .rounding import floats
+
+        return floats(read, self.config)
 
 
 def blocks(config: TransformConfig) -> list[tuple[str, int]]:
@@ -93,6 +116,9 @@ def check_bounds(stored: Mapping[str, Any]) -> None:
             continue
         block = name.removesuffix(".conv1.weight")
         limit, table = int(stored[f"{block}.limit"][0]), np.asarray(stored[f"{block}.silu"])
+        soft, low, high, top = stored[f"{block}.range"]
+        if not (soft > 0 and low < high and top > 0):
+            raise InputError(f"decoder.safetensors: {block}.range is none")
         ranges = {"conv1": (-limit, limit), "conv2": (min(0, int(table.min())), max(0, int(table.max())))}
         for layer, (low, high) in ranges.items():
             total = most_sum(np.asarray(stored[f"{block}.{layer}.weight"]), low, high)

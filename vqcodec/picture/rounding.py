@@ -20,6 +20,7 @@ from .integer import (
     EXP2_BITS,
     GAIN_BITS,
     MOST_SHIFT,
+    RANGE_BITS,
     SCALE_BITS,
     TABLE,
     UNIT_BITS,
@@ -43,6 +44,15 @@ class Range:
     low: float
     high: float
     top: float
+
+    @classmethod
+    def of(cls, stored: np.ndarray) -> Range:
+        """Of a tensor `range`."""
+        return cls(*(int(value) / (1 << RANGE_BITS) for value in stored))
+
+    @property
+    def stored(self) -> np.ndarray:
+        return fixed(np.array([self.soft, self.low, self.high, self.top]), RANGE_BITS)
 
 
 def rounded_weight(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -96,12 +106,13 @@ def integers(weights: Mapping[str, np.ndarray], ranges: Mapping[str, Range], con
         value = found[name]
         if value.shape != spec.shape or not (spec.least <= value.min() and value.max() <= spec.most):  # NaN is neither
             raise InputError(f"decoder: {name} does not fit into integers")
-        checked[name] = value.astype(spec.dtypes[0])
+        checked[name] = np.ascontiguousarray(value, spec.dtypes[0])
     check_bounds(checked)
     return checked
 
 
 def block(weights: Mapping[str, np.ndarray], name: str, through: Range) -> dict[str, np.ndarray]:
+    through = Range.of(through.stored)  # as it can be read again
     first, step1 = rounded_weight(weights[f"{name}.conv1.weight"])
     second, step2 = rounded_weight(weights[f"{name}.conv2.weight"])
     limit, top = soften_limit(first), silu_limit(second, through.top)
@@ -111,11 +122,36 @@ def block(weights: Mapping[str, np.ndarray], name: str, through: Range) -> dict[
     bias1, bias2 = (weights[f"{name}.conv{k}.bias"].astype(np.float64) for k in (1, 2))
     return {
         "soften": np.rint(np.array([math.sqrt(len(first)) / soft * (1 << SHIFT)])),
-        "limit": np.array([limit]),
+        "limit": np.array([limit]), "range": through.stored,
         "silu": np.rint(silu(arguments) / inner).clip(-math.ceil(top * LEAST_SILU / through.top), top),
         "conv1.weight": first, "conv1.mult": fixed(step1 * soft / unit, SHIFT), "conv1.bias": fixed((bias1 - through.low) / unit, SHIFT),
         "conv2.weight": second, "conv2.mult": fixed(step2 * inner, UNIT_BITS + SHIFT), "conv2.bias": fixed(bias2, UNIT_BITS + SHIFT),
     }
+
+
+def floats(stored: Mapping[str, np.ndarray], config: TransformConfig) -> dict[str, np.ndarray]:
+    """The inverse of `integers` but for rounding: f32 weights of `transform.Decoder`, for encoders and training."""
+    found = {
+        "log_gain": stored["gain"] * (-math.log(2) / (1 << GAIN_BITS)),
+        "condition.scale": stored["condition.scale"] / (1 << SCALE_BITS),
+        "condition.bias": stored["condition.bias"] / (1 << UNIT_BITS),
+    }
+    for name in ("linear", "stem", "up2", "up1", "head"):
+        unit = 255 if name in ("linear", "head") else 1
+        shift = int(stored.get(f"{name}.shift", stored["shift"])[0])
+        found[f"{name}.weight"] = stored[f"{name}.weight"] / (unit * 2.0**shift)
+        found[f"{name}.bias"] = stored[f"{name}.bias"] / (unit * 2.0**UNIT_BITS)
+    found["linear.bias"] -= 0.5
+    for name, _ in blocks(config):
+        through, (first, second) = Range.of(stored[f"{name}.range"]), (stored[f"{name}.conv{k}.weight"] for k in (1, 2))
+        soft, inner = through.soft / int(stored[f"{name}.limit"][0]), through.top / silu_limit(second, through.top)
+        unit = (through.high - through.low) / (TABLE - 1)
+        steps = (stored[f"{name}.conv1.mult"] * (unit / soft / 2.0**SHIFT), stored[f"{name}.conv2.mult"] / (inner * 2.0 ** (UNIT_BITS + SHIFT)))
+        for k, (weight, step) in enumerate(zip((first, second), steps), 1):
+            found[f"{name}.conv{k}.weight"] = weight * step.reshape(-1, 1, 1, 1)
+        found[f"{name}.conv1.bias"] = stored[f"{name}.conv1.bias"] * (unit / 2.0**SHIFT) + through.low
+        found[f"{name}.conv2.bias"] = stored[f"{name}.conv2.bias"] / 2.0 ** (UNIT_BITS + SHIFT)
+    return {name: value.astype(np.float32) for name, value in found.items()}
 
 
 def fixed(values: np.ndarray, bits: int) -> np.ndarray:
