@@ -33,8 +33,8 @@ from .file import Picture
 from ..stream import grids_crc
 from ..indices.quality import checked_quality, checked_sixteenths, quality_of
 from ..zoo.registry import ModelEntry
-from .integer import IntegerNetwork
 from .integer_synthesis import POSITIONS, IntegerSynthesis
+from .rounding import IntegerNetwork
 from .synthesis import PATCH, Synthesis, halo, shapes
 
 BAND_POSITIONS = 1 << 14  # grid positions per band; part of the format, see bitstream_spec.md

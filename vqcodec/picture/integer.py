@@ -16,7 +16,6 @@ integer root; SOFTEN_LIMIT / root and value · inverse are below 2^53; accumulat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,6 @@ from ..errors import InputError
 from ..indices.bounds import ACCUMULATOR_LIMIT
 from ..indices.network import at_quality
 from ..indices.specs import TensorSpec
-from ..zoo.schema import NetworkFile
 from .config import TransformConfig
 
 UNIT_BITS = 13  # values, the fixed-point numbers that carry the picture, are in 2^-13
@@ -82,25 +80,6 @@ def tensors(config: TransformConfig) -> dict[str, TensorSpec]:
             found[f"{name}.{layer}.mult"] = TensorSpec((channels,), INT32, -MULTIPLIER_LIMIT, MULTIPLIER_LIMIT)
             found[f"{name}.{layer}.bias"] = TensorSpec((channels,), INT64, -BIAS_LIMIT, BIAS_LIMIT)
     return found
-
-
-@dataclass(frozen=True)
-class IntegerNetwork(NetworkFile):
-    """decoder.safetensors of a model whose pictures are decoded in integers."""
-
-    config: TransformConfig
-
-    def tensors(self, stored=None):
-        return tensors(self.config)
-
-    def read(self, stored):
-        check_bounds(stored)
-        return stored
-
-    def floats(self, read):
-        from .rounding import floats
-
-        return floats(read, self.config)
 
 
 def blocks(config: TransformConfig) -> list[tuple[str, int]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..indices.bounds import ACCUMULATOR_LIMIT, SHIFT
+from ..zoo.schema import NetworkFile
 from .config import TransformConfig
 from .integer import (
     ACTIVATION_LIMIT,
@@ -34,6 +35,23 @@ from .integer import (
 
 LEAST_SILU = 0.2785  # in magnitude
 FLAT = -11.0  # below it silu is nothing
+
+
+@dataclass(frozen=True)
+class IntegerNetwork(NetworkFile):
+    """decoder.safetensors of a model whose pictures are decoded in integers."""
+
+    config: TransformConfig
+
+    def tensors(self, stored=None):
+        return tensors(self.config)
+
+    def read(self, stored):
+        check_bounds(stored)
+        return stored
+
+    def floats(self, read):
+        return floats(read, self.config)
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from ..errors import UnsupportedError, UsageError
 from ..indices.float_prior import ContextPrior
 from ..zoo.loading import ModelKind, load_model
 from .file import Picture
-from .integer import IntegerNetwork
 from .integer_decoder import IntegerDecoder
 from ..process import keep_freed_memory
 from ..indices.quality import SIXTEENTHS, checked_sixteenths, quality_of
 from ..indices.rates import Rates
 from ..indices.target import Estimate, Goal, reach
 from ..zoo.registry import ModelEntry
+from .rounding import IntegerNetwork
 from .psnr import psnr as measure
 from .transform import Decoder, Encoder, halo, samples
 
