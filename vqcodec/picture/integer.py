@@ -5,12 +5,13 @@ keep for all of its arithmetic to be exact. No torch.
 `bitstream_spec.md`, section 9.6, states each step normatively.
 
 Two kinds of products, both exact in any order of summation:
-- inside residual blocks, activations of 8 to 11 bits by weights of 8 bits, all sums below 2^24: float32;
+- inside residual blocks, activations of up to 12 bits by weights of 8 bits, the sums over each row of a kernel below 2^24: float32,
+  and float64 for the sum of the three;
 - what carries the picture itself (`linear`, `stem`, `up2`, `up1`, `head`), values below VALUE_LIMIT = 2^20 by weights of 16 bits,
   of at most 9·1024 inputs: sums below 2^20 · 2^15 · 2^13.2 < 2^49: float64.
 Other bounds: the sum of squares of soften is below 1024 · (2^40 + 2^26) < 2^51, so that its root in binary64, rounded down, is the
-integer root; SOFTEN_LIMIT / root and value · inverse are below 2^53; accumulator · multiplier + bias + half is below 2^24 · 2^28 +
-2^51 + 2^23 < 2^53.
+integer root; SOFTEN_LIMIT / root and value · inverse are below 2^53; accumulator · multiplier + bias + half is below 3 · 2^24 ·
+2^26 + 2^51 + 2^23 < 2^53.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ ACTIVATION_LIMIT = 2047
 RANGE_BITS = 16  # what goes through a block, for encoders, is in 2^-16
 RANGE_LIMIT = 1 << 24
 TABLE = 4096  # entries of a silu table
-MULTIPLIER_LIMIT = (1 << 28) - 1
+MULTIPLIER_LIMIT = (1 << 26) - 1
 BIAS_LIMIT = (1 << 51) - 1
 
 INT8, INT16, INT32, INT64 = (("int8",), ("int16",), ("int32",), ("int64",))
@@ -109,10 +110,10 @@ def check_bounds(stored: Mapping[str, Any]) -> None:
 
 
 def most_sum(weight: np.ndarray, low: int, high: int) -> int:
-    """Of integer weights [O,...] by inputs in low..high, where low ≤ 0 ≤ high: no sum of some of an output's products is greater
-    in magnitude."""
-    flat = weight.reshape(len(weight), -1).astype(np.int64)
-    up, down = np.maximum(flat, 0).sum(1), np.maximum(-flat, 0).sum(1)
+    """Of integer weights [O,I,k,k] by inputs in low..high, where low ≤ 0 ≤ high: no sum of some of the products of an output and a
+    row of the kernel is greater in magnitude."""
+    weight = weight.astype(np.int64)
+    up, down = (np.maximum(signed, 0).sum((1, 3)) for signed in (weight, -weight))
     return int(np.maximum(up * high - down * low, down * high - up * low).max(initial=0))
 
 

@@ -20,14 +20,14 @@ from .synthesis import PATCH
 
 
 def correlate(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """[h,w,I] correlated with [kh,kw,I,O], zeros outside: [h,w,O]."""
+    """[h,w,I] correlated with [kh,kw,I,O], zeros outside: f64[h,w,O]. Rows of the kernel are summed in f64."""
     (h, w, channels), (kh, kw, _, outputs) = x.shape, weight.shape
     padded = F.pad(x, (0, 0, kw // 2, kw // 2, kh // 2, kh // 2))
     down, right, deep = padded.stride()
     seen = padded.as_strided((h + kh - 1, w, kw, channels), (down, right, right, deep))
-    total = x.new_zeros(h * w, outputs)
+    total = torch.zeros(h * w, outputs, dtype=torch.float64, device=x.device)
     for dy in range(kh):
-        total.addmm_(seen[dy : dy + h].reshape(h * w, kw * channels), weight[dy].flatten(0, 1))
+        total.add_(seen[dy : dy + h].reshape(h * w, kw * channels) @ weight[dy].flatten(0, 1))
     return total.view(h, w, outputs)
 
 
@@ -88,7 +88,7 @@ class IntegerDecoder:
         return limited(x + self._requantised(correlate(a, self.t[f"{name}.conv2.weight"]), f"{name}.conv2"))
 
     def _requantised(self, total: torch.Tensor, name: str) -> torch.Tensor:
-        return rounded(total.double() * self.t[f"{name}.mult"] + self.t[f"{name}.bias"])
+        return rounded(total * self.t[f"{name}.mult"] + self.t[f"{name}.bias"])
 
 
 def rounded(x: torch.Tensor) -> torch.Tensor:

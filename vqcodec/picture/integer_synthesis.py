@@ -44,7 +44,7 @@ class Window:
         self.kept = np.zeros((1, width, 3, matrices.shape[1] // 3), matrices.dtype)  # the row above the picture
 
     def push(self, rows: np.ndarray, last: bool) -> np.ndarray:
-        """[n,w,I], the next rows → sums [m·w,O] of all rows whose lower neighbours are known; `last`: no more rows will come."""
+        """[n,w,I], the next rows → sums f64[m·w,O] of all rows whose lower neighbours are known; `last`: no more rows will come."""
         before, count = len(self.kept), len(rows)
         seen = np.empty((before + count + last, *self.kept.shape[1:]), self.matrices.dtype)
         seen[:before] = self.kept
@@ -59,12 +59,10 @@ class Window:
         self.kept = seen[-2:].copy()
         ready = len(seen) - 2
         if ready <= 0:
-            return np.empty((0, self.matrices.shape[2]), self.matrices.dtype)
-        total = seen[:ready].reshape(ready * self.width, -1) @ self.matrices[0]
-        part = np.empty_like(total)
-        for dy in (1, 2):
-            total += np.matmul(seen[dy : dy + ready].reshape(len(total), -1), self.matrices[dy], out=part)
-        return total
+            return np.empty((0, self.matrices.shape[2]))
+        parts = [seen[dy : dy + ready].reshape(ready * self.width, -1) @ matrix for dy, matrix in enumerate(self.matrices)]
+        total = np.add(parts[0], parts[1], dtype=np.float64)
+        return np.add(total, parts[2], out=total)
 
 
 class Block:
@@ -92,18 +90,18 @@ class Block:
         return np.clip(wide, -self.limit, self.limit, out=wide).reshape(x.shape)
 
     def activated(self, total: np.ndarray) -> np.ndarray:
-        """Sums f32[n,C] of conv1 → activations, same."""
+        """Sums f64[n,C] of conv1 → activations f32, same."""
         _, mult, bias = self.layers[0]
-        wide = total * mult
-        wide += bias
-        return self.table.take(np.clip(wide, 0, TABLE - 1, out=wide).astype(np.intp))
+        total *= mult
+        total += bias
+        return self.table.take(np.clip(total, 0, TABLE - 1, out=total).astype(np.intp))
 
     def change(self, total: np.ndarray) -> np.ndarray:
-        """Sums f32[n,C] of conv2 → what values change by, f64."""
+        """Sums f64[n,C] of conv2 → what values change by."""
         _, mult, bias = self.layers[1]
-        wide = total * mult
-        wide += bias
-        return np.floor(wide, out=wide)
+        total *= mult
+        total += bias
+        return np.floor(total, out=total)
 
 
 class Running:

@@ -1,7 +1,7 @@
 """The synthesis network in floats ⇄ the integers of `integer.py`.
 
 Kernels of residual blocks have 8 bits and a scale for each output channel; their inputs take as many steps as the bound on sums
-leaves, 8 to 11 bits, over the range that calibration found.
+leaves, about 10 to 12 bits, over the range that calibration found.
 """
 
 from __future__ import annotations
