@@ -2,7 +2,7 @@
 keep for all of its arithmetic to be exact. No torch.
 
 `integer_synthesis.py` is NumPy's runtime, `integer_decoder.py` torch's, `rounding.py` makes these integers of floats;
-`bitstream_spec.md`, section 9.6, states each step normatively.
+`bitstream_spec.md`, section 9.12, states each step normatively.
 
 Two kinds of products, both exact in any order of summation:
 - inside residual blocks, activations of up to 12 bits by weights of 8 bits, the sums over each row of a kernel below 2^24: float32,
@@ -10,8 +10,8 @@ Two kinds of products, both exact in any order of summation:
 - what carries the picture itself (`linear`, `stem`, `up2`, `up1`, `head`), values below VALUE_LIMIT = 2^20 by weights of 16 bits,
   of at most 9·1024 inputs: sums below 2^20 · 2^15 · 2^13.2 < 2^49: float64.
 Other bounds: the sum of squares of soften is below 1024 · (2^40 + 2^26) < 2^51, so that its root in binary64, rounded down, is the
-integer root; SOFTEN_LIMIT / root and value · inverse are below 2^53; accumulator · multiplier + bias + half is below 3 · 2^24 ·
-2^26 + 2^51 + 2^23 < 2^53.
+integer root; no value is greater than the root, so value · inverse is SOFTEN_LIMIT at most; accumulator · multiplier + bias +
+half is below 3 · 2^24 · 2^26 + 2^51 + 2^23 < 2^53.
 """
 
 from __future__ import annotations

@@ -100,6 +100,9 @@ def silu(x: np.ndarray) -> np.ndarray:
 def integers(weights: Mapping[str, np.ndarray], ranges: Mapping[str, Range], config: TransformConfig) -> dict[str, np.ndarray]:
     """Tensors of decoder.safetensors of f32 weights of `transform.Decoder` and of what goes through its blocks. Raises InputError
     for weights that have none."""
+    for name, value in weights.items():
+        if not np.isfinite(value).all():
+            raise InputError(f"decoder: {name} does not fit into integers")
     found = {
         "gain": np.rint(weights["log_gain"].astype(np.float64) * (-(1 << GAIN_BITS) / math.log(2))),
         "table.exp2": np.rint(2.0 ** (EXP2_BITS + np.arange(1 << GAIN_BITS) / (1 << GAIN_BITS))),
