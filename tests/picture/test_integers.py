@@ -12,6 +12,7 @@ import pytest
 import reference_decoder as reference
 import torch
 from conftest import synthetic_picture
+from integer_models import drawn_integers
 from safetensors.numpy import load_file
 
 from vqcodec.errors import InputError, UsageError
@@ -30,39 +31,6 @@ from vqcodec.zoo import registry
 CONFIG = TransformConfig(latent_dims=6, channels=(5, 6, 7), decoder_blocks=(1, 2, 1), lambdas=(1.0, 2.0, 3.0), arithmetic="integer")
 QUANTIZER = QuantizerConfig(slices=(2, 4), dims=(1, 2), codewords=(9, 17))
 FILE = rounding.IntegerNetwork(CONFIG)
-
-
-def drawn(seed: int, config: TransformConfig = CONFIG) -> dict[str, np.ndarray]:
-    """Tensors drawn from all that a model may hold: weights as large as may be, sums up to their bounds."""
-    rng, found = np.random.default_rng(seed), {}
-    for name, spec in integer.tensors(config).items():
-        found[name] = rng.integers(int(spec.least), int(spec.most), spec.shape, dtype=np.int64, endpoint=True)
-    found["table.exp2"] = np.rint(2.0 ** (23 + np.arange(4096) / 4096))
-    found["gain"] = rng.integers(-6 << 12, 2 << 12, found["gain"].shape)
-    for name in found:
-        kind = name.split(".")[-1]
-        if kind == "shift":
-            found[name] = np.array([int(rng.integers(14, 18)) if "." in name else 11])
-        elif kind == "bias" and "conv" not in name:
-            found[name] = rng.integers(-1 << 20, 1 << 20, found[name].shape)
-    for name, most in (("linear", 1500), ("head", 120)):
-        found[f"{name}.weight"] = rng.integers(-most, most, found[f"{name}.weight"].shape)
-    for block, channels in integer.blocks(config):
-        weights = {layer: rng.choice([-127, 127], (channels, channels, 3, 3)) for layer in ("conv1", "conv2")}
-        found |= {f"{block}.{layer}.weight": weight for layer, weight in weights.items()}
-        found[f"{block}.limit"] = np.array([rounding.soften_limit(weights["conv1"])])
-        top = rounding.silu_limit(weights["conv2"], 3.0)
-        found[f"{block}.silu"] = rng.integers(-int(0.09 * top), top, 4096, endpoint=True)
-        found[f"{block}.soften"] = np.array([int(channels**0.5 * 2**24 * found[f"{block}.limit"][0] / 2)])
-        spread = int(2**24 * 4096 / (found[f"{block}.limit"][0] * 127 * (9 * channels) ** 0.5))
-        found[f"{block}.conv1.mult"] = rng.integers(-spread, spread, channels)
-        found[f"{block}.conv1.bias"] = rng.integers(0, 4096 << 24, channels)
-        found[f"{block}.conv2.mult"] = rng.integers(-1 << 20, 1 << 20, channels)
-        found[f"{block}.conv2.bias"] = rng.integers(-1 << 40, 1 << 40, channels)
-        found[f"{block}.range"] = np.array([1 << 16, -1 << 16, 1 << 16, 1 << 16])
-    found = {name: np.ascontiguousarray(found[name], spec.dtypes[0]) for name, spec in integer.tensors(config).items()}
-    integer.check_bounds(found)
-    return found
 
 
 def books(seed: int) -> list[np.ndarray]:
@@ -94,7 +62,7 @@ def by_specification(stored, codebooks, grids, sixteenths) -> np.ndarray:
 @pytest.mark.parametrize("seed, height, width, sixteenths", [
     (0, 1, 1, 0), (1, 1, 5, 7), (2, 6, 1, 16), (3, 4, 5, 31), (4, 9, 3, 32), (5, 3, 4, 9), (6, 5, 5, 1)])
 def test_the_runtimes_do_what_the_specification_says(seed, height, width, sixteenths):
-    stored, codebooks, grids = drawn(seed), books(seed), grids_of(seed, height, width)
+    stored, codebooks, grids = drawn_integers(CONFIG, seed), books(seed), grids_of(seed, height, width)
     expected = by_specification(stored, codebooks, grids, sixteenths)
     assert height * width < 15 or ((expected > 0) & (expected < 255)).mean() > 0.2
     decoder = IntegerDecoder(stored, codebooks, CONFIG, QUANTIZER)
@@ -105,7 +73,7 @@ def test_the_runtimes_do_what_the_specification_says(seed, height, width, sixtee
 
 def test_every_tensor_matters():
     """Else equal samples would prove little."""
-    stored, codebooks, grids = drawn(11), books(11), grids_of(11, 4, 5)
+    stored, codebooks, grids = drawn_integers(CONFIG, 11), books(11), grids_of(11, 4, 5)
     before = by_numpy(stored, codebooks, grids, 9)
     for name, tensor in stored.items():
         if name.endswith(".range"):
@@ -140,7 +108,7 @@ def test_sums_reach_their_bounds_and_stay_exact():
 ])
 def test_models_beyond_the_bounds_are_refused(change, words):
     config = replace(CONFIG, channels=(64, 64, 64))
-    stored = drawn(1, config)
+    stored = drawn_integers(config, 1)
     for name, value in change.items():
         stored[name] = np.full_like(stored[name], value)
     with pytest.raises(InputError, match=words):
