@@ -3,6 +3,7 @@ are and however the work is cut up."""
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ import reference_decoder as reference
 import torch
 from conftest import synthetic_picture
 from integer_models import drawn_integers
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from vqcodec.errors import InputError, UsageError
 from vqcodec.indices.config import QuantizerConfig
@@ -26,7 +27,7 @@ from vqcodec.picture.integer_decoder import IntegerDecoder
 from vqcodec.picture.integer_synthesis import IntegerSynthesis
 from vqcodec.picture.psnr import psnr
 from vqcodec.picture.transform import Decoder
-from vqcodec.zoo import registry
+from vqcodec.zoo import registration, registry
 
 CONFIG = TransformConfig(latent_dims=6, channels=(5, 6, 7), decoder_blocks=(1, 2, 1), lambdas=(1.0, 2.0, 3.0), arithmetic="integer")
 QUANTIZER = QuantizerConfig(slices=(2, 4), dims=(1, 2), codewords=(9, 17))
@@ -207,6 +208,33 @@ def test_grey_is_the_same_too(codecs):
 def test_only_integers_are_stored(tiny_exact_dir):
     entry = registry.find_by_name("tinyexact", tiny_exact_dir)
     assert all(tensor.dtype.kind == "i" for tensor in load_file(Path(entry.path) / "decoder.safetensors").values())
+
+
+@pytest.mark.parametrize("name, change, words", [
+    ("stem.weight", lambda t: t.astype(np.float32), "stem.weight is float32"),
+    ("stem.weight", lambda t: t.astype(np.int32), "stem.weight is int32"),
+    ("blocks1.0.conv1.weight", lambda t: t[:, :, :1], "conv1.weight is int8"),
+    ("blocks1.0.conv1.weight", lambda t: np.full_like(t, -128), "values that are not in -127..127"),
+    ("blocks1.0.conv1.mult", lambda t: np.full_like(t, -(1 << 31)), "mult has values"),
+    ("blocks1.0.conv2.bias", lambda t: np.full_like(t, -(1 << 63)), "bias has values"),
+    ("blocks1.0.soften", lambda t: t * 0, "soften has values"),
+    ("shift", lambda t: t * 0, "shift has values"),
+    ("up1.shift", lambda t: t * 0 + 63, "up1.shift has values"),
+    ("gain", lambda t: np.full_like(t, 1 << 20), "gain has values"),
+    ("blocks1.0.limit", lambda t: t * 0 + 3000, "limit has values"),
+    ("blocks1.0.range", lambda t: -abs(t), "range"),
+    ("head.bias", lambda t: None, "lacks 'head.bias'"),
+])
+def test_hostile_decoders_are_refused(tiny_exact_dir, tmp_path, name, change, words):
+    folder = tmp_path / "tinyexact"
+    shutil.copytree(tiny_exact_dir / "tinyexact", folder)
+    stored = load_file(folder / "decoder.safetensors")
+    stored[name] = change(stored[name])
+    save_file({key: np.ascontiguousarray(value) for key, value in stored.items() if value is not None}, folder / "decoder.safetensors")
+    entry = registration.register(folder, "tinyexact", tmp_path, id=61000)
+    for encoder in (False, True):
+        with pytest.raises(InputError, match=words):
+            Codec.open(entry, encoder=encoder)
 
 
 def test_other_arithmetic_is_refused():
