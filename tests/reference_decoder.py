@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import re
 import sys
 import zlib
@@ -306,6 +307,11 @@ class Model:
     def qualities(self) -> int:
         return len(self.config["transform"]["lambdas"])
 
+    @property
+    def integer(self) -> bool:
+        """Whether section 9.12 holds."""
+        return self.config["transform"].get("arithmetic", "float") == "integer"
+
 
 def read_model(folder) -> Model:
     folder = Path(folder)
@@ -323,7 +329,9 @@ def read_model(folder) -> Model:
 
 
 def read_weights(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """float64 tensors of a synthesis network (section 8.1)."""
+    """float64 tensors of a synthesis network (section 8.1), or the int64 ones of section 9.12."""
+    if "gain" in stored:
+        return {name: tensor.astype(np.int64) for name, tensor in stored.items()}
     weights = {name: tensor.astype(np.float64) for name, tensor in stored.items() if not name.endswith(".scale8")}
     for name, tensor in weights.items():
         if stored[name].dtype == np.int8:
@@ -568,6 +576,16 @@ def latents(grids: np.ndarray, model: Model) -> np.ndarray:
 
 def reconstruct(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
     """Samples uint8[height,width,3], or [height,width] of a grey picture."""
+    samples = (integer_samples if model.integer else float_samples)(grids, header, model)
+    if header.grey:
+        samples = (samples @ np.array([77, 150, 29]) + 128) >> 8
+    bend(samples.reshape(*samples.shape[:2], -1), header)
+    finish_plain(samples.reshape(*samples.shape[:2], -1), header)
+    return samples.astype(np.uint8)
+
+
+def float_samples(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
+    """int64[height,width,3]"""
     t, q = model.decoder, header.quality
     n1, n2, n3 = model.config["transform"]["decoder_blocks"]
     z = latents(grids, model) * np.exp(-lerp(t["log_gain"], q))
@@ -576,12 +594,56 @@ def reconstruct(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
     x = blocks(shuffle(conv(x, t, "up1"), 2), t, "blocks1", n1)
     pixels = shuffle(conv(z, t, "linear"), 16) + shuffle(conv(x, t, "head"), 4) + 0.5
     samples = np.rint(255 * np.clip(pixels, 0, 1)).astype(np.int64)
-    samples = samples[:, : header.height, : header.width].transpose(1, 2, 0)
-    if header.grey:
-        samples = (samples @ np.array([77, 150, 29]) + 128) >> 8
-    bend(samples.reshape(*samples.shape[:2], -1), header)
-    finish_plain(samples.reshape(*samples.shape[:2], -1), header)
-    return samples.astype(np.uint8)
+    return samples[:, : header.height, : header.width].transpose(1, 2, 0)
+
+
+# Section 9.12: reconstruction in integers. Everything is int64.
+
+def round_n(a: np.ndarray, n) -> np.ndarray:
+    return a + (1 << n - 1) >> n
+
+
+def limit(a: np.ndarray) -> np.ndarray:
+    return a.clip(-(2**20 - 1), 2**20 - 1)
+
+
+def isqrt(a: np.ndarray) -> np.ndarray:
+    return np.array([math.isqrt(value) for value in a.ravel().tolist()]).reshape(a.shape)
+
+
+def interleave(a: np.ndarray, n: int) -> np.ndarray:
+    """[h,w,C·n²] → [n·h,n·w,C]"""
+    return shuffle(a.transpose(2, 0, 1), n).transpose(1, 2, 0)
+
+
+def wide(a: np.ndarray, t: dict, name: str) -> np.ndarray:
+    return limit(round_n(corr(a, t[f"{name}.weight"]), t[f"{name}.shift"][0]) + t[f"{name}.bias"])
+
+
+def integer_block(a: np.ndarray, t: dict, name: str) -> np.ndarray:
+    t = {key.removeprefix(f"{name}."): tensor for key, tensor in t.items() if key.startswith(f"{name}.")}
+    root = isqrt(a.shape[2] * 2**26 + np.square(a).sum(2, keepdims=True))
+    b = round24(a * (t["soften"][0] // root)).clip(-t["limit"][0], t["limit"][0])
+    d = t["silu"][round24(corr(b, t["conv1.weight"]) * t["conv1.mult"] + t["conv1.bias"]).clip(0, 4095)]
+    return limit(a + round24(corr(d, t["conv2.weight"]) * t["conv2.mult"] + t["conv2.bias"]))
+
+
+def integer_samples(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
+    """int64[height,width,3]"""
+    t, q, counts = model.decoder, header.quality, model.config["transform"]["decoder_blocks"]
+    words = np.rint(latents(grids, model) * 2**12).astype(np.int64).transpose(1, 2, 0)
+    gain = at(t["gain"], q)
+    z = limit(round_n(words * t["table.exp2"][gain % 2**12], 22 - (gain >> 12)))
+    a = limit(round_n(wide(z, t, "stem") * at(t["condition.scale"], q), 16) + at(t["condition.bias"], q))
+    for stage, up in ((3, "up2"), (2, "up1"), (1, None)):
+        for j in range(counts[stage - 1]):
+            a = integer_block(a, t, f"blocks{stage}.{j}")
+        if up:
+            a = interleave(wide(a, t, up), 2)
+    shift = t["shift"][0]
+    direct, detail = (corr(x, t[f"{name}.weight"]) + t[f"{name}.bias"] * 2**shift for x, name in ((z, "linear"), (a, "head")))
+    samples = round_n(interleave(direct, 16) + interleave(detail, 4), 13 + shift).clip(0, 255)
+    return samples[: header.height, : header.width]
 
 
 # Section 9.7: alpha.

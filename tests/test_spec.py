@@ -15,6 +15,7 @@ import reference_decoder as reference
 import torch
 from conftest import synthetic_picture
 from helpers import joined, make_wild_model, sample_grids, tabled
+from integer_models import make_wild_exact_model
 from safetensors.torch import load_file, save_file
 
 from vqcodec.picture import codec as codec_module
@@ -24,6 +25,8 @@ from vqcodec.picture import stream as container
 from vqcodec.zoo import registration, registry, weights
 from vqcodec.picture.alpha import decode_alpha
 from vqcodec.picture.codec import Codec
+from vqcodec.picture.config import TransformConfig
+from vqcodec.picture.integer import blocks, tensors
 from vqcodec import metadata
 from vqcodec.errors import CorruptStreamError
 from vqcodec.picture.file import Picture
@@ -107,6 +110,14 @@ def lively(tiny_model_dir, tmp_path_factory):
     return Pair(registration.register(wild, "lively", folder, id=LIVELY_ID))
 
 
+@pytest.fixture(scope="module")
+def exact(tiny_exact_dir, tmp_path_factory):
+    """A model that decodes in integers, drawn so that all of them matter."""
+    folder = tmp_path_factory.mktemp("exact")
+    make_wild_exact_model(tiny_exact_dir, folder)
+    return Pair(registry.find_by_name("wildexact", folder))
+
+
 def test_the_reference_decoder_shares_nothing_with_the_package():
     tree = ast.parse(Path(reference.__file__).read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
@@ -132,6 +143,16 @@ def test_indices_of_all_kinds(lively, width, height, sixteenths):
         assert ((samples > 0) & (samples < 255)).mean() > 0.5
         grids = lively.codec.decode_grids(data).reshape(16, -1)
         assert (np.ptp(grids, axis=1) > 0).tolist() == [g not in (4, 11) for g in range(16)]
+
+
+@pytest.mark.parametrize("width, height, sixteenths", [(1, 1, 0), (17, 33, 8), (40, 1, 32), (1, 100, 31), (90, 70, 1), (64, 80, 23)])
+def test_pictures_in_integers(exact, width, height, sixteenths):
+    samples = exact.check(exact.sample(height, width, sixteenths, seed=sixteenths), tolerance=0)
+    assert width * height < 4000 or ((samples > 0) & (samples < 255)).mean() > 0.1
+
+
+def test_grey_in_integers(exact):
+    assert exact.check(exact.sample(33, 50, 20, grey=True), tolerance=0).ndim == 2
 
 
 def test_every_part_of_the_synthesis_network_matters(lively):
@@ -487,6 +508,37 @@ def test_the_table_of_tensors_of_pictures(name):
     values = {"D": t["latent_dims"], "Q": len(t["lambdas"])}
     values |= {f"c{i + 1}": c for i, c in enumerate(t["channels"])} | {f"n{i + 1}": n for i, n in enumerate(t["decoder_blocks"])}
     check_decoder_table("## 9 Pictures", entry, values)
+
+
+def test_the_table_of_tensors_of_pictures_in_integers():
+    """Names, dtypes, shapes and ranges."""
+    config = TransformConfig(latent_dims=11, channels=(5, 6, 7), decoder_blocks=(1, 2, 3), lambdas=(1.0, 2.0))
+    section = TEXT[TEXT.index("Synthesis in integers\n") :]
+    table = re.search(r"^\| name \| dtype \| shape \| range \|\n\|[-|]+\n((?:\|.*\n)+)", section, re.MULTILINE).group(1)
+    values, kinds, found = {"D": 11, "Q": 2, "c1": 5, "c2": 6, "c3": 7}, {"I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64"}, {}
+
+    def number(text: str, **more: int) -> int:
+        return eval(re.sub(r"\^", "**", text.replace("·", "*").replace("−", "-")), {}, values | more)
+
+    def extent(text: str) -> tuple[int, int]:
+        text = text.split(";")[0]
+        if text.startswith("±"):
+            return -number(text[1:]), number(text[1:])
+        return tuple(number(part) for part in text.split("…"))
+
+    for row in table.splitlines():
+        names, dtypes, shapes, ranges = (cell.strip() for cell in row.strip("|").split(" | "))
+        ranges = "±(2^15 − 1), ±(2^31 − 1), 1…30" if "stem" in names or ranges == "as of stem" else ranges
+        first, *others = names.replace("*block*", "block").split(", ")
+        stem = first.rpartition(".")[0]
+        parts = [first] + [f"{stem}{other}" if other.startswith(".") else other for other in others]
+        shapes = re.findall(r"\(([^)]*)\)", shapes) if "(" in shapes else [shapes]
+        ranges = re.findall(r"(?:[^,(]|\([^)]*\))+", ranges)
+        for name, dtype, shape, span in zip(parts, dtypes.split(", "), shapes, ranges):
+            for block, channels in blocks(config) if name.startswith("block.") else [("", 0)]:
+                sides = tuple(number(part, c=channels) for part in shape.split(", "))
+                found[name.replace("block", block)] = (sides, (kinds[dtype],), *extent(span.strip()))
+    assert found == {name: (s.shape, s.dtypes, s.least, s.most) for name, s in tensors(config).items()}
 
 
 def test_the_example_of_a_header_with_metadata():

@@ -67,10 +67,10 @@ class GridReader:
         """Arrays of that kind, one after the other."""
         return self.prior.on.joined(parts, axis)
 
-    def dequantize(self, grids: np.ndarray) -> np.ndarray:
-        """Index grids int64[B,G,h,w] → latents f32[B,D,h,w]."""
+    def dequantize(self, grids: np.ndarray, codebooks: list[np.ndarray] | None = None) -> np.ndarray:
+        """Index grids int64[B,G,h,w] → latents f32[B,D,h,w]; codebooks: instead of the model's own."""
         parts = []
-        for s, book in zip(self.layouts, self.codebooks, strict=True):
+        for s, book in zip(self.layouts, codebooks or self.codebooks, strict=True):
             words = book[np.arange(s.groups)[:, None, None], grids[:, s.planes]]  # [B,G,h,w,d]
             parts.append(words.transpose(0, 1, 4, 2, 3).reshape(len(grids), -1, *grids.shape[2:]))
         return np.concatenate(parts, 1)

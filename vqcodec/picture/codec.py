@@ -22,7 +22,7 @@ from .. import filelimits
 from . import stream as streams
 from .alpha import decode_alpha
 from ..indices.bounds import CDF_BITS
-from .config import ModelConfig
+from .config import ModelConfig, TransformConfig
 from . import finish as finishes
 from .finish import Finish
 from .plain import Plain
@@ -31,10 +31,13 @@ from ..errors import CorruptStreamError, UnsupportedError, UsageError
 from ..indices.grids import GridReader, SegmentReader
 from ..indices.network import Given, Prior
 from ..zoo.reading import load_decoder
+from ..zoo.schema import FloatNetwork, NetworkFile
 from .file import Picture
 from ..stream import grids_crc
 from ..indices.quality import checked_quality, checked_sixteenths, quality_of
 from ..zoo.registry import ModelEntry
+from .integer_synthesis import POSITIONS, IntegerSynthesis
+from .rounding import IntegerNetwork
 from .synthesis import PATCH, Synthesis, halo, shapes
 
 BAND_POSITIONS = 1 << 14  # grid positions per band; part of the format, see bitstream_spec.md
@@ -70,12 +73,19 @@ class Codec:
         UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of something else than images."""
         if encoder or on_torch:
             return import_module(f"{__package__}.torch_codec").TorchCodec.load(entry, encoder)
-        model, coder, weights = load_decoder(entry, "image", ModelConfig, shapes)
-        return cls(entry, model, coder, Synthesis(weights, model.transform))
+        model, coder, tensors = load_decoder(entry, "image", ModelConfig, decoder_file)
+        if model.transform.arithmetic == "integer":
+            return cls(entry, model, coder, IntegerSynthesis(tensors, coder.codebooks, model.transform))
+        return cls(entry, model, coder, Synthesis(tensors, model.transform))
 
     @property
     def qualities(self) -> int:
         return len(self.model.transform.lambdas)
+
+    @property
+    def exact(self) -> bool:
+        """Whether pixels are the same on every machine."""
+        return self.model.transform.arithmetic == "integer"
 
     # --- index grids → pixels, in strips ---------------------------------------------------------------------
 
@@ -84,23 +94,39 @@ class Codec:
                progress: Progress = lambda text: None) -> np.ndarray:
         """Index grids int64[G,h,w] → uint8[height,width,3]."""
         out = np.empty((height, width, 3), np.uint8)
-        for (top, bottom), before, y in self._strips(grids, progress):
+        if self.exact:
+            top = 0
+            for x in self.decoder.rows(self._pieces(grids, self.decoder.values(sixteenths), progress), sixteenths):
+                out[top : top + len(x)] = x[: height - top, :width]
+                top += len(x)
+            return out
+        for (top, bottom), before, near in self._strips(grids, progress):
+            y = self.coder.dequantize(near[None])
             x = self.decoder(np.ascontiguousarray(y[0].transpose(1, 2, 0)), sixteenths)
             x = x[before * PATCH : (before + bottom - top) * PATCH, :width]
             np.rint(np.multiply(x.clip(0, 1, out=x), 255, out=x), out=x)
             out[top * PATCH : bottom * PATCH] = x[: height - top * PATCH]
         return out
 
+    def _pieces(self, grids: np.ndarray, values, progress: Progress):
+        """Latents f64[n,w,D] of index grids int64[G,h,w], some rows after the other; values: of codewords, [G,K,d] of each slice."""
+        rows = max(1, POSITIONS // (16 * grids.shape[2]))
+        for top in range(0, grids.shape[1], rows):
+            filelimits.tick()
+            progress(f"pixels, row {PATCH * top} of {PATCH * grids.shape[1]}")
+            y = self.coder.dequantize(grids[None, :, top : top + rows], values)
+            yield np.ascontiguousarray(y[0].transpose(1, 2, 0))
+
     def _strips(self, grids, progress: Progress):
-        """Of index grids [G,h,w] ((top, bottom), rows before top that the decoder looks at, latents f32[1,D,n,w] of all it
-        looks at) of each strip."""
+        """Of index grids [G,h,w] ((top, bottom), rows before top that the decoder looks at, the grids of all it looks at) of each
+        strip."""
         reach = halo(self.model.transform)[1]
         pieces = strips(*grids.shape[1:])
         for number, (top, bottom) in enumerate(pieces, 1):
             filelimits.tick()
             progress(f"pixels, strip {number} of {len(pieces)}")
             first, last = max(0, top - reach), min(grids.shape[1], bottom + reach)
-            yield (top, bottom), top - first, self.coder.dequantize(grids[None, :, first:last])
+            yield (top, bottom), top - first, grids[:, first:last]
 
     # --- index grids ⇄ segments, in bands -------------------------------------------------------------------
 
@@ -231,6 +257,11 @@ class Codec:
         if (stream.model_id, stream.model_hash) != (self.entry.id, self.entry.hash):
             raise UnsupportedError(f"the stream was made by model {stream.model_id}, not by '{self.entry.name}'")
         return stream
+
+
+def decoder_file(transform: TransformConfig) -> NetworkFile:
+    """What decoder.safetensors holds."""
+    return IntegerNetwork(transform) if transform.arithmetic == "integer" else FloatNetwork(shapes(transform))
 
 
 def segment_reader(stream: streams.Stream, pieces: list[tuple[int, int]], prior: Prior, slices: int,

@@ -72,6 +72,9 @@ def table(facts: dict) -> str:
         f"rate       {facts['bpp']:.4f} bpp",
         "",
     ]
+    if "pixels_sha256" in facts:
+        exact = "" if facts["pixels_exact"] else " (others may differ by 1: this model decodes in floats)"
+        lines.insert(-1, f"pixels     {facts['pixels_sha256']}{exact}")
     parts = [("header", facts["header_bytes"])]
     if facts["segment_bytes"] is None:
         parts.append(("segments", facts["payload_bytes"]))

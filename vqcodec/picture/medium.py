@@ -104,8 +104,9 @@ class Pictures(Medium):
         from .file import write_picture
 
         header, data = stream.peek(source.head), source.data()
-        file.write(write_picture(codec.decode(data, progress=progress), made.name, metadata=self.metadata(source) or Metadata()))
-        facts = _facts(header.width, header.height, len(data), inspection.quality_of(header.quality))
+        picture = codec.decode(data, progress=progress)
+        file.write(write_picture(picture, made.name, metadata=self.metadata(source) or Metadata()))
+        facts = _facts(header.width, header.height, len(data), inspection.quality_of(header.quality)) | _digest(codec, picture)
         return Made(facts, f"{header.width}x{header.height}, {len(data)} -> {{output}} bytes, quality {facts['quality']:g}")
 
     def decoded(self, codec, data):
@@ -126,6 +127,9 @@ class Pictures(Medium):
 
     def parts(self, codec, data):
         return {"segment_bytes": codec.segment_bytes(data)}
+
+    def digest(self, codec, data):
+        return _digest(codec, codec.decode(data))
 
     def draw_grids(self, codec, data):
         from .codec import grids_image
@@ -200,6 +204,12 @@ def _kept(found, request: Request) -> bytes | None:
 
         found = without_gps(found)
     return kept(found, request)
+
+
+def _digest(codec, picture) -> dict:
+    from .file import digest
+
+    return {"pixels_sha256": digest(picture), "pixels_exact": codec.exact}
 
 
 def _facts(width: int, height: int, size: int, quality: float) -> dict:

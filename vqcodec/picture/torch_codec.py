@@ -24,11 +24,13 @@ from ..zoo.loading import ModelKind, load_model
 from .file import Picture
 from .finish import Finish
 from .plain import Plain, spread
+from .integer_decoder import IntegerDecoder
 from ..process import keep_freed_memory
 from ..indices.quality import SIXTEENTHS, checked_sixteenths, quality_of
 from ..indices.rates import Rates
 from ..indices.target import Estimate, Goal, reach
 from ..zoo.registry import ModelEntry
+from .rounding import IntegerNetwork
 from .psnr import psnr as measure
 from .transform import Decoder, Encoder, halo, samples
 
@@ -37,7 +39,8 @@ FIXED_BYTES = 40  # of a stream, about
 RATE_BIAS, PSNR_BIAS = (-0.2, -0.06, -0.06), (-0.3, 0.5, 1.1)
 # Of λ: what a pixel's squared error of 1 adds to the distortion (by MS-SSIM nearly nothing: only a tint counts).
 WORTH = {"mse": 1.0, "ssimulacra2": 0.5, "ms-ssim": 0.0}
-KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True)
+KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True,
+                 integers=lambda transform: IntegerNetwork(transform) if transform.arithmetic == "integer" else None)
 
 
 @dataclass(frozen=True)
@@ -53,9 +56,9 @@ class TorchCodec(Codec):
     """A loaded model. Thread-safe: nothing changes after `load`."""
 
     def __init__(self, entry: ModelEntry, model: ModelConfig, coder: GridCoder, decoder: Decoder, encoder: Encoder | None,
-                 context: ContextPrior | None):
+                 context: ContextPrior | None, integers: IntegerDecoder | None = None):
         super().__init__(entry, model, coder, decoder)
-        self.encoder, self.context = encoder, context
+        self.encoder, self.context, self.integers = encoder, context, integers
 
     @classmethod
     @guarded
@@ -63,7 +66,11 @@ class TorchCodec(Codec):
         """As `Codec.open`, with or without its encoder."""
         keep_freed_memory()
         parts = load_model(entry, encoder, KIND)
-        return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder, parts.context)
+        integers, transform = None, parts.config.transform
+        if transform.arithmetic == "integer":
+            books = [book.numpy() for book in parts.coder.codebooks]
+            integers = IntegerDecoder(parts.stored, books, transform, parts.config.quantizer)
+        return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder, parts.context, integers)
 
     # --- pixels ⇄ latents, in strips ---------------------------------------------------------------------
 
@@ -93,11 +100,15 @@ class TorchCodec(Codec):
         level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
         out = np.empty((height, width, 3), np.uint8)
         several = len(strips(*grids.shape[1:])) > 1
-        for (top, bottom), before, y in self._strips(grids, progress):
+        for (top, bottom), before, near in self._strips(grids, progress):
             with more_threads() if several else nullcontext():
-                x = self.decoder(y.contiguous(memory_format=torch.channels_last), level)[0]
-            x = x[:, before * PATCH : (before + bottom - top) * PATCH, :width]
-            x = x.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
+                if self.integers:
+                    x = self.integers(near, sixteenths)
+                else:
+                    y = self.coder.dequantize(near[None])
+                    x = self.decoder(y.contiguous(memory_format=torch.channels_last), level)[0]
+                    x = x.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0)
+            x = x[before * PATCH : (before + bottom - top) * PATCH, :width].cpu().numpy()
             out[top * PATCH : bottom * PATCH] = x[: height - top * PATCH]
         return out
 

@@ -28,6 +28,7 @@ from ..guard import guarded
 from ..errors import CorruptStreamError, UnsupportedError, UsageError, VqcodecWarning
 from ..indices.grids import GridReader, SegmentReader
 from ..zoo.reading import load_decoder
+from ..zoo.schema import FloatNetwork
 from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths
 from ..zoo.registry import ModelEntry
 from .file import Sound, check_shape, resampled
@@ -84,7 +85,7 @@ class AudioCodec:
         UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of something else than sound."""
         if encoder or on_torch:
             return import_module(f"{__package__}.torch_codec").TorchAudioCodec.load(entry, encoder)
-        model, coder, weights = load_decoder(entry, "audio", AudioModelConfig, shapes)
+        model, coder, weights = load_decoder(entry, "audio", AudioModelConfig, lambda transform: FloatNetwork(shapes(transform)))
         return cls(entry, model, coder, Synthesis(weights, model.transform))
 
     @property
