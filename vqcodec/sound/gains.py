@@ -77,5 +77,12 @@ def curve(values: np.ndarray, frames: int, step: int) -> np.ndarray:
     """int[C,n] at a chunk's knots → f32[frames·step,C]: what decoded samples are multiplied by."""
     if not values.any():
         return np.ones((frames * step, len(values)), np.float32)
-    place, at = (np.arange(frames * step) + 0.5) / step, knots(frames)
-    return np.stack([np.exp2(np.interp(place, at, row) / 4) for row in values], 1).astype(np.float32)
+    return curves((np.arange(frames * step) + 0.5) / step, knots(frames), values / 4)
+
+
+def curves(place: np.ndarray, at: np.ndarray, doublings: np.ndarray) -> np.ndarray:
+    """f32[n,C]: 2 to the doublings f64[C,knots] at frames `at`, at the places f64[n]."""
+    found = np.empty((len(place), len(doublings)), np.float32)
+    for column, row in zip(found.T, doublings):
+        column[:] = np.exp2(np.interp(place, at, row))
+    return found

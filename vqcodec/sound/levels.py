@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .gains import LEAST, MOST, SPACING, knots
+from .gains import LEAST, MOST, SPACING, curves, knots
 
 RANK = 2  # of an interval's frames so many louder ones do not count: clicks and bumps
 SOFTEST, USUAL, LOUDEST = -10, -4, -3  # peaks that models are given: -15, -6 and -4.5 dB
@@ -49,7 +49,8 @@ class Plan:
         if not self.values.any():
             return 1.0
         place = (np.arange(first, first + count) + 0.5) / step
-        return np.stack([np.exp2(np.interp(place, self.positions, row) / -4) for row in self.values], 1).astype(np.float32)
+        near = slice(*np.searchsorted(self.positions, (place[0], place[-1])) + np.array([-1, 1]))
+        return curves(place, self.positions[near], self.values[:, near] / -4)
 
 
 def positions(frames: int, chunk: int) -> np.ndarray:
