@@ -263,7 +263,8 @@ def test_plain_blocks(lively, grey, kind):
 @pytest.mark.parametrize("count", [1, 2, 5, 9])
 def test_curves(lively, grey, count):
     codec, sixteenths = lively.codec, 9
-    nodes = np.random.default_rng(count).integers(-128, 128, (count, 1 if grey else 3))
+    random, shape = np.random.default_rng(count), (count, 1 if grey else 3)
+    nodes = random.integers(40, 128, shape) * random.choice([-1, 1], shape)
     grids = sample_grids(codec, 3, 4, sixteenths, 1)
     made = [codec._packed(grids, codec.code_grids(grids, sixteenths), 40, 60, sixteenths, grey, None, finish=finish).data
             for finish in (Finish(), Finish(None, nodes))]
