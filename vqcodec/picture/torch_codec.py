@@ -11,6 +11,7 @@ import torch
 from .. import filelimits
 from . import curves, find_plain
 from . import search as refine
+from .aiming import Aim, encode_to
 from .alpha import encode_alpha
 from .codec import PATCH, STRIP_PIXELS, Codec, Encoded, Progress, bands, check_size, strips
 from .config import REMEMBERED_PIXELS, ModelConfig
@@ -26,17 +27,13 @@ from .finish import Finish
 from .plain import Plain, spread
 from .integer_decoder import IntegerDecoder
 from ..process import keep_freed_memory
-from ..indices.quality import SIXTEENTHS, checked_sixteenths, quality_of
+from ..indices.quality import SIXTEENTHS, checked_sixteenths
 from ..indices.rates import Rates
-from ..indices.target import Estimate, Goal, reach
+from ..indices.target import Goal
 from ..zoo.registry import ModelEntry
 from .rounding import IntegerNetwork
-from .psnr import psnr as measure
 from .transform import Decoder, Encoder, halo, samples
 
-# What encodes give more than estimates of their rate (its logarithm) and PSNR (dB), at efforts 0, 1, and more; of photo-3.
-FIXED_BYTES = 40  # of a stream, about
-RATE_BIAS, PSNR_BIAS = (-0.2, -0.06, -0.06), (-0.3, 0.5, 1.1)
 # Of λ: what a pixel's squared error of 1 adds to the distortion (by MS-SSIM nearly nothing: only a tint counts).
 WORTH = {"mse": 1.0, "ssimulacra2": 0.5, "ms-ssim": 0.0}
 KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True,
@@ -189,26 +186,34 @@ class TorchCodec(Codec):
                      present=torch.tensor([self.model.quantizer.present(level)]), given=given)
 
     @torch.inference_mode()
-    def _estimate(self, picture: Picture, sixteenths: int, of_psnr: bool) -> float:
-        """Bits or PSNR of a picture, about: with the codewords nearest to its latents, and by the float twin of the prior."""
-        plain = find_plain.find(picture.rgb, sixteenths)
+    def _nearest(self, rgb: np.ndarray, sixteenths: int):
+        """(latents f32[1,D,h,w] of uint8[H,W,3], its plain blocks, the prior, for each band the codewords nearest to the latents)"""
+        plain = find_plain.find(rgb, sixteenths)
         with more_threads(), fast_arithmetic():
-            latents = self.latents(picture.rgb, sixteenths)
+            latents = self.latents(rgb, sixteenths)
         plain = plain and find_plain.with_indices(plain, latents[0].numpy(), self.coder, sixteenths)
         given = plain and plain.given(self.coder, sixteenths)
         rates = self._rates(latents, sixteenths, [0.0] * len(self.coder.layouts), False, given)
-        indices = rates.nearest(latents)
-        if not of_psnr:
-            return rates.bits(latents, indices)
+        return latents, plain, rates, rates.nearest(latents)
+
+    @guarded
+    @torch.inference_mode()
+    def nearest_bits(self, picture: Picture, sixteenths: int) -> float:
+        """What a picture takes with the codewords nearest to its latents, about: by the float twin of the prior."""
+        latents, _, rates, indices = self._nearest(picture.rgb, sixteenths)
+        return rates.bits(latents, indices)
+
+    @guarded
+    @torch.inference_mode()
+    def nearest_pixels(self, picture: Picture, sixteenths: int) -> np.ndarray:
+        """uint8[H,W,3] as decoded from the codewords nearest to its latents."""
+        latents, plain, rates, indices = self._nearest(picture.rgb, sixteenths)
         grids = []
         for rows, band in zip(rates.bands, indices):
             shape = latents[0, 0, rows].shape
             at_rest = [rest.short()[:, None].expand(-1, shape.numel()) for rest in self.coder.rest[len(band):]]
             grids.append(torch.cat([*band, *at_rest]).long().unflatten(1, shape))
-        return self._psnr(picture, torch.cat(grids, 1), sixteenths, Finish(plain))
-
-    def _psnr(self, picture: Picture, grids, sixteenths: int, finish: Finish) -> float:
-        return measure(picture.rgb, self._as_decoded(grids, *picture.rgb.shape[:2], sixteenths, picture.grey, finish))
+        return self._as_decoded(torch.cat(grids, 1), *picture.rgb.shape[:2], sixteenths, picture.grey, Finish(plain))
 
     @guarded
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None,
@@ -219,9 +224,16 @@ class TorchCodec(Codec):
         Raises UsageError outside of that."""
         effort, picture = self._check_encoding(picture, effort), told_grey(picture)
         sixteenths = checked_sixteenths(quality, self.qualities)
-        coded = self.search(picture, sixteenths, effort, progress)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
-        return self._packed(coded.grids, coded.segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata, coded.finish)
+        return self.attempt(picture, sixteenths, effort, alpha, metadata, progress)[0]
+
+    @guarded
+    def attempt(self, picture: Picture, sixteenths: int, effort: int, alpha: bytes | None = None, metadata: bytes | None = None,
+                progress: Progress = lambda text: None, *, pixels: bool = False) -> tuple[Encoded, np.ndarray | None]:
+        """(.vq file, uint8[H,W,3] as decoded from it if `pixels`). alpha: the packed plane."""
+        coded, shape = self.search(picture, sixteenths, effort, progress), picture.rgb.shape[:2]
+        found = self._as_decoded(coded.grids, *shape, sixteenths, picture.grey, coded.finish) if pixels else None
+        return self._packed(coded.grids, coded.segments, *shape, sixteenths, picture.grey, alpha, metadata, coded.finish), found
 
     def _check_encoding(self, picture: Picture, effort: int | None) -> int:
         """The effort to use. Raises UnsupportedError, UsageError."""
@@ -234,37 +246,16 @@ class TorchCodec(Codec):
     def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
                          size: int | None = None, effort: int | None = None, metadata: bytes | None = None,
                          progress: Progress = lambda text: None) -> Encoded:
-        """Of the one target given: the quality whose PSNR is nearest, one whose rate is within 3 % or else nearest, or for
+        """Of the one target given: a quality whose PSNR is within 0.1 dB, or rate within 3 %, or else the nearest, or for
         `size` (bytes), an upper bound, one whose result is within 3 % below it, or else nearest. Mostly by one or two encodes
-        (see `indices/target.py`)."""
+        (see `aiming.py`)."""
         if sum(t is not None for t in (bpp, psnr, size)) != 1:
             raise UsageError("give exactly one of bpp, psnr and size")
         goal = (Goal(psnr, "dB", decibels=True) if psnr is not None else Goal(bpp, "bpp") if bpp is not None
                 else Goal(float(size), "bytes", upper_bound=True))
         effort, picture = self._check_encoding(picture, effort), told_grey(picture)
-        height, width = picture.rgb.shape[:2]
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
-        overhead = FIXED_BYTES + len(alpha or b"") + len(metadata or b"")
-
-        def value(length: float) -> float:
-            return 8 * length / (width * height) if bpp is not None else length
-
-        def expected(sixteenths: int) -> float:
-            found = self._estimate(picture, sixteenths, psnr is not None)
-            return found if psnr is not None else value(overhead + found / 8)
-
-        def attempt(sixteenths: int) -> tuple[Encoded, float]:
-            coded = self.search(picture, sixteenths, effort, lambda text: progress(
-                f"trying quality {quality_of(sixteenths):g}: {text}"))
-            result = self._packed(coded.grids, coded.segments, height, width, sixteenths, picture.grey, alpha, metadata, coded.finish)
-            if psnr is None:
-                return result, value(len(result.data))
-            return result, self._psnr(picture, coded.grids, sixteenths, coded.finish)
-
-        bias = (RATE_BIAS if psnr is None else PSNR_BIAS)[min(effort, 2)]
-        estimate = None if self.context is None else Estimate(expected, bias, times=3 if effort else 2)
-        result, note = reach(goal, self.qualities, attempt, estimate=estimate, progress=progress)
-        return replace(result, note=note)
+        return encode_to(goal, Aim(self, picture, effort, alpha, metadata), progress)
 
 
 def told_grey(picture: Picture) -> Picture:
