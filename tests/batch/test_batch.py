@@ -260,6 +260,19 @@ def test_a_worker_that_hangs_is_ended(tree, tmp_path, monkeypatch):
     assert not [path for path in Path("dst").rglob("*.tmp")]
 
 
+def test_a_file_that_crashes_a_library_fails_alone(tree, tmp_path, monkeypatch):
+    """Real processes; over one file a worker ends by SIGSEGV, as libraries that read files of others may."""
+    monkeypatch.setattr(engine_local, "_MAIN", engine_local._MAIN.replace("from vqcodec.batch.worker_process", (
+        "import os, signal; from vqcodec.batch import work; do = work.Worker.do; "
+        "work.Worker.do = lambda self, job: os.kill(os.getpid(), signal.SIGSEGV) if 'crashes' in job['source'] else do(self, job); "
+        "from vqcodec.batch.worker_process")))
+    Image.fromarray(synthetic_picture(20, 20)).save("src/crashes.png")
+    found = batch("encode src dst --exclude bad -j 2", code=1)
+    assert [f["source"] for f in found["failures"]] == ["crashes.png"] and found["done"] == found["files"] - 1 == 5
+    assert "died twice over this file (signal 11); a library that reads it crashes" in found["failures"][0]["error"]
+    assert len(records("dst", "failed")) == 1 and not [path for path in Path("dst").rglob("*.tmp")]
+
+
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])
 def test_signals_stop_cleanly(tmp_path, number, code):
     many(tmp_path / "src")

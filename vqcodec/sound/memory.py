@@ -9,6 +9,7 @@ more of encoding and decoding: 58 MiB for 1 channel, 85 for 2, 357 for 8, 531 fo
 from __future__ import annotations
 
 from . import stream
+from .formats.heads import BYTES, channels_of
 
 MIB = 1 << 20
 _SLACK = 1.1
@@ -26,9 +27,7 @@ def size_of(file, command: str) -> tuple[int, int]:
         if command == "decode":
             header, _ = stream.peek(file.read(stream.MAX_HEADER))
             return header.channels, header.coded_channels
-        import soundfile
-
-        info = soundfile.info(file)
-        return info.channels, info.channels
+        channels = channels_of(file.read(BYTES))
+        return channels, channels
     except Exception:
         return 0, 0
