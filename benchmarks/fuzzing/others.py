@@ -76,22 +76,25 @@ class PictureFiles(Files):
         alpha.putalpha(picture.convert("L"))
         deep = Image.fromarray(np.arange(40 * 56, dtype=np.uint16).reshape(40, 56) * 29)
         icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-        many = {"save_all": True, "append_images": [picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]}
+
+        def many() -> dict:
+            return {"save_all": True, "append_images": [picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]}
+
         for image, format, options in (  # the first six are PNG
-                (picture, "PNG", {"exif": exif, "dpi": (72, 72), "icc_profile": icc}), (alpha, "PNG", many), (picture.convert("1"), "PNG", {}),
+                (picture, "PNG", {"exif": exif, "dpi": (72, 72), "icc_profile": icc}), (alpha, "PNG", many()), (picture.convert("1"), "PNG", {}),
                 (picture.convert("P"), "PNG", {"transparency": 3}), (deep, "PNG", {}), (picture, "PNG", {"pnginfo": colours()}),
                 (picture, "JPEG", {"exif": exif, "icc_profile": icc}),
-                (picture.convert("CMYK"), "JPEG", {}), (picture, "JPEG", {"progressive": True}), (picture, "MPO", many), (alpha, "WEBP", many),
+                (picture.convert("CMYK"), "JPEG", {}), (picture, "JPEG", {"progressive": True}), (picture, "MPO", many()), (alpha, "WEBP", many()),
                 (picture, "WEBP", {"lossless": True, "exif": exif, "icc_profile": icc}), (picture, "TIFF", {"exif": exif, "icc_profile": icc}),
                 (deep, "TIFF", {}), (alpha, "TIFF", {"compression": "tiff_lzw"}), (picture, "TIFF", {"compression": "tiff_adobe_deflate"}),
-                (picture, "TIFF", {"compression": "jpeg"}), (picture, "TIFF", many), (picture.convert("1"), "TIFF", {"compression": "group4"}),
-                (picture.convert("P"), "GIF", many), (picture, "BMP", {}), (picture, "PPM", {}), (alpha, "TGA", {"compression": "tga_rle"}),
+                (picture, "TIFF", {"compression": "jpeg"}), (picture, "TIFF", many()), (picture.convert("1"), "TIFF", {"compression": "group4"}),
+                (picture.convert("P"), "GIF", many()), (picture, "BMP", {}), (picture, "PPM", {}), (alpha, "TGA", {"compression": "tga_rle"}),
                 (picture, "JPEG2000", {}), (alpha, "JPEG2000", {"irreversible": True}), (picture, "AVIF", {"exif": exif}), (alpha, "AVIF", {}),
                 (picture.convert("P"), "PCX", {}), (alpha, "ICO", {}), (alpha, "ICNS", {}), (alpha, "DDS", {}), (picture, "SGI", {}),
                 (picture, "HEIF", {})):
             file = io.BytesIO()
             try:
-                image.save(file, format, **options)
+                image.copy().save(file, format, **options)  # saving as JPEG leaves something in the image
             except (KeyError, OSError):  # not in this Pillow
                 continue
             yield file.getvalue()
