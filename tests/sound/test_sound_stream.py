@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from vqcodec import medium
 from vqcodec.sound import stream as sound_container
 from vqcodec.metadata import unpack
-from vqcodec.stream import crc16
+from vqcodec.stream import checked_metadata, crc16
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
 from vqcodec.sound.stream import ChunkReader, SoundHeader, pack_chunk, pack_header, peek, read_header, seed_of
 
@@ -87,7 +87,7 @@ def test_the_specifications_examples(heading, bound):
         data += bytes.fromhex(row)
     header, sealed = peek(data)
     assert header == replace(HEADER, bound=bound) and sealed.size == (0x18 if bound else 0x13)
-    metadata, seed = sound_container.checked_metadata(data, sealed), seed_of(header, sealed)
+    metadata, seed = checked_metadata(data, sealed), seed_of(header, sealed)
     assert unpack(metadata).tags == (("title", "Go"),) if bound else metadata is None
     file = io.BytesIO(data)
     read_header(file)

@@ -17,7 +17,7 @@ _NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 
 class Pictures(Medium):
     key, modality, code = "picture", "image", stream.CODE
-    noun, nouns, trained_on = "image", "images", "pictures"
+    nouns, trained_on = "images", "pictures"
     targets = (Target("bpp", "aim at this many bits per pixel."), Target("psnr", "aim at this PSNR in dB.", "dB"), SIZE)
     default_extension, reads_pieces, conceals, has_subtypes = "png", False, False, False
 

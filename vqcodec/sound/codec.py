@@ -22,7 +22,7 @@ import numpy as np
 from .. import filelimits
 from . import gains as knotted
 from . import stream as streams
-from ..stream import Sealed, grids_crc
+from ..stream import Sealed, checked_metadata, grids_crc
 from ..indices.bounds import CDF_BITS
 from .config import AudioModelConfig
 from ..guard import guarded
@@ -357,7 +357,7 @@ def _check_metadata(file, start: int, header: SoundHeader, sealed: Sealed, conce
     chunks = start + sealed.end
     file.seek(start)
     try:
-        streams.checked_metadata(file.read(sealed.end), sealed)
+        checked_metadata(file.read(sealed.end), sealed)
     except CorruptStreamError as error:
         if not conceal:
             raise

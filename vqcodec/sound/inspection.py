@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ..errors import CorruptStreamError
 from ..indices.quality import quality_of
-from .stream import SoundHeader, checked_metadata, next_chunk, peek, seed_of
+from ..stream import checked_metadata
+from .stream import SoundHeader, next_chunk, peek, seed_of
 
 
 @dataclass(frozen=True)

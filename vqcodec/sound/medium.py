@@ -10,12 +10,13 @@ from pathlib import PurePath
 from .. import metadata as parts_of_metadata
 from ..medium import AS_SAMPLES, SIZE, Format, Made, Medium, Request, Target, asked_quality, kept
 from . import inspection, stream
+from ..stream import checked_metadata
 from .stream import SoundHeader
 
 
 class Sounds(Medium):
     key, modality, code = "sound", "audio", stream.CODE
-    noun, nouns, trained_on = "recording", "sound", "recordings"
+    nouns, trained_on = "sound", "recordings"
     targets = (Target("kbps", "aim at this many kilobits per second."), SIZE)
     default_extension, reads_pieces, conceals, has_subtypes = "wav", True, True, True
 
@@ -170,7 +171,7 @@ class Sounds(Medium):
     def metadata(self, source):
         sealed = stream.peek(source.head)[1]
         with source.open_file() as file:
-            found = stream.checked_metadata(file.read(sealed.end), sealed)
+            found = checked_metadata(file.read(sealed.end), sealed)
         return None if found is None else parts_of_metadata.unpack(found)
 
     # --- index grids ---------------------------------------------------------------------------------------------

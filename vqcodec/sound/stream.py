@@ -19,7 +19,6 @@ from ..stream import (
     Beginning,
     Sealed,
     check_beginning,
-    checked_metadata,
     crc16,
     pack_beginning,
     read_beginning,
