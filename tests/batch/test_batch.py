@@ -169,6 +169,9 @@ def test_memory_limit(tree):
     summary = batch("encode src dst --exclude bad --limit-memory 700MiB", code=1)
     assert summary["done"] == 5
     assert [failure["source"] for failure in summary["failures"]] == ["big.png"]
+    Image.new("1", (131_072, 544)).save(tree / "wide.png")  # once took 5.5 GiB of 4.4
+    summary = batch("encode src dst --include wide.png --limit-memory 4400MiB", code=1)
+    assert "MiB beside the model, more than --limit-memory leaves" in summary["failures"][0]["error"]
 
 
 def test_targets(tree):

@@ -63,9 +63,17 @@ class GridReader:
         """The same values, of the kind of array that the prior works on."""
         return self.prior.on.array(values)
 
-    def joined(self, parts, axis: int):
-        """Arrays of that kind, one after the other."""
-        return self.prior.on.joined(parts, axis)
+    def joined(self, parts: list, axis: int):
+        """Index grids int64 of that kind, one after the other. Empties the list, so that large ones do not take their memory twice."""
+        if len(parts) == 1:
+            return parts.pop()
+        shape = list(parts[0].shape)
+        shape[axis] = sum(part.shape[axis] for part in parts)
+        whole, end = self.array(np.empty(shape, np.int64)), 0
+        while parts:
+            part = parts.pop(0)
+            whole[(slice(None),) * axis + (slice(end, end := end + part.shape[axis]),)] = part
+        return whole
 
     def dequantize(self, grids: np.ndarray, codebooks: list[np.ndarray] | None = None) -> np.ndarray:
         """Index grids int64[B,G,h,w] → latents f32[B,D,h,w]; codebooks: instead of the model's own."""

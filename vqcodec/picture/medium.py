@@ -98,7 +98,7 @@ class Pictures(Medium):
         found = stream.peek(head)
         pixels = found.width * found.height
         bands = (1 if found.grey else 3) + (found.alpha_length is not None)
-        return Extent(pixels=pixels, output=bands * pixels if made else 0, memory=needed(found.width, found.height))
+        return Extent(pixels=pixels, output=bands * pixels if made else 0, memory=needed(found.width, found.height, "decode"))
 
     def decode(self, codec, source, made, file, *, conceal=False, progress=lambda text: None):
         from .file import write_picture
@@ -185,7 +185,7 @@ class Pictures(Medium):
         from .file import size_of
         from .memory import needed
 
-        return needed(400, 1000) if file is None else needed(*size_of(file, command))
+        return needed(400, 1000) if file is None else needed(*size_of(file, command), command)
 
     def comparison(self):
         from .bench import Pictures as Compared

@@ -105,7 +105,7 @@ class Sounds(Medium):
 
         found = stream.peek(head)[0]
         samples = found.length * found.channels
-        memory = needed(found.channels, found.coded_channels)
+        memory = needed(found.channels, found.coded_channels, "decode")
         if made == AS_SAMPLES:
             return Extent(samples=samples, output=4 * samples, memory=memory + 8 * samples)  # in blocks, then joined
         return Extent(samples=samples, output=sample_bytes(made.subtype) * samples if made else 0, memory=memory)
@@ -196,7 +196,7 @@ class Sounds(Medium):
     def memory(self, file, command):
         from . import memory
 
-        return memory.needed(2, 2) if file is None else memory.needed(*memory.size_of(file, command))
+        return memory.needed(2, 2, command) if file is None else memory.needed(*memory.size_of(file, command), command)
 
     def comparison(self):
         from .bench import Sounds as Compared
