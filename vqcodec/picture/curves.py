@@ -12,7 +12,7 @@ from ..errors import CorruptStreamError
 
 MOST_NODES = 9
 UNIT = 4  # of nodes: parts of a level
-COUNTS = (1, 2, 5)  # of nodes, that encoders try
+COUNTS = (1, 2)  # of nodes, that encoders try: more of them bend what is in between too much for SSIMULACRA2
 TINT = 0.4  # levels of mean error in a channel from which on there are curves
 SHARE = 0.02  # of a stream that they may take, if squared errors alone are not worth them
 _FEW = 1e-3  # of all samples: values with fewer hardly move a node
