@@ -35,8 +35,23 @@ class PriorConfig:
 
     context_channels: tuple[int, ...] = (96, 96, 128, 128, 160, 192)  # hidden width for each slice
     rank: tuple[int, ...] = (6, 6, 6, 6, 6, 8)  # coefficients per group, for each slice
+    labels: tuple[tuple[str, ...], ...] = field(default=(), metadata=ADDED_LATER)  # kinds of labels, of each its names
 
     LIMITS: ClassVar = {"context_channels": Limits(1, 1024), "rank": Limits(1, 128)}  # rank: 1023·127·128 < 2^24
+
+    def numbers(self, label: str | None) -> tuple[int, ...]:
+        """Of each kind of labels which one it is, from 1 on, or 0 for none. label: names with commas between, None for none.
+        Raises UsageError for names that there are not, and for two of a kind."""
+        found = [0] * len(self.labels)
+        for name in () if label is None else label.split(","):
+            kind = next((i for i, names in enumerate(self.labels) if name in names), None)
+            if kind is None:
+                known = "; ".join(", ".join(names) for names in self.labels)
+                raise UsageError(f"there is no label '{name}' ({f'labels: {known}' if known else 'the model has none'})")
+            if found[kind]:
+                raise UsageError(f"of the labels {', '.join(self.labels[kind])} give one only")
+            found[kind] = 1 + self.labels[kind].index(name)
+        return tuple(found)
 
 
 class LatentConfig(Protocol):

@@ -15,6 +15,7 @@ from ..errors import CorruptStreamError, UsageError
 from .network import Prior
 from .quality import SIXTEENTHS
 from .layout import layouts
+from .sampling import Sampler
 
 
 class SegmentReader:
@@ -121,6 +122,29 @@ class GridReader:
             return symbols
 
         return self._walk(height, width, sixteenths, supply, reader.skip, slices)
+
+    def draw(self, height: int, width: int, sixteenths: int, sampler: Sampler, *, top: int = 0, left: int = 0, known=None,
+             kept: np.ndarray | None = None, slices: int | None = None):
+        """(index grids int64[G,h,w], their segments), drawn, of a band whose first position is in row `top` and column `left` of
+        the whole item. Where `kept` bool[h,w], indices are those of `known` int64[G,h,w], which fit the quality."""
+        segments = []
+        stays = np.zeros(height * width, bool) if kept is None else kept.reshape(-1)
+        old = None if known is None else np.asarray(known).reshape(len(known), -1)
+
+        def supply(step):
+            positions, free = np.asarray(step.positions), ~stays[np.asarray(step.positions)]
+            symbols = np.empty((len(positions), step.layout.groups), np.int64)
+            if not free.all():
+                symbols[~free] = old[step.layout.planes][:, positions[~free]].T - np.asarray(step.start)
+            drawn = positions[free]
+            if len(drawn):
+                symbols[free] = sampler.symbols(np.asarray(step.cdf)[free], drawn // width + top, drawn % width + left,
+                                                step.layout.group)
+            symbols = self.array(symbols)
+            segments.append(code_symbols(step.bounds(symbols)))
+            return symbols
+
+        return self._walk(height, width, sixteenths, supply, lambda: segments.append(b""), slices), segments
 
     def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None) -> np.ndarray:
         """Runs the prior; `skip()` stands in for `supply` in steps without positions, and in those of absent slices."""

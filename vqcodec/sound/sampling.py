@@ -1,0 +1,94 @@
+"""The prior of sound as a generator: whole recordings, seconds behind one, a part of one → bytes of a .vq file.
+
+A chunk's index grids are drawn in the order in which they are coded, so that what is kept of a chunk is seen by all that is
+coded after it; nothing is seen of other chunks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from .. import filelimits
+from ..errors import UsageError
+from ..filelimits import Extent
+from ..guard import guarded
+from ..indices.drawing import Drawing
+from ..indices.quality import checked_sixteenths
+from ..indices.sampling import Sampler
+from ..stream import checked_metadata
+from . import stream as streams
+from .codec import AudioCodec, packed_chunk
+from .memory import needed
+from .pace import Pace
+from .stream import MAX_LENGTH, SoundHeader
+
+MAX_FRAMES = (1 << 32) - 1  # a frame's number is a word of the random numbers' counter
+
+
+@guarded
+def sample(codec: AudioCodec, drawing: Drawing, seconds: float, quality: float, progress) -> bytes:
+    """A recording at the model's own rate and number of channels. Raises UsageError, LimitError."""
+    channels = codec.model.transform.channels
+    header = SoundHeader(model_id=codec.entry.id, model_hash=codec.entry.hash, quality=checked_sixteenths(quality, codec.qualities),
+                         rate=codec.rate, channels=channels, coded_channels=channels,
+                         length=max(1, round(min(seconds * codec.rate, MAX_LENGTH + 1))), gain=0)
+    _check(codec, header)
+    return _drawn(codec, header, drawing, progress)
+
+
+@guarded
+def extend(codec: AudioCodec, data: bytes, drawing: Drawing, seconds: float, progress) -> bytes:
+    """A recording and so many seconds behind it. A latent frame that its end cuts is drawn anew. Raises UsageError, LimitError,
+    and CorruptStreamError as `AudioCodec.decode`."""
+    old, sealed = streams.peek(data)
+    header = replace(old, length=old.length + max(1, round(min(seconds * old.rate, MAX_LENGTH + 1))))
+    _check(codec, header)
+    known = codec.decode_grids(data)
+    whole = min(known.shape[2], old.length * codec.rate // old.rate // codec.model.transform.step)
+    kept = np.zeros(codec.frames(header), bool)
+    kept[:whole] = True
+    return _drawn(codec, header, drawing, progress, np.pad(known, ((0, 0), (0, 0), (0, len(kept) - known.shape[2]))), kept,
+                  checked_metadata(data, sealed))
+
+
+@guarded
+def fill(codec: AudioCodec, data: bytes, drawing: Drawing, span: tuple[float, float], progress) -> bytes:
+    """A recording of which the latent frames that a span (from, to) of seconds touches are drawn anew. Raises as `extend`, and
+    UsageError for a span that is not within."""
+    header, sealed = streams.peek(data)
+    first, last = (second * codec.rate / codec.model.transform.step for second in span)
+    if not 0 <= span[0] < span[1] <= header.length / header.rate:
+        raise UsageError(f"the span {span[0]:g},{span[1]:g} (START,END) is not within {header.length / header.rate:g} seconds")
+    known = codec.decode_grids(data)
+    kept = np.ones(known.shape[2], bool)
+    kept[int(first) : int(np.ceil(last))] = False
+    return _drawn(codec, header, drawing, progress, known, kept, checked_metadata(data, sealed))
+
+
+def _drawn(codec: AudioCodec, header: SoundHeader, drawing, progress, known=None, kept=None, metadata: bytes | None = None) -> bytes:
+    """known int64[G,U,T] and kept bool[T]: as in `GridReader.draw`, over all frames."""
+    codec.model.prior.numbers(drawing.label)
+    sampler, slices, step = Sampler(drawing), codec.coder.present(header.quality), codec.model.transform.step
+    pace = Pace(progress, header.length / header.rate)
+    header = replace(header, bound=True)
+    parts = [streams.pack_header(header, metadata)]
+    seed = streams.seed_of(header, streams.peek(parts[0])[1])
+    for number, (begin, end) in enumerate(codec.chunks(header)):
+        results = []
+        for unit in range(codec.units(header)):
+            part = {} if known is None else {"known": known[:, unit, None, begin:end], "kept": kept[begin:end]}
+            results.append(codec.coder.draw(1, end - begin, header.quality, sampler, top=unit, left=begin, slices=slices, **part))
+        parts.append(packed_chunk(number, codec.coder.joined([grids for grids, _ in results], 1), [s for _, s in results], seed))
+        pace(end * step / codec.rate)
+    return b"".join(parts)
+
+
+def _check(codec: AudioCodec, header: SoundHeader) -> None:
+    frames = codec.frames(header)
+    if header.length > MAX_LENGTH or frames > MAX_FRAMES:
+        raise UsageError(f"a recording of {header.length / header.rate:g} seconds cannot be coded")
+    samples = header.length * header.channels
+    grids = 16 * codec.coder.groups * codec.units(header) * frames
+    filelimits.check(Extent(samples=samples, output=2 * samples, memory=needed(header.channels, header.coded_channels) + grids))
