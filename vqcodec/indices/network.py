@@ -83,6 +83,11 @@ def of_slice(tensors: dict[str, Array], index: int) -> dict[str, Array]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
+def label_kinds(tensors: dict[str, Array]) -> int:
+    """Of the tensors of one slice."""
+    return sum(name.startswith("label") for name in tensors)
+
+
 class SlicePrior:
     """The integer network of one slice; tensors as in prior.safetensors, named in `bitstream_spec.md`."""
 
@@ -96,6 +101,7 @@ class SlicePrior:
         if self.past1 is not None:
             self.past2, self.past3 = on.kernel(self.t["past2.weight"]), on.kernel(self.t["past3.weight"])
         self.mix, self.head = on.kernel(self.t["mix.weight"]), on.kernel(self.t["head.weight"])
+        self.labels = [self.t[f"label{k}.bias"] for k in range(label_kinds(self.t))]
         self.table = on.floats(on.joined([self.t[n] for n in ("companded", "wide") if n in self.t], 2))
         g, k, f = self.table.shape
         self.feature_channels, self.numbers = g * f, on.array(np.arange(g))
@@ -116,13 +122,27 @@ class SlicePrior:
         a = on.activate(on.correlate(a.reshape(h, w, -1), self.past2) * t["past2.mult"] + t["past2.bias"])
         return on.exact(a @ self.past3[0, 0]) * t["past3.mult"]
 
+    def given(self, height: int, width: int, labels: Sequence[int]) -> Array | None:
+        """int64[h·w,C] in units of 2^-24: what the place and the labels (0: none) of a position say; None for nothing."""
+        on, total = self.on, None
+        if "place.bias" in self.t:
+            places = self.t["place.bias"]
+            y, x = (np.arange(side).clip(max=most - 1) for side, most in zip((height, width), places.shape))
+            total = places.reshape(-1, places.shape[2])[on.array((y[:, None] * places.shape[1] + x).ravel())]
+        for table, label in zip(self.labels, labels):
+            row = on.repeated(table[label], height * width)
+            total = row if total is None else total + row
+        return total
+
     def outputs(self, past: Array | None, own: Array, positions: Array, phase: int,
-                quality: int) -> Array:
-        """int64[N,C] at int64[N] positions; past: `past_state`, own: f32[h,w,F] of known symbols."""
+                quality: int, given: Array | None = None) -> Array:
+        """int64[N,C] at int64[N] positions; past: `past_state`, own: f32[h,w,F] of known symbols, given: as `given`."""
         t, on = self.t, self.on
         total = on.repeated(at_quality(t["join.bias"][phase], quality), len(positions))
         if past is not None:
             total = total + past[positions]
+        if given is not None:
+            total = total + given[positions]
         if phase:
             seen = on.correlate(own, self.near[phase - 1], positions, near_spacing(phase, self.phases))
             total = total + seen * t[f"near{phase}.mult"]
@@ -156,6 +176,11 @@ class Prior:
     def steps(self) -> int:
         return sum(s.phases for s in self.slices)
 
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """How many labels there are of each kind, that for none included."""
+        return tuple(len(table) for table in self.slices[0].labels)
+
     def windows(self, quality: int) -> list[tuple[Array, Array]]:
         """`SlicePrior.alphabet` of all slices."""
         return [s.alphabet(quality) for s in self.slices]
@@ -166,18 +191,21 @@ class Prior:
         others = sum(int((size - 1).sum()) for _, size in self.windows(quality)[:slices])
         return 1 + (23 * positions * others >> 23)
 
-    def code(self, height: int, width: int, quality: int, supply: Supplier, rest: Sequence[Array] = ()) -> Array:
+    def code(self, height: int, width: int, quality: int, supply: Supplier, rest: Sequence[Array] = (),
+             labels: Sequence[int] | None = None) -> Array:
         """Walks the steps of a grid of `height`×`width` positions at `quality` (sixteenths of a level).
 
         `supply(step)` returns the step's symbols int64[N,G]; gives back the grids int64[G,h,w]. rest: what indices int64[G] the
-        last slices hold, one entry for each that is absent.
+        last slices hold, one entry for each that is absent. labels: one of each kind, 0 for none; None: none of all.
         """
+        labels = labels or (0,) * len(self.labels)
         on, grids, known = self.on, [], []
         number = 0
         present = len(self.slices) - len(rest)
         for model in self.slices[:present]:
             layout = model.layout
             past = model.past_state(on.joined(known, 2), quality) if known else None
+            given = model.given(height, width, labels)
             own = on.array(np.zeros((height * width, model.feature_channels), np.float32))
             indices = on.array(np.zeros((height * width, layout.groups), np.int64))
             phases = phase_map(height, width, model.phases).ravel()
@@ -185,7 +213,7 @@ class Prior:
             for phase in range(model.phases):
                 positions = on.array(np.flatnonzero(phases == phase))
                 if len(positions):
-                    out = model.outputs(past, own.reshape(height, width, -1), positions, phase, quality)
+                    out = model.outputs(past, own.reshape(height, width, -1), positions, phase, quality, given)
                     symbols = supply(on.step(number, layout, positions, out, start, size, model.distributions))
                     indices[positions] = symbols + start
                     own[positions] = model.features(indices[positions])

@@ -184,7 +184,7 @@ class Pictures(Medium):
     def sample(self, codec, drawing, measure, quality, progress=lambda text: None):
         from . import sampling
 
-        width, height = measure or (sampling.USUAL, sampling.USUAL)
+        width, height = measure or sampling.usual_size(codec)
         return sampling.sample(codec, drawing, width, height, quality, progress)
 
     def extend(self, codec, data, drawing, measure, progress=lambda text: None):

@@ -25,12 +25,19 @@ from .memory import needed
 USUAL = 256  # pixels of a side
 
 
+def usual_size(codec: Codec) -> tuple[int, int]:
+    """(width, height): those whose places the model tells apart, if it does."""
+    rows, columns = codec.model.prior.places or (USUAL // PATCH,) * 2
+    return columns * PATCH, rows * PATCH
+
+
 @guarded
 def sample(codec: Codec, drawing: Drawing, width: int, height: int, quality: float, progress: Progress) -> bytes:
     """A picture. Raises UsageError for a size or quality that cannot be coded, LimitError."""
     sixteenths = checked_sixteenths(quality, codec.qualities)
     _check(codec, width, height)
-    grids, segments = _draw(codec, drawing, -(-height // PATCH), -(-width // PATCH), sixteenths, progress)
+    labels = codec.model.prior.numbers(drawing.label)
+    grids, segments = _draw(codec, drawing, labels, -(-height // PATCH), -(-width // PATCH), sixteenths, progress)
     return codec._packed(grids, segments, height, width, sixteenths, False, None).data
 
 
@@ -67,20 +74,22 @@ def fill(codec: Codec, data: bytes, drawing: Drawing, box: tuple[int, int, int, 
 
 
 def _redrawn(codec, stream: streams.Stream, drawing, known: np.ndarray, kept: np.ndarray, slices: int, progress) -> bytes:
-    grids, segments = _draw(codec, drawing, *kept.shape, stream.quality, progress, known, kept, slices)
+    labels = (codec.model.prior.numbers(drawing.label) if drawing.label is not None
+              else codec.coder.labels_before(b"".join(stream.segments)))
+    grids, segments = _draw(codec, drawing, labels, *kept.shape, stream.quality, progress, known, kept, slices)
     return codec._packed(grids, segments, stream.height, stream.width, stream.quality, stream.grey, stream.alpha,
                          stream.metadata).data
 
 
-def _draw(codec: Codec, drawing, rows: int, columns: int, sixteenths: int, progress, known=None, kept=None, slices=None):
+def _draw(codec: Codec, drawing, labels, rows: int, columns: int, sixteenths: int, progress, known=None, kept=None,
+          slices=None):
     """(index grids int64[G,h,w], segments); `known` and `kept` as in `GridReader.draw`."""
-    codec.model.prior.numbers(drawing.label)
     sampler, pieces, results = Sampler(drawing), bands(rows, columns), []
     slices = slices or codec.coder.present(sixteenths)
     for number, (top, bottom) in enumerate(pieces, 1):
         progress(f"drawing, band {number} of {len(pieces)}")
         part = {} if known is None else {"known": known[:, top:bottom], "kept": kept[top:bottom]}
-        results.append(codec.coder.draw(bottom - top, columns, sixteenths, sampler, top=top, slices=slices, **part))
+        results.append(codec.coder.draw(bottom - top, columns, sixteenths, sampler, top=top, slices=slices, labels=labels, **part))
     grids = codec.coder.joined([grids for grids, _ in results], 1)
     coded = codec.coder.steps(codec.coder.needed(grids))  # of slices that have turned out to be at rest there are no bytes
     return grids, tuple(s if i < coded else b"" for _, segments in results for i, s in enumerate(segments))

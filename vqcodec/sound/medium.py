@@ -196,7 +196,7 @@ class Sounds(Medium):
     def sample(self, codec, drawing, measure, quality, progress=lambda text: None):
         from . import sampling
 
-        return sampling.sample(codec, drawing, measure or 5.0, quality, progress)
+        return sampling.sample(codec, drawing, measure or sampling.usual_seconds(codec), quality, progress)
 
     def extend(self, codec, data, drawing, measure, progress=lambda text: None):
         from . import sampling

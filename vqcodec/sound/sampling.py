@@ -6,6 +6,7 @@ coded after it; nothing is seen of other chunks.
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import numpy as np
@@ -24,7 +25,14 @@ from .memory import needed
 from .pace import Pace
 from .stream import MAX_LENGTH, SoundHeader
 
+USUAL = 5.0  # seconds
 MAX_FRAMES = (1 << 32) - 1  # a frame's number is a word of the random numbers' counter
+
+
+def usual_seconds(codec: AudioCodec) -> float:
+    """As many frames as the model tells apart, if it does."""
+    places = codec.model.prior.places
+    return places[1] * codec.model.transform.step / codec.rate if places else USUAL
 
 
 @guarded
@@ -35,7 +43,7 @@ def sample(codec: AudioCodec, drawing: Drawing, seconds: float, quality: float, 
                          rate=codec.rate, channels=channels, coded_channels=channels,
                          length=max(1, round(min(seconds * codec.rate, MAX_LENGTH + 1))), gain=0)
     _check(codec, header)
-    return _drawn(codec, header, drawing, progress)
+    return _drawn(codec, header, drawing, codec.model.prior.numbers(drawing.label), progress)
 
 
 @guarded
@@ -49,7 +57,7 @@ def extend(codec: AudioCodec, data: bytes, drawing: Drawing, seconds: float, pro
     whole = min(known.shape[2], old.length * codec.rate // old.rate // codec.model.transform.step)
     kept = np.zeros(codec.frames(header), bool)
     kept[:whole] = True
-    return _drawn(codec, header, drawing, progress, np.pad(known, ((0, 0), (0, 0), (0, len(kept) - known.shape[2]))), kept,
+    return _drawn(codec, header, drawing, _labels(codec, data, drawing), progress, np.pad(known, ((0, 0), (0, 0), (0, len(kept) - known.shape[2]))), kept,
                   checked_metadata(data, sealed))
 
 
@@ -64,12 +72,24 @@ def fill(codec: AudioCodec, data: bytes, drawing: Drawing, span: tuple[float, fl
     known = codec.decode_grids(data)
     kept = np.ones(known.shape[2], bool)
     kept[int(first) : int(np.ceil(last))] = False
-    return _drawn(codec, header, drawing, progress, known, kept, checked_metadata(data, sealed))
+    return _drawn(codec, header, drawing, _labels(codec, data, drawing), progress, known, kept, checked_metadata(data, sealed))
 
 
-def _drawn(codec: AudioCodec, header: SoundHeader, drawing, progress, known=None, kept=None, metadata: bytes | None = None) -> bytes:
+def _labels(codec: AudioCodec, data: bytes, drawing: Drawing) -> tuple[int, ...]:
+    """Those that are asked for, else those of the last chunk."""
+    if drawing.label is not None or not codec.coder.prior.labels:
+        return codec.model.prior.numbers(drawing.label)
+    file = io.BytesIO(data)
+    header, sealed = streams.read_header(file)
+    chunks = streams.ChunkReader(file, len(codec.chunks(header)), streams.seed_of(header, sealed))
+    for number in range(chunks.count):
+        payload = chunks.read(number).payload
+    return codec.coder.labels_before(payload)
+
+
+def _drawn(codec: AudioCodec, header: SoundHeader, drawing, labels, progress, known=None, kept=None,
+           metadata: bytes | None = None) -> bytes:
     """known int64[G,U,T] and kept bool[T]: as in `GridReader.draw`, over all frames."""
-    codec.model.prior.numbers(drawing.label)
     sampler, slices, step = Sampler(drawing), codec.coder.present(header.quality), codec.model.transform.step
     pace = Pace(progress, header.length / header.rate)
     header = replace(header, bound=True)
@@ -79,7 +99,8 @@ def _drawn(codec: AudioCodec, header: SoundHeader, drawing, progress, known=None
         results = []
         for unit in range(codec.units(header)):
             part = {} if known is None else {"known": known[:, unit, None, begin:end], "kept": kept[begin:end]}
-            results.append(codec.coder.draw(1, end - begin, header.quality, sampler, top=unit, left=begin, slices=slices, **part))
+            results.append(codec.coder.draw(1, end - begin, header.quality, sampler, top=unit, left=begin, slices=slices,
+                                            labels=labels, **part))
         parts.append(packed_chunk(number, codec.coder.joined([grids for grids, _ in results], 1), [s for _, s in results], seed))
         pace(end * step / codec.rate)
     return b"".join(parts)
