@@ -13,7 +13,7 @@ from PIL import Image
 
 import vqcodec
 
-ROWS = (("photo-3", 1.0), ("photo-3", 0.7), ("photo-4", 1.0), ("photo-ssim-1", 1.0))
+ROWS = (("photo-3e", 1.0), ("photo-3e", 0.7), ("photo-4", 1.0), ("photo-ssim-1", 1.0))
 SIDE, SHOWN = 128, 72
 
 
@@ -30,8 +30,8 @@ def continued(photo: str) -> Image.Image:
     """The upper half of a picture, then it with as many rows below, thrice, at temperature 0.7; the whole with its middle drawn anew, thrice."""
     whole = Image.open(photo).convert("RGB").resize((384, 256), Image.LANCZOS)
     sheet = Image.new("RGB", (4 * 388, 2 * 260), "white")
-    half = vqcodec.encode(whole.crop((0, 0, 384, 128)), quality=6, model="photo-3")
-    data = vqcodec.encode(whole, quality=6, model="photo-3")
+    half = vqcodec.encode(whole.crop((0, 0, 384, 128)), quality=6, model="photo-3e")
+    data = vqcodec.encode(whole, quality=6, model="photo-3e")
     sheet.paste(vqcodec.decode(half), (0, 0))
     sheet.paste(vqcodec.decode(data), (0, 260))
     for i in range(3):

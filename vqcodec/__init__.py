@@ -4,7 +4,7 @@
     data = vqcodec.encode("photo.png", quality=4)      # bytes of a .vq file
     image = vqcodec.decode(data)                       # PIL.Image
     grids = vqcodec.tokens(data)                       # index grids int64[G, H/16, W/16]
-    data = vqcodec.sample("photo-3", seed=1)           # one that the model's prior makes up
+    data = vqcodec.sample("photo-3e", seed=1)           # one that the model's prior makes up
     data = vqcodec.encode("speech.wav", kbps=3)        # bytes of a .vq file
     sound = vqcodec.decode(data)                       # Sound(samples f32[N,C], rate)
 

@@ -14,12 +14,13 @@ from conftest import make_tiny_audio_model, make_tiny_model, synthetic_picture, 
 from safetensors.torch import load_file, save_file
 
 import vqcodec
-from vqcodec import CorruptStreamError, UsageError, medium
+from vqcodec import CorruptStreamError, InputError, UsageError, medium
 from vqcodec.indices import grids as grids_module
 from vqcodec.indices.config import PriorConfig
 from vqcodec.indices.drawing import Drawing
 from vqcodec.indices.float_prior import ContextPrior, fill
 from vqcodec.indices.sampling import Sampler
+from vqcodec.indices.tensors import Form, prior_tensors
 from vqcodec.picture import stream
 from vqcodec.train.items import labels_of
 from vqcodec.zoo import registration, registry
@@ -173,6 +174,14 @@ def test_configurations():
                            (dict(phases=(4, 3)), "odd"), (dict(near=(65, 1)), "1..63")):
         with pytest.raises(UsageError, match=message):
             check_model(replace(config, prior=replace(config.prior, **wrong)))
+
+
+def test_kernels_that_look_too_far_are_refused():
+    config = config_of("image")
+    far = replace(config, prior=replace(config.prior, near=(63, 63)))
+    prior_tensors(far, (Form(9, True), Form(3, False)))  # 31 · 8
+    with pytest.raises(InputError, match="slice 1 looks farther than 256 positions"):
+        prior_tensors(far, (Form(9, True), Form(11, False)))
 
 
 def test_labels_are_words_of_a_files_name():

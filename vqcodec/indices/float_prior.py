@@ -165,7 +165,7 @@ def _fill_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None
     context.bias[:, :, : len(near[0])] = (t["join.bias"] / UNIT * step3).float()
     if "place.bias" in t:
         context.place[..., : len(near[0])] = (t["place.bias"] / UNIT * step3).float()
-    for k, table in enumerate(context.labels):
+    for k, table in enumerate(context.labels if "label0.bias" in t else ()):
         table[:, : len(near[0])] = (t[f"label{k}.bias"] / UNIT * step3).float()
     mix = scaled("mix") / step3
     step4 = WEIGHT_RMS / rms(mix)

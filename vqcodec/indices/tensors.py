@@ -19,6 +19,7 @@ from .bounds import (
     SCALES,
     WEIGHT_LIMIT,
     check_phases,
+    near_spacing,
     wide_count,
 )
 from .config import GridModel
@@ -26,6 +27,7 @@ from .layout import SliceLayout, layouts
 from .specs import TensorSpec
 
 MAX_CODEWORD = 4096.0  # in magnitude; what `prior.check_bounds` asks of scalar ones is less
+MAX_REACH = 256  # positions that a kernel sees on each side: what is padded for it stays small
 INT8, INT32, INT64 = ((kind,) for kind in ("int8", "int32", "int64"))
 
 
@@ -73,6 +75,8 @@ def _slice_tensors(config, i: int, s: SliceLayout, form: Form, own: int, known: 
     levels, rank = len(config.transform.lambdas), config.transform.grid_rank
     width, coefficients = config.prior.context_channels[i], config.prior.rank[i]
     near, past = (config.prior.kernel(name, rank) for name in ("near", "past"))
+    if max(near) // 2 * near_spacing(1, form.phases) > MAX_REACH:
+        raise InputError(f"prior: slice {i} looks farther than {MAX_REACH} positions")
     features = TensorSpec((s.groups, s.codewords, s.d), INT8, -FEATURE_LIMIT, FEATURE_LIMIT)
     expected = {
         "companded": features,
