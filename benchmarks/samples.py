@@ -27,16 +27,17 @@ def pictures() -> Image.Image:
 
 
 def continued(photo: str) -> Image.Image:
-    """The upper half of a picture, then it with as many rows below, thrice, at temperature 0.7; the whole with its middle drawn anew, thrice."""
+    """Three quarters of a picture, then them with as many rows below as there were, thrice; the whole, and its middle drawn
+    anew, thrice."""
     whole = Image.open(photo).convert("RGB").resize((384, 256), Image.LANCZOS)
     sheet = Image.new("RGB", (4 * 388, 2 * 260), "white")
-    half = vqcodec.encode(whole.crop((0, 0, 384, 128)), quality=6, model="photo-3e")
+    upper = vqcodec.encode(whole.crop((0, 0, 384, 192)), quality=6, model="photo-3e")
     data = vqcodec.encode(whole, quality=6, model="photo-3e")
-    sheet.paste(vqcodec.decode(half), (0, 0))
+    sheet.paste(vqcodec.decode(upper), (0, 0))
     sheet.paste(vqcodec.decode(data), (0, 260))
     for i in range(3):
-        sheet.paste(vqcodec.decode(vqcodec.extend(half, rows=128, seed=i, temperature=0.7)), (388 * (i + 1), 0))
-        sheet.paste(vqcodec.decode(vqcodec.fill(data, box=(160, 96, 64, 64), seed=i, temperature=0.7)), (388 * (i + 1), 260))
+        sheet.paste(vqcodec.decode(vqcodec.extend(upper, rows=64, seed=i)), (388 * (i + 1), 0))
+        sheet.paste(vqcodec.decode(vqcodec.fill(data, box=(160, 96, 64, 64), seed=i)), (388 * (i + 1), 260))
     return sheet
 
 

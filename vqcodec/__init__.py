@@ -27,6 +27,7 @@ from .errors import (
     VqcodecWarning,
 )
 from .filelimits import Limits
+from .indices.drawing import Drawing
 from .version import __version__
 
 __all__ = ["encode", "decode", "encode_sound", "decode_sound", "inspect", "tokens", "from_tokens", "sample", "extend", "fill",
@@ -156,7 +157,6 @@ def sample(model: str, *, seed: int = 0, item: int = 0, temperature: float = 1.0
     every machine. temperature: below 1 what is likely, above 1 what is not, 0 the most probable. label: of models that have
     labels. quality: 1..N, default the middle. Raises UsageError, UnknownModelError, LimitError."""
     from . import medium
-    from .indices.drawing import Drawing
     from .indices.quality import usual_quality
     from .zoo import registry
 
@@ -169,26 +169,25 @@ def sample(model: str, *, seed: int = 0, item: int = 0, temperature: float = 1.0
         return kind.sample(codec, drawing, measure, usual_quality(codec.qualities) if quality is None else quality)
 
 
-def extend(data, *, seed: int = 0, temperature: float = 1.0, label: str | None = None, models_dir=None,
+def extend(data, *, seed: int = 0, temperature: float = 0.7, sweeps: int = 8, label: str | None = None, models_dir=None,
            limits: Limits | None = None, **measure) -> bytes:
     """A .vq file (as in `decode`) and what could follow it, drawn from its model's prior: of pictures rows, of sound seconds.
-    The bytes of a .vq file. The rest as `sample`; raises CorruptStreamError too."""
-    return _drawn("continue", data, seed, temperature, label, models_dir, limits, measure)
+    The bytes of a .vq file. sweeps: how often what is drawn is redrawn, so that it fits to what is there; with some, keep the
+    temperature below 0.8. The rest as `sample`; raises CorruptStreamError too."""
+    return _drawn("continue", data, Drawing(seed, 0, temperature, label, sweeps), models_dir, limits, measure)
 
 
-def fill(data, *, seed: int = 0, temperature: float = 1.0, label: str | None = None, models_dir=None,
+def fill(data, *, seed: int = 0, temperature: float = 0.7, sweeps: int = 8, label: str | None = None, models_dir=None,
          limits: Limits | None = None, **measure) -> bytes:
     """A .vq file (as in `decode`) of which a part is drawn anew from its model's prior: of pictures the 16×16 blocks that
     box=(x, y, width, height) touches, of sound span=(from, to) in seconds. The rest as `extend`."""
-    return _drawn("fill", data, seed, temperature, label, models_dir, limits, measure)
+    return _drawn("fill", data, Drawing(seed, 0, temperature, label, sweeps), models_dir, limits, measure)
 
 
-def _drawn(action, data, seed, temperature, label, models_dir, limits, measure) -> bytes:
+def _drawn(action, data, drawing, models_dir, limits, measure) -> bytes:
     from . import medium
     from .filelimits import check
-    from .indices.drawing import Drawing
 
-    drawing = Drawing(seed, 0, temperature, label)
     with _within(limits):
         kind, data = _stream(data)
         measure = medium.measure_of(kind, action, measure)

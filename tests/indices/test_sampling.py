@@ -145,7 +145,7 @@ def test_numbers_hang_on_place_seed_and_item_alone():
 
 
 @pytest.mark.parametrize("wrong", [dict(seed=-1), dict(seed=1 << 64), dict(seed=1.0), dict(item=1 << 32), dict(temperature=-1),
-                                   dict(temperature=math.nan), dict(temperature=1e-3), dict(temperature=101), dict(temperature="1")])
+                                   dict(temperature=math.nan), dict(temperature=1e-3), dict(temperature=101), dict(temperature="1"), dict(sweeps=-1)])
 def test_what_cannot_be_drawn(wrong):
     with pytest.raises(UsageError, match="must be"):
         Drawing(**wrong)

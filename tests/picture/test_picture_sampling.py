@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import synthetic_picture
 from helpers import make_wild_model
+from PIL import Image
 
 import vqcodec
 from vqcodec import CorruptStreamError, LimitError, Limits, UsageError, medium
 from vqcodec.indices.bounds import CDF_BITS
 from vqcodec.indices.drawing import Drawing
 from vqcodec.indices.sampling import Sampler
+from vqcodec.indices.settling import settle
 from vqcodec.picture import codec as codec_module
 from vqcodec.picture import sampling, stream
 from vqcodec.picture.alpha import decode_alpha
@@ -146,6 +151,51 @@ def test_shipped_models_draw_the_same_everywhere():
 
 
 PINNED = {"photo-1": "a3595680", "photo-3": "8f077582", "photo-4": "691c8b44", "photo-ssim-1": "28f21815"}
+
+
+# --- sweeps ----------------------------------------------------------------------------------------------------------
+
+def test_sweeps_are_alike_in_both_runtimes_and_keep_what_is_kept(codecs, coded):
+    box, drawing = (20, 40, 40, 20), Drawing(6, temperature=0.7, sweeps=2)
+    data = sampling.fill(codecs[0], coded, drawing, box, lambda text: None)
+    assert sampling.fill(codecs[1], coded, drawing, box, lambda text: None) == data
+    plain = sampling.fill(codecs[0], coded, replace(drawing, sweeps=0), box, lambda text: None)
+    old, swept, first = (codecs[0].decode_grids(each) for each in (coded, data, plain))
+    drawn = np.zeros((5, 6), bool)
+    drawn[2:4, 1:4] = True
+    np.testing.assert_array_equal(old[:, ~drawn], swept[:, ~drawn])
+    assert (first[:, drawn] != swept[:, drawn]).any(0).all()  # each of the positions has had its turn
+
+
+def test_a_sweep_is_what_the_specification_says(tiny_model_dir, tmp_path):
+    """Turn by turn, over whole grids instead of a window, by the last phase of all positions."""
+    make_wild_model(tiny_model_dir, tmp_path)
+    codec = Codec.open(registry.find_by_name("wild", tmp_path), encoder=False)
+    sampler = Sampler(Drawing(5, temperature=0.7))
+    grids = codec.decode_grids(draw(codec, 320, 240, seed=3))  # 15 rows, 20 columns
+    for free in (np.s_[6:9, 7:11], np.s_[0:2, 0:3], np.s_[13:15, 18:20]):
+        where = np.zeros((15, 20), bool)
+        where[free] = True
+        found = settle(codec.coder, grids, where, 16, sampler, 2, 2)
+        expected = grids.copy()
+        for turn in (1, 2, 3, 4):
+            put = np.concatenate([np.concatenate(codec.coder.rest)[:, None, None] + np.zeros((16, 15, 1), int), expected], 2)
+            put, left = (expected, 0) if turn % 2 else (put, -1)
+            y, x = np.nonzero(where & (np.add.outer(range(15), range(20)) % 2 == turn % 2))
+            keep = np.ones(put.shape[1:], bool)
+            keep[y, x - left] = False
+            drawn, _ = codec.coder.draw(*keep.shape, 16, sampler.of_turn(turn), left=left, known=put, kept=keep)
+            expected = drawn[:, :, -left:]
+        np.testing.assert_array_equal(found, expected)
+        assert (found != grids).any()
+
+
+def test_sweeps_fit_what_is_drawn_to_what_is_there():
+    coffee = Image.open(Path(__file__).parents[2] / "examples" / "coffee.png").convert("RGB").crop((100, 60, 292, 204))
+    codec = Codec.open(registry.find_by_name("photo-3e"), encoder=True)
+    data = codec.encode(Picture(np.asarray(coffee)), 5, effort=0).data
+    bits = [codec.bits_per_block(vqcodec.fill(data, box=(64, 48, 64, 48), seed=1, sweeps=sweeps)).sum() for sweeps in (0, 8)]
+    assert bits[1] < 0.97 * bits[0]
 
 
 # --- Python --------------------------------------------------------------------------------------------------------

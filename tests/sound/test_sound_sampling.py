@@ -72,6 +72,16 @@ def test_a_span_is_drawn_anew(codecs, coded):
     assert codecs[0].decode(data).samples.shape == (12345, 2)
 
 
+def test_sweeps(codecs, coded):
+    drawing = Drawing(6, temperature=0.7, sweeps=2)
+    data = sampling.fill(codecs[0], coded, drawing, (0.605, 0.66), lambda text: None)  # across the border of two chunks
+    assert sampling.fill(codecs[1], coded, drawing, (0.605, 0.66), lambda text: None) == data
+    plain = sampling.fill(codecs[0], coded, Drawing(6, temperature=0.7), (0.605, 0.66), lambda text: None)
+    old, swept, first = (codecs[0].decode_grids(each) for each in (coded, data, plain))
+    np.testing.assert_array_equal(np.delete(old, range(60, 66), 2), np.delete(swept, range(60, 66), 2))
+    assert (first[..., 60:66] != swept[..., 60:66]).any(0).all()
+
+
 def test_shipped_models_draw_the_same_everywhere():
     """Pinned: another machine, or a change of the rules, would give others."""
     found = {}

@@ -10,7 +10,7 @@ import click
 
 from .. import fileio, filelimits, medium
 from ..errors import UsageError
-from ..indices.drawing import Drawing
+from ..indices.drawing import MOST_SWEEPS, SETTLED, SWEEPS, Drawing
 from ..indices.quality import usual_quality
 from ..stream import MAGIC
 from ..zoo import registry
@@ -64,8 +64,8 @@ def _measure_options(action: str):
 def _shared_options(function):
     for option in reversed((
         click.option("--seed", type=click.IntRange(0, (1 << 64) - 1), default=0, metavar="S", help="Another one draws another [0]."),
-        click.option("--temperature", type=Number("t", 0), default=1.0, metavar="T",
-                     help="Below 1 what is likely, above 1 what is not [1]."),
+        click.option("--temperature", type=Number("t", 0), metavar="T",
+                     help=f"Below 1 what is likely, above 1 what is not [1; beside what is kept {SETTLED:g}]."),
         click.option("--label", metavar="L", help="What it is to be, of models that have labels."),
         click.option("--format", "extension", metavar="EXT", help="Format, by its extension [OUT's]; vq: a stream."),
         click.option("--subtype", metavar="NAME", help="Of sound: coding within the format, such as PCM_24 [PCM_16]."),
@@ -75,6 +75,8 @@ def _shared_options(function):
     return function
 
 
+_SWEEPS = click.option("--sweeps", type=click.IntRange(0, MOST_SWEEPS), default=SWEEPS, metavar="N",
+                       help=f"Redraw so often, to fit to what is kept [{SWEEPS}].")
 _QUALITY = click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest [the middle].")
 
 
@@ -93,7 +95,7 @@ def sample(model, output, count, first, quality, models_dir, as_json, **options)
     measure = _taken(kind, "sample", options)
     if count is not None and output == fileio.STDIO:
         raise UsageError("--count needs a name for the results, not standard output")
-    drawings = [_drawing(options, first + i) for i in range(count or 1)]
+    drawings = [_drawing(options, 1.0, first + i) for i in range(count or 1)]
     allowed, results, coder = limits_of(options), [], kind.open(entry)
     quality = usual_quality(coder.qualities) if quality is None else quality
     _drop(options)
@@ -113,6 +115,7 @@ def sample(model, output, count, first, quality, models_dir, as_json, **options)
 @_measure_options("continue")
 @_QUALITY
 @click.option("--model", metavar="NAME", help="Model to encode with, where IN is no .vq file.")
+@_SWEEPS
 @_shared_options
 def continue_(**options):
     """Draw what could follow IN: rows below a picture, seconds behind a recording."""
@@ -125,6 +128,7 @@ def continue_(**options):
 @_measure_options("fill")
 @_QUALITY
 @click.option("--model", metavar="NAME", help="Model to encode with, where IN is no .vq file.")
+@_SWEEPS
 @_shared_options
 def fill(**options):
     """Draw a part of IN anew, and keep the rest."""
@@ -132,7 +136,7 @@ def fill(**options):
 
 
 def _from_stream(action: str, path, output, quality, model, models_dir, as_json, **options) -> None:
-    drawing, allowed = _drawing(options, 0), limits_of(options)
+    drawing, allowed = _drawing(options, SETTLED, sweeps=options.pop("sweeps")), limits_of(options)
     refuse_same_file(path, output)
     fileio.ensure_writable(output, options["force"])
     source = fileio.Source.open(path)
@@ -160,7 +164,8 @@ def _from_stream(action: str, path, output, quality, model, models_dir, as_json,
         _drop(options)
         draw = kind.extend if action == "continue" else kind.fill
         result = _write(kind, entry, coder, output, lambda progress: draw(coder, data, drawing, measure, progress),
-                        {"input": path, "seed": drawing.seed, "temperature": drawing.temperature}, as_json, **options)
+                        {"input": path, "seed": drawing.seed, "temperature": drawing.temperature,
+                         "sweeps": drawing.sweeps}, as_json, **options)
     if as_json:
         echo_json(result, output)
 
@@ -171,8 +176,10 @@ def _taken(kind: medium.Medium, action: str, options: dict):
     return medium.measure_of(kind, action, given, "--")
 
 
-def _drawing(options: dict, item: int) -> Drawing:
-    return Drawing(options["seed"], item, options["temperature"], options["label"])
+def _drawing(options: dict, usual: float, item: int = 0, sweeps: int = 0) -> Drawing:
+    """usual: temperature."""
+    temperature = usual if options["temperature"] is None else options["temperature"]
+    return Drawing(options["seed"], item, temperature, options["label"], sweeps)
 
 
 def _drop(options: dict) -> None:

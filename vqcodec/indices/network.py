@@ -177,6 +177,18 @@ class Prior:
         return sum(s.phases for s in self.slices)
 
     @property
+    def has_places(self) -> bool:
+        return "place.bias" in self.slices[0].t
+
+    @property
+    def reach(self) -> int:
+        """How many positions around one its distributions in the last phase hang on."""
+        kernels = [(1, s.near[-1]) for s in self.slices]
+        kernels += [(2, s.past1) for s in self.slices[1:] if s.past1 is not None]
+        kernels += [(2, s.past2) for s in self.slices[1:] if s.past1 is not None]
+        return max(times * (max(kernel.shape[:2]) // 2) for times, kernel in kernels)
+
+    @property
     def labels(self) -> tuple[int, ...]:
         """How many labels there are of each kind, that for none included."""
         return tuple(len(table) for table in self.slices[0].labels)

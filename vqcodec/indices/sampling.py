@@ -7,6 +7,7 @@ Temperature raises frequencies to a power by integer logarithms (`bitstream_spec
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import cache
 
@@ -68,10 +69,17 @@ class Sampler:
     def __init__(self, drawing: Drawing):
         self.key = drawing.seed & 0xFFFFFFFF, drawing.seed >> 32
         self.item, self.inverse = drawing.item, drawing.inverse
+        self.turn = 0  # of redrawing (`settling.py`)
+
+    def of_turn(self, turn: int) -> Sampler:
+        """The same, with other random numbers."""
+        other = copy.copy(self)
+        other.turn = turn
+        return other
 
     def words(self, rows: np.ndarray, columns: np.ndarray, first: int, groups: int) -> np.ndarray:
         """uint32[N,groups]: the random numbers at int[N], int[N] of grids from `first` on."""
-        blocks = np.arange(first // 4, (first + groups - 1) // 4 + 1)
+        blocks = np.arange(first // 4, (first + groups - 1) // 4 + 1) + (self.turn << 16)
         words = philox((columns[:, None], rows[:, None], blocks, self.item), self.key).reshape(len(rows), -1)
         return words[:, first % 4 :][:, :groups]
 

@@ -17,6 +17,7 @@ from ..guard import guarded
 from ..indices.drawing import Drawing
 from ..indices.quality import checked_sixteenths
 from ..indices.sampling import Sampler
+from ..indices.settling import settle
 from . import stream as streams
 from .alpha import decode_alpha, encode_alpha
 from .codec import PATCH, Codec, Progress, bands, check_size
@@ -77,6 +78,10 @@ def _redrawn(codec, stream: streams.Stream, drawing, known: np.ndarray, kept: np
     labels = (codec.model.prior.numbers(drawing.label) if drawing.label is not None
               else codec.coder.labels_before(b"".join(stream.segments)))
     grids, segments = _draw(codec, drawing, labels, *kept.shape, stream.quality, progress, known, kept, slices)
+    if drawing.sweeps:
+        settled = settle(codec.coder, np.asarray(grids), ~kept, stream.quality, Sampler(drawing), drawing.sweeps, slices, labels,
+                         progress=progress)
+        grids, segments = _draw(codec, drawing, labels, *kept.shape, stream.quality, progress, settled, np.ones_like(kept), slices)
     return codec._packed(grids, segments, stream.height, stream.width, stream.quality, stream.grey, stream.alpha,
                          stream.metadata).data
 

@@ -18,6 +18,7 @@ from ..guard import guarded
 from ..indices.drawing import Drawing
 from ..indices.quality import checked_sixteenths
 from ..indices.sampling import Sampler
+from ..indices.settling import settle
 from ..stream import checked_metadata
 from . import stream as streams
 from .codec import AudioCodec, packed_chunk
@@ -57,7 +58,7 @@ def extend(codec: AudioCodec, data: bytes, drawing: Drawing, seconds: float, pro
     whole = min(known.shape[2], old.length * codec.rate // old.rate // codec.model.transform.step)
     kept = np.zeros(codec.frames(header), bool)
     kept[:whole] = True
-    return _drawn(codec, header, drawing, _labels(codec, data, drawing), progress, np.pad(known, ((0, 0), (0, 0), (0, len(kept) - known.shape[2]))), kept,
+    return _redrawn(codec, header, drawing, _labels(codec, data, drawing), progress, np.pad(known, ((0, 0), (0, 0), (0, len(kept) - known.shape[2]))), kept,
                   checked_metadata(data, sealed))
 
 
@@ -72,7 +73,7 @@ def fill(codec: AudioCodec, data: bytes, drawing: Drawing, span: tuple[float, fl
     known = codec.decode_grids(data)
     kept = np.ones(known.shape[2], bool)
     kept[int(first) : int(np.ceil(last))] = False
-    return _drawn(codec, header, drawing, _labels(codec, data, drawing), progress, known, kept, checked_metadata(data, sealed))
+    return _redrawn(codec, header, drawing, _labels(codec, data, drawing), progress, known, kept, checked_metadata(data, sealed))
 
 
 def _labels(codec: AudioCodec, data: bytes, drawing: Drawing) -> tuple[int, ...]:
@@ -85,6 +86,17 @@ def _labels(codec: AudioCodec, data: bytes, drawing: Drawing) -> tuple[int, ...]
     for number in range(chunks.count):
         payload = chunks.read(number).payload
     return codec.coder.labels_before(payload)
+
+
+def _redrawn(codec: AudioCodec, header: SoundHeader, drawing, labels, progress, known, kept, metadata) -> bytes:
+    data = _drawn(codec, header, drawing, labels, progress, known, kept, metadata)
+    if not drawing.sweeps:
+        return data
+    grids = codec.decode_grids(data)
+    for unit in range(grids.shape[1]):
+        grids[:, unit] = settle(codec.coder, grids[:, unit, None], ~kept[None], header.quality, Sampler(drawing), drawing.sweeps,
+                                codec.coder.present(header.quality), labels, top=unit, progress=progress)[:, 0]
+    return _drawn(codec, header, drawing, labels, progress, grids, np.ones_like(kept), metadata)
 
 
 def _drawn(codec: AudioCodec, header: SoundHeader, drawing, labels, progress, known=None, kept=None,
