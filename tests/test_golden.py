@@ -52,6 +52,11 @@ def test_golden_stream(case, decoders):
     else:
         reference = np.asarray(Image.open(GOLDEN / case["decoded"]))
         assert np.abs(decoded.astype(int) - reference).max() <= 1
+    if case.get("plain"):
+        assert container.unpack(data).plain is not None
+        painted = model.encode_tokens(grids, case["width"], case["height"], case["quality"], grey=case["grey"]).data
+        assert np.array_equal(model.decode_grids(painted), grids)
+        return
     again = model.encode_tokens(grids, case["width"], case["height"], case["quality"], grey=case["grey"])
     stream, rewritten = container.unpack(data), container.unpack(again.data)
     assert rewritten.joined and rewritten.segments == (b"".join(stream.segments),)

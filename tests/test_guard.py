@@ -230,6 +230,54 @@ def test_more_threads_than_one_only_where_they_sleep(waiting, threads, monkeypat
         assert torch.get_num_threads() == 3
 
 
+@pytest.mark.skipif(not guard._blas(), reason="NumPy has no OpenBLAS")
+def test_numpy_has_one_thread_meanwhile():
+    (change, ask), *_ = guard._blas()
+    before = ask()
+    inside, leave = threading.Barrier(2), threading.Event()
+
+    def hold():
+        with guard.guard():
+            inside.wait(10)
+            leave.wait(10)
+
+    with setting(change, 2, before):
+        thread = threading.Thread(target=hold)
+        thread.start()
+        inside.wait(10)
+        with guard.guard(), guard.guard():
+            assert ask() == 1
+        assert ask() == 1  # of the other thread
+        leave.set()
+        thread.join()
+        assert ask() == 2
+
+
+SPINNING = """
+import sys, threading, time
+from pathlib import Path
+from vqcodec.picture.codec import Codec
+from vqcodec.zoo import registry
+codec = Codec.open(registry.find_by_name("tiny", Path(sys.argv[1])), encoder=False)
+data = Path(sys.argv[2]).read_bytes()
+codec.decode(data)
+before = time.process_time(), time.thread_time()
+codec.decode(data)
+print(time.process_time() - before[0], time.thread_time() - before[1])
+assert "torch" not in sys.modules
+"""
+
+
+def test_decoding_spins_nowhere_though_nothing_is_set(tiny_model_dir, tmp_path):
+    codec = Codec.open(registry.find_by_name("tiny", tiny_model_dir))
+    (tmp_path / "large.vq").write_bytes(codec.encode(Picture(synthetic_picture(600, 800)), 2, effort=0).data)
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "OPENBLAS_", "GOMP_", "MKL_"))}
+    result = subprocess.run([sys.executable, "-c", SPINNING, str(tiny_model_dir), str(tmp_path / "large.vq")],
+                            env=environment, capture_output=True, text=True, check=True)
+    everybody, own = map(float, result.stdout.split())
+    assert everybody < 1.2 * own + 0.02
+
+
 FORKING = """
 import multiprocessing, sys
 from pathlib import Path

@@ -60,7 +60,7 @@ def pack(codec: Codec, body: bytes, metadata: bytes | None = None) -> bytes:
 
 class Raws(Medium):
     key, modality, code = "raw", "raw", 7
-    noun, nouns, trained_on = "raw file", "raw files", "raw files"
+    nouns, trained_on = "raw files", "raw files"
     targets = ()
     default_extension, reads_pieces, conceals, has_subtypes = "raw", False, False, False
 

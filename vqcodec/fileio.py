@@ -128,11 +128,6 @@ def read_input(path: str | os.PathLike) -> bytes:
     return Source.open(path).data()
 
 
-def first_bytes(path: str | os.PathLike, count: int = 64) -> bytes:
-    """The beginning of a regular file: of a pipe they are gone then. Raises as `Source.open`."""
-    return Source.open(path).head[:count]
-
-
 def ensure_writable(path: str | os.PathLike, force: bool = False) -> None:
     """Fail now, not after minutes of work, if `write_output` could not write to `path`.
 

@@ -22,12 +22,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache, wraps
+from pathlib import Path
 
 import numpy as np
 
 from .process import waits_passively
 
-_held = threading.local()  # .threads: what the caller of this thread has given torch, while it is guarded
+_held = threading.local()  # while this thread is guarded: .inside, and .threads that its caller has given torch, once that is loaded
 _forked = False
 
 
@@ -67,6 +68,10 @@ def guard() -> Iterator[None]:
         return
     with ExitStack() as stack:
         stack.enter_context(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+        if not getattr(_held, "inside", False):
+            _held.inside = True
+            stack.callback(setattr, _held, "inside", False)
+            stack.enter_context(_products)
         if "torch" in sys.modules:
             _guard_torch(stack)
         yield
@@ -76,7 +81,7 @@ def _guard_torch(stack: ExitStack) -> None:
     import torch
 
     _held.threads = torch.get_num_threads()
-    stack.callback(_held.__dict__.clear)
+    stack.callback(setattr, _held, "threads", None)
     stack.enter_context(_threads(1))
     if torch.get_default_device().type != "cpu":
         stack.enter_context(torch.device("cpu"))
@@ -120,33 +125,73 @@ def _denormals() -> Iterator[None]:
             torch.set_flush_denormal(True)
 
 
-class _Precision:
-    """Full precision of float32 products. The setting is the whole process's: the first to come changes it, the last to go
-    restores it."""
+class _WholeProcess:
+    """A setting of the whole process: the first to come changes it, the last to go restores it. change: does it, and gives what
+    restores it, None if there was nothing to do."""
 
-    def __init__(self):
-        self.lock, self.count, self.before = threading.Lock(), 0, None
+    def __init__(self, change: Callable[[], Callable[[], object] | None]):
+        self.lock, self.count, self.change, self.restore = threading.Lock(), 0, change, None
 
     def __enter__(self) -> None:
         with self.lock:
             self.count += 1
             if self.count == 1:
-                self.before = _product_precision()
-                if self.before:
-                    _set_product_precision("ieee")
+                self.restore = self.change()
 
     def __exit__(self, *_error) -> None:
         with self.lock:
             self.count -= 1
-            if self.count == 0 and self.before:
-                _set_product_precision(self.before)
+            if self.count == 0 and self.restore:
+                self.restore()
 
     def after_fork(self, count: int) -> None:
         """Of all that were inside `count` are left."""
         self.lock = threading.Lock()
-        if self.count and not count and self.before:
-            _set_product_precision(self.before)
+        if self.count and not count and self.restore:
+            self.restore()
         self.count = count
+
+
+def _full_precision() -> Callable[[], None] | None:
+    """Of float32 products in torch."""
+    before = _product_precision()
+    if not before:
+        return None
+    _set_product_precision("ieee")
+    return lambda: _set_product_precision(before)
+
+
+def _one_product_thread() -> Callable[[], None] | None:
+    """Of NumPy's products, by OpenBLAS, whose threads spin too; it knows no setting of one thread alone."""
+    before = [(change, threads) for change, ask in _blas() if (threads := ask()) > 1]
+    for change, _ in before:
+        change(1)
+    return (lambda: [change(threads) for change, threads in before]) if before else None
+
+
+@cache
+def _blas() -> list[tuple[Callable[[int], None], Callable[[], int]]]:
+    """What sets and what gives the threads of the OpenBLAS that NumPy has loaded; none where it has another library."""
+    folder = Path(np.__file__).parent
+    places = {str(path) for path in (*folder.parent.glob("numpy.libs/*openblas*"), *folder.glob(".dylibs/*openblas*"))}
+    try:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        places |= {line.split(maxsplit=5)[5] for line in lines if "libopenblas" in line}  # of a distribution
+    except OSError:
+        pass
+    found = []
+    for place in sorted(places):
+        for prefix, suffix in (("scipy_", "64_"), ("", "64_"), ("scipy_", ""), ("", "")):
+            try:
+                library = ctypes.CDLL(place)
+                change = getattr(library, f"{prefix}openblas_set_num_threads{suffix}")
+                ask = getattr(library, f"{prefix}openblas_get_num_threads{suffix}")
+            except (OSError, AttributeError):
+                continue
+            change.argtypes, change.restype, ask.argtypes, ask.restype = [ctypes.c_int], None, [], ctypes.c_int
+            found.append((change, ask))
+            break
+    return found
 
 
 def _product_precision() -> str | None:
@@ -168,7 +213,7 @@ def _set_product_precision(precision: str) -> None:
         torch.set_float32_matmul_precision("highest" if precision == "ieee" else precision)
 
 
-_precision = _Precision()
+_precision, _products = _WholeProcess(_full_precision), _WholeProcess(_one_product_thread)
 
 
 @contextmanager
@@ -227,7 +272,8 @@ def _after_fork() -> None:
     """The threads of the parent's pools are gone, and with them all other guards."""
     global _forked
     _forked = True
-    _precision.after_fork(1 if getattr(_held, "threads", None) else 0)
+    _precision.after_fork(int(bool(getattr(_held, "threads", None))))
+    _products.after_fork(int(getattr(_held, "inside", False)))
 
 
 if hasattr(os, "register_at_fork"):

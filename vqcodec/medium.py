@@ -133,7 +133,6 @@ class Medium(ABC):
     key: str  # as the benchmark calls it, "picture"
     modality: str  # as models and commands call it, "image"
     code: int  # of the modality in streams
-    noun: str
     nouns: str
     trained_on: str  # "pictures"
     targets: tuple[Target, ...]

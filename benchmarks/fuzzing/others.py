@@ -8,57 +8,119 @@ import re
 import shutil
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+import soundfile
 import torch
 from conftest import make_tiny_audio_model, make_tiny_model, synthetic_picture, synthetic_sound
 from helpers import mutate
-from PIL import Image, features
+from picture.image_files import directory, tiff
+from PIL import Image, ImageCms, PngImagePlugin
 from safetensors.torch import load_file, save_file
 
+from vqcodec import medium
+from vqcodec.fileio import Source
 from vqcodec.picture.codec import Codec
-from vqcodec.picture.file import Picture, read_picture
+from vqcodec.picture.file import Picture
 from vqcodec.sound.codec import AudioCodec
-from vqcodec.sound.file import Sound, SoundReader
-from vqcodec.zoo import registration
+from vqcodec.sound.file import Sound
+from vqcodec.zoo import registration, registry
 
 
-class PictureFiles:
+class Files:
+    """Files that are read and encoded as a command does it, metadata and all."""
+
+    kinds: ClassVar = {"bytes": 1}
+    tiny = (make_tiny_model, "tiny", "image")
+
+    def __init__(self, folder: Path, rng: random.Random, entry=None):
+        make, name, modality = self.tiny
+        make(folder)
+        self.rng, self.medium = rng, medium.of_modality(modality)
+        self.codec = self.medium.open(registry.find_by_name(name, folder, modality), encoder=True)
+        self.files = list(self.samples())
+
+    def samples(self) -> Iterator[bytes]:
+        raise NotImplementedError
+
+    def make(self, kind: str) -> bytes:
+        return mutate(self.rng, self.rng.choice(self.files), self.rng.choice(self.files))
+
+    def judge(self, path: Path) -> str:
+        request = medium.Request(exact=self.rng.random() < 0.3, strict=self.rng.random() < 0.3, effort=0)
+        samples, parts = self.medium.read(Source.open(path), request), []
+        self.check(samples)
+        if self.rng.random() < 0.2:
+            self.medium.encode(self.codec, samples, request, parts.append)
+            self.medium.verify(self.codec, io.BytesIO(b"".join(parts)))
+            return "encoded"
+        return "read"
+
+    def check(self, samples) -> None:
+        raise NotImplementedError
+
+
+class PictureFiles(Files):
     """Damaged pictures; of PNG, below checksums that fit."""
 
     kinds: ClassVar = {"bytes": 3, "checked": 2}
 
-    def __init__(self, folder: Path, rng: random.Random, entry=None):
-        self.rng, self.files = rng, []
+    def samples(self) -> Iterator[bytes]:
         picture = Image.fromarray(synthetic_picture(40, 56))
         exif = Image.Exif()
         exif[0x0112], exif[0x010E] = 6, "text"
         alpha = picture.convert("RGBA")
         alpha.putalpha(picture.convert("L"))
         deep = Image.fromarray(np.arange(40 * 56, dtype=np.uint16).reshape(40, 56) * 29)
-        for image, format, options in (
-                (picture, "PNG", {"exif": exif, "dpi": (72, 72)}), (alpha, "PNG", {}), (picture.convert("1"), "PNG", {}),
-                (picture.convert("P"), "PNG", {"transparency": 3}), (deep, "PNG", {}), (picture, "JPEG", {"exif": exif}),
-                (picture.convert("CMYK"), "JPEG", {}), (picture, "JPEG", {"progressive": True}), (alpha, "WEBP", {}),
-                (picture, "WEBP", {"lossless": True}), (picture, "TIFF", {}), (deep, "TIFF", {}), (alpha, "TIFF", {"compression": "tiff_lzw"}),
-                (picture, "TIFF", {"compression": "jpeg"}), (picture.convert("P"), "GIF", {}), (picture, "BMP", {}), (picture, "PPM", {}),
-                (alpha, "TGA", {}), (picture, "JPEG2000", {}), (picture, "AVIF", {}), (picture.convert("P"), "PCX", {}), (alpha, "ICO", {}),
-                (alpha, "DDS", {}), (picture, "SGI", {})):
-            if format != "AVIF" or features.check("avif"):
-                file = io.BytesIO()
-                image.save(file, format, **options)
-                self.files.append(file.getvalue())
+        icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+        def many() -> dict:
+            return {"save_all": True, "append_images": [picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)]}
+
+        for image, format, options in (  # the first six are PNG
+                (picture, "PNG", {"exif": exif, "dpi": (72, 72), "icc_profile": icc}), (alpha, "PNG", many()), (picture.convert("1"), "PNG", {}),
+                (picture.convert("P"), "PNG", {"transparency": 3}), (deep, "PNG", {}), (picture, "PNG", {"pnginfo": colours()}),
+                (picture, "JPEG", {"exif": exif, "icc_profile": icc}),
+                (picture.convert("CMYK"), "JPEG", {}), (picture, "JPEG", {"progressive": True}), (picture, "MPO", many()), (alpha, "WEBP", many()),
+                (picture, "WEBP", {"lossless": True, "exif": exif, "icc_profile": icc}), (picture, "TIFF", {"exif": exif, "icc_profile": icc}),
+                (deep, "TIFF", {}), (alpha, "TIFF", {"compression": "tiff_lzw"}), (picture, "TIFF", {"compression": "tiff_adobe_deflate"}),
+                (picture, "TIFF", {"compression": "jpeg"}), (picture, "TIFF", many()), (picture.convert("1"), "TIFF", {"compression": "group4"}),
+                (picture.convert("P"), "GIF", many()), (picture, "BMP", {}), (picture, "PPM", {}), (alpha, "TGA", {"compression": "tga_rle"}),
+                (picture, "JPEG2000", {}), (alpha, "JPEG2000", {"irreversible": True}), (picture, "AVIF", {"exif": exif}), (alpha, "AVIF", {}),
+                (picture.convert("P"), "PCX", {}), (alpha, "ICO", {}), (alpha, "ICNS", {}), (alpha, "DDS", {}), (picture, "SGI", {}),
+                (picture, "HEIF", {})):
+            file = io.BytesIO()
+            try:
+                image.copy().save(file, format, **options)  # saving as JPEG leaves something in the image
+            except (KeyError, OSError):  # not in this Pillow
+                continue
+            yield file.getvalue()
+        pixels = np.arange(3 * 40 * 56).astype(">u2").tobytes()
+        deep = directory(pixels, 56, 40, (16, 16, 16), 2)
+        yield tiff(directory(bytes(3 * 28 * 20), 28, 20, (8, 8, 8), 2, t254=1, t330=[deep]))  # as DNG: a preview, the picture below
+        yield tiff(deep, order=">")
+        yield tiff(directory(bytes(40 * 56), 56, 40, (8,), 0), big=True)
 
     def make(self, kind: str) -> bytes:
-        data = mutate(self.rng, self.rng.choice(self.files if kind == "bytes" else self.files[:5]), self.rng.choice(self.files))
+        data = mutate(self.rng, self.rng.choice(self.files if kind == "bytes" else self.files[:6]), self.rng.choice(self.files))
         return data if kind == "bytes" else rechecked(data)
 
-    def judge(self, path: Path) -> str:
-        picture = read_picture(path.read_bytes(), "input")
-        assert picture.rgb.size == 3 * picture.rgb.shape[0] * picture.rgb.shape[1] > 0
-        return "accepted"
+    def check(self, samples) -> None:
+        assert samples.rgb.size == 3 * samples.rgb.shape[0] * samples.rgb.shape[1] > 0
+
+
+def colours() -> PngImagePlugin.PngInfo:
+    """Chunks of PNG that say what colours are."""
+    info = PngImagePlugin.PngInfo()
+    info.add(b"gAMA", struct.pack(">I", 100000))
+    info.add(b"cHRM", struct.pack(">8I", 31270, 32900, 68000, 32000, 26500, 69000, 15000, 6000))
+    info.add(b"cICP", bytes([12, 13, 0, 1]))
+    info.add_text("Title", "text", zip=True)
+    info.add_itxt("XML:com.adobe.xmp", "<x:xmpmeta/>")
+    return info
 
 
 def rechecked(data: bytes) -> bytes:
@@ -74,38 +136,44 @@ def rechecked(data: bytes) -> bytes:
     return bytes(out)
 
 
-class SoundFiles:
-    """Damaged recordings."""
+class SoundFiles(Files):
+    """Damaged recordings, whole ones joined, and some within others."""
 
-    kinds: ClassVar = {"bytes": 1}
+    kinds: ClassVar = {"bytes": 3, "joined": 1}
+    tiny = (make_tiny_audio_model, "tinysound", "audio")
 
-    def __init__(self, folder: Path, rng: random.Random, entry=None):
-        import soundfile
+    def samples(self) -> Iterator[bytes]:
         from sound import sound_bytes
 
-        self.rng, self.files = rng, []
-        for kind, subtype in (("WAV", None), ("WAV", "FLOAT"), ("WAV", "IMA_ADPCM"), ("WAV", "GSM610"), ("FLAC", None),
-                              ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", None), ("AIFF", None), ("AU", None), ("CAF", None),
-                              ("CAF", "ALAC_16"), ("W64", None), ("RF64", None)):
+        for kind, subtype in (("WAV", None), ("WAV", "FLOAT"), ("WAV", "IMA_ADPCM"), ("WAV", "MS_ADPCM"), ("WAV", "GSM610"), ("WAVEX", None),
+                              ("FLAC", None), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("OGG", "FLAC"), ("MP3", None), ("AIFF", None), ("AU", None),
+                              ("CAF", None), ("CAF", "ALAC_16"), ("W64", None), ("RF64", None), ("SVX", None), ("NIST", None), ("VOC", None),
+                              ("PAF", None), ("PVF", None), ("IRCAM", None), ("AVR", None), ("SDS", None), ("HTK", None), ("MAT4", None),
+                              ("MAT5", None), ("WVE", "ALAW"), ("XI", None)):
             for seconds, rate, channels in ((0.05, 48000, 1), (0.3, 8000, 2)):
-                if soundfile.check_format(kind, subtype or soundfile.default_subtype(kind)):
-                    try:
-                        self.files.append(sound_bytes.encoded(kind, subtype, seconds=seconds, rate=rate, channels=channels))
-                    except soundfile.LibsndfileError:  # not at this rate, or not so many channels
-                        continue
-        try:
-            for container, codec in (("mp4", "aac"), ("matroska", "aac"), ("mov", "alac"), ("asf", "wmav2")):
-                self.files.append(sound_bytes.made_by_av(container, codec, seconds=0.2))
-        except Exception:  # no PyAV, or without this encoder
-            pass
+                try:
+                    yield sound_bytes.encoded(kind, subtype, seconds=seconds, rate=rate, channels=channels)
+                except (soundfile.LibsndfileError, ValueError):  # not here, not at this rate, or not so many channels
+                    continue
+        for container, codec in (("mp4", "aac"), ("adts", "aac"), ("matroska", "aac"), ("mov", "alac"), ("asf", "wmav2"), ("ac3", "ac3"),
+                                 ("tta", "tta"), ("wv", "wavpack")):
+            try:
+                yield sound_bytes.made_by_av(container, codec, seconds=0.2)
+            except Exception:  # no PyAV, or without this encoder
+                continue
 
     def make(self, kind: str) -> bytes:
-        return mutate(self.rng, self.rng.choice(self.files), self.rng.choice(self.files))
+        if kind == "bytes":
+            return super().make(kind)
+        parts = [self.rng.choice(self.files) for _ in range(2)]
+        if self.rng.random() < 0.3:
+            from sound import sound_bytes
 
-    def judge(self, path: Path) -> str:
-        reader = SoundReader.open(path)
-        assert sum(len(block) for block in reader.blocks()) == reader.length
-        return "accepted"
+            parts.insert(0, sound_bytes.id3(self.rng.choice((0, 1, 100, 3000))))
+        return b"".join(mutate(self.rng, part) if self.rng.random() < 0.4 else part for part in parts)
+
+    def check(self, samples) -> None:
+        assert sum(len(block) for block in samples.blocks()) == samples.length
 
 
 class Models:
@@ -148,7 +216,7 @@ class Models:
         entry = registration.register(folder, name, self.registered, id=60007, modality=modality)
         opened = codec.open(entry, encoder=True)
         coded = opened.encode(thing, rng.uniform(1, opened.qualities), effort=rng.randint(0, 1)).data
-        back = opened.decode(coded)
+        back = codec.open(entry, encoder=rng.random() < 0.3).decode(coded)  # in torch, or by the decoder without it
         assert (back.rgb.shape if modality == "image" else back.samples.shape) == (
             thing.rgb.shape if modality == "image" else thing.samples.shape)
         return "accepted"

@@ -169,6 +169,9 @@ def test_memory_limit(tree):
     summary = batch("encode src dst --exclude bad --limit-memory 700MiB", code=1)
     assert summary["done"] == 5
     assert [failure["source"] for failure in summary["failures"]] == ["big.png"]
+    Image.new("1", (131_072, 544)).save(tree / "wide.png")  # once took 5.5 GiB of 4.4
+    summary = batch("encode src dst --include wide.png --limit-memory 4400MiB", code=1)
+    assert "MiB beside the model, more than --limit-memory leaves" in summary["failures"][0]["error"]
 
 
 def test_targets(tree):
@@ -258,6 +261,19 @@ def test_a_worker_that_hangs_is_ended(tree, tmp_path, monkeypatch):
     assert [f["source"] for f in found["failures"]] == ["hangs.png"] and found["done"] == found["files"] - 1
     assert "not done after 6 s" in found["failures"][0]["error"] and time.monotonic() - began < 300
     assert not [path for path in Path("dst").rglob("*.tmp")]
+
+
+def test_a_file_that_crashes_a_library_fails_alone(tree, tmp_path, monkeypatch):
+    """Real processes; over one file a worker ends by SIGSEGV, as libraries that read files of others may."""
+    monkeypatch.setattr(engine_local, "_MAIN", engine_local._MAIN.replace("from vqcodec.batch.worker_process", (
+        "import os, signal; from vqcodec.batch import work; do = work.Worker.do; "
+        "work.Worker.do = lambda self, job: os.kill(os.getpid(), signal.SIGSEGV) if 'crashes' in job['source'] else do(self, job); "
+        "from vqcodec.batch.worker_process")))
+    Image.fromarray(synthetic_picture(20, 20)).save("src/crashes.png")
+    found = batch("encode src dst --exclude bad -j 2", code=1)
+    assert [f["source"] for f in found["failures"]] == ["crashes.png"] and found["done"] == found["files"] - 1 == 5
+    assert "died twice over this file (signal 11); a library that reads it crashes" in found["failures"][0]["error"]
+    assert len(records("dst", "failed")) == 1 and not [path for path in Path("dst").rglob("*.tmp")]
 
 
 @pytest.mark.parametrize("number, code", [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)])

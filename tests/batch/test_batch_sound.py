@@ -210,7 +210,7 @@ def test_memory_limit(tree):
     store = LocalStore("dst")
     with store.open("many.vq") as file:
         assert sound_memory.size_of(file, "decode") == (200, 200)
-    assert memory.of_file(store, "many.vq", "audio", "decode") == sound_memory.needed(200, 200)
+    assert memory.of_file(store, "many.vq", "audio", "decode") == sound_memory.needed(200, 200, "decode")
     with LocalStore("src").open("notes.txt") as file:
         assert sound_memory.size_of(file, "encode") == (0, 0)
 

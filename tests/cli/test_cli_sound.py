@@ -236,3 +236,16 @@ def test_models_list_tells_the_modality(run):
     text = run("models list").stdout
     assert "tinysound" in text and "audio" in text
     assert json.loads(run("models show tinysound --json").stdout)["modality"] == "audio"
+
+
+def test_what_a_library_prints_is_not_in_the_stream(run, tmp_path):
+    """libsndfile does so over damaged MIDI sample dumps, on standard output."""
+    soundfile.write("in.sds", synthetic_sound(2400)[:, 0], 48000, format="SDS")
+    data = bytearray(Path("in.sds").read_bytes())
+    data[148] ^= 1  # in the second packet
+    Path("in.sds").write_bytes(data)
+    assert run("encode in.sds out.vq").exit_code == 0
+    piped = subprocess.run([sys.executable, "-m", "vqcodec", "encode", "in.sds", "-"], capture_output=True, check=True)
+    assert piped.stdout == Path("out.vq").read_bytes()
+    facts = subprocess.run([sys.executable, "-m", "vqcodec", "encode", "-f", "--json", "in.sds", "out.vq"], capture_output=True, check=True)
+    assert json.loads(facts.stdout)["bytes"] == len(piped.stdout)

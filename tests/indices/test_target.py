@@ -7,7 +7,7 @@ import math
 import pytest
 
 from vqcodec.errors import UsageError
-from vqcodec.indices.target import TOLERANCE, Estimate, Goal, reach
+from vqcodec.indices.target import NEAR_DECIBELS, TOLERANCE, Estimate, Goal, reach
 
 TOP = 7 * 16  # sixteenths of eight qualities
 
@@ -57,13 +57,35 @@ def test_bounds_hold_whatever_is_estimated(value, estimate):
         assert len(tried) <= 14
 
 
-def test_the_nearest_psnr_is_found():
+def test_psnr_is_met_within_a_tenth():
     def psnr(place):
         return 25 + 0.1 * place
 
     for value in (26.02, 29.97, 33.36, 36.0):
-        place, found, note, tried = search(Goal(value, "dB", decibels=True), psnr, Estimate(lambda place: 24 + 0.12 * place))
-        assert abs(found - value) < 0.0501 and note is None and len(tried) <= 4
+        _, found, note, tried = search(Goal(value, "dB", decibels=True), psnr, Estimate(lambda place: 24 + 0.12 * place))
+        assert abs(found - value) <= NEAR_DECIBELS and note is None and len(tried) <= 3
+
+
+def test_a_psnr_between_steep_qualities_is_met_by_the_nearer():
+    for value, nearest in ((27.4, 27), (27.6, 28)):
+        assert search(Goal(value, "dB", decibels=True), lambda place: 25.0 + place, Estimate(lambda place: 24 + place))[1] == nearest
+
+
+def test_a_closer_estimate_is_asked_once_and_leads_there_at_once():
+    def psnr(place):
+        return 25 + 0.1 * place
+
+    for value in (26.02, 29.97, 33.36, 36.0):
+        asked = []
+        estimate = Estimate(lambda place: psnr(place) - 3, lambda place: 1.0, times=2,
+                            closer=lambda place: asked.append(place) or psnr(place) + 0.01)  # noqa: B023
+        assert len(search(Goal(value, "dB", decibels=True), psnr, estimate)[3]) == len(asked) == 1
+
+
+def test_an_estimate_knows_its_slope():
+    for slope, most in ((0.04, 1), (None, 3)):
+        estimate = Estimate(lambda place: math.exp(0.04 * place), times=1, slope=slope)
+        assert len(search(Goal(5.0, "kbps"), lambda place: math.exp(0.04 * place), estimate)[3]) <= most
 
 
 @pytest.mark.parametrize("bound", [False, True])

@@ -24,6 +24,7 @@ from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
 from vqcodec.picture.file import Picture
 from vqcodec.picture.psnr import psnr
 from vqcodec.indices.rates import Rates
+from vqcodec.indices.target import NEAR_DECIBELS
 from vqcodec.picture.transform import Decoder, Encoder, halo
 
 
@@ -242,7 +243,7 @@ def test_target_rate(codec, picture, at):
 
 
 @pytest.mark.parametrize("at", [0.2, 0.5, 0.9])
-def test_target_psnr_is_met_by_the_nearest_of_neighbouring_qualities(codec, picture, at):
+def test_target_psnr_is_met_within_a_tenth_or_by_the_nearest_of_neighbouring_qualities(codec, picture, at):
     def reached(quality):
         return psnr(picture.rgb, codec.decode(codec.encode(picture, quality).data).rgb)
 
@@ -251,8 +252,7 @@ def test_target_psnr_is_met_by_the_nearest_of_neighbouring_qualities(codec, pict
     assert encoded.note is None
     value = psnr(picture.rgb, codec.decode(encoded.data).rgb)
     other = reached(encoded.quality + (1 / 16 if value <= target else -1 / 16))
-    assert min(value, other) <= target <= max(value, other)
-    assert abs(value - target) <= abs(other - target)
+    assert abs(value - target) <= max(NEAR_DECIBELS, abs(other - target))
 
 
 def test_target_size_is_an_upper_bound(codec, picture):
@@ -275,8 +275,8 @@ def test_targets_take_few_encodes(codec, picture, monkeypatch):
             {"psnr": p} for p in (29, 29.8, 30.5, 31.3)]:
         counts.append(0)
         codec.encode_to_target(picture, effort=1, **targets)
-    rates, psnrs = counts[:8], counts[8:]  # of PSNR the nearest quality is found, so that its neighbour is tried too
-    assert sum(rates) / len(rates) <= 2.5 and sum(psnrs) / len(psnrs) <= 3.5 and max(counts) <= 5, str(counts)
+    rates, psnrs = counts[:8], counts[8:]
+    assert sum(rates) / len(rates) <= 2.5 and sum(psnrs) / len(psnrs) <= 2.5 and max(counts) <= 4, str(counts)
 
 
 @pytest.mark.parametrize("targets, limit, quality", [

@@ -12,9 +12,11 @@ from conftest import make_tiny_audio_model, synthetic_sound, tiny_audio_config
 
 from vqcodec import metadata
 from vqcodec import stream as bytefields
+from vqcodec.sound import aiming, probe
 from vqcodec.sound import transform as audio_transform, stream as sound_container
 from vqcodec.zoo import registry
 from vqcodec.sound.codec import AudioCodec, Lost
+from vqcodec.sound.gains import curve, unpack
 from vqcodec.sound.inspection import inspect
 from vqcodec.sound.torch_codec import TorchAudioCodec, level_of
 from vqcodec.picture.codec import Codec
@@ -128,13 +130,13 @@ def test_chunks_leave_no_seams(request, name, sound):
     codec = request.getfixturevalue(name)
     data = codec.encode(sound, 2).data
     frames = -(-len(sound.samples) // STEP)
-    level = level_of(SoundReader.of(sound))
+    level = level_of(SoundReader.of(sound), codec.model.transform)
     whole = np.zeros((1, 1, 1, frames * STEP), np.float32)
     whole[0, 0, 0, : len(sound.samples)] = sound.samples[:, 0] * np.float32(2.0 ** (-level.gain / 4))
     with torch.inference_mode():
         latents = codec.encoder(torch.from_numpy(whole), torch.ones(1))
-    piece = [codec._latents(*p, end - begin, 16) for p, (begin, end) in zip(
-        codec._pieces(iter([whole[0, 0, 0][:, None]]), sound_container.peek(data)[0]),
+    piece = [codec.latents(*p, end - begin, 16) for p, (begin, end) in zip(
+        codec.pieces(iter([whole[0, 0, 0][:, None]]), sound_container.peek(data)[0]),
         codec.chunks(sound_container.peek(data)[0]))]
     assert torch.allclose(torch.cat(piece, 3), latents, atol=2e-4)
     grids = torch.from_numpy(codec.decode_grids(data))
@@ -142,7 +144,9 @@ def test_chunks_leave_no_seams(request, name, sound):
     with torch.inference_mode():
         values = codec.coder.dequantize(grids.permute(1, 0, 2)[:, :, None])
         samples = codec.decoder(values, torch.ones(1))[0, 0, 0, : len(sound.samples)]
-    scale = 2.0 ** (level.gain / 4)
+    curves = [curve(unpack(gains, 1, min(CHUNK, frames - CHUNK * i))[0], min(CHUNK, frames - CHUNK * i), STEP)
+              for i, gains in enumerate(inspect(data).gains)]
+    scale = 2.0 ** (level.gain / 4) * np.concatenate(curves)[: len(samples), 0]
     np.testing.assert_allclose(codec.decode(data).samples[:, 0], samples.numpy() * scale, atol=2e-5)
 
 
@@ -409,7 +413,11 @@ def test_tokens_and_back(codec, data):
     header, _ = sound_container.peek(data)
     grids = codec.decode_grids(data)
     assert grids.shape == (codec.coder.groups, 1, codec.frames(header))
-    assert codec.encode_tokens(grids, header).data == data
+    assert codec.encode_tokens(grids, header, inspect(data).gains).data == data
+    level = codec.encode_tokens(grids, header).data  # whose gains are all 0
+    assert set(inspect(level).gains) == {b"\0"} and np.array_equal(codec.decode_grids(level), grids)
+    with pytest.raises(UsageError, match="gains of 1 chunks, and not 4"):
+        codec.encode_tokens(grids, header, [b"\0"])
     with pytest.raises(UsageError, match="shape"):
         codec.encode_tokens(grids[:, :, 1:], header)
     with pytest.raises(UsageError, match="codeword"):
@@ -439,13 +447,13 @@ def test_targets(codec, sound):
 
 
 def test_targets_take_few_encodes(codec, sound, monkeypatch):
-    counts, encode = [], TorchAudioCodec._encode_blocks
+    counts, encode = [], TorchAudioCodec.encode_blocks
 
     def counting(*arguments):
         counts[-1] += 1
         return encode(*arguments)
 
-    monkeypatch.setattr(TorchAudioCodec, "_encode_blocks", counting)
+    monkeypatch.setattr(TorchAudioCodec, "encode_blocks", counting)
     counts.append(0)
     low, high = (len(codec.encode(sound, quality).data) for quality in (1, 3))
     del counts[:]
@@ -456,6 +464,27 @@ def test_targets_take_few_encodes(codec, sound, monkeypatch):
             found = codec.encode_to_target(SoundReader.of(sound), **targets)
             assert "kbps" in targets or len(found.data) <= size
     assert sum(counts) / len(counts) <= 2.5, counts
+
+
+def test_windows_tell_the_rate_of_the_whole(codec, sound):
+    reader = SoundReader.of(sound)
+    level = level_of(reader, codec.model.transform)
+    recording = aiming.Recording(codec, reader, codec._header(reader, level, 0), level.plan, codec._check_encoding(None), None)
+    for sixteenths in (0, 16, 32):
+        whole = len(recording.encode(sixteenths, lambda text: None).data)
+        assert recording.estimate()(sixteenths) == pytest.approx(whole, rel=0.3)
+
+
+def test_windows_of_many_channels_are_few(codec, monkeypatch):
+    monkeypatch.setattr(probe, "HELD", 40 * (probe.FRAMES + 2 * probe.MARGIN) * STEP)
+    many = SoundReader.of(Sound(synthetic_sound(CHUNK * STEP * 3, 7), 8000))
+    level = level_of(many, codec.model.transform)
+    header = codec._header(many, level, 16)
+    found = probe.Probe.of(codec.pieces(codec.model_rate(many, header, level.plan), header), codec.chunks(header), STEP)
+    assert 1 <= len(found.windows) <= 40 // 7 and sum(w.samples.numel() for w in found.windows) <= probe.HELD
+    units = list(found.latents(lambda *window: codec.latents(*window, 16)))
+    assert len(units) == len(found.windows[0].samples)
+    assert units[0].shape == (24, 1, sum(w.count for w in found.windows)) and found.share > 1
 
 
 def test_effort_nought_takes_the_nearest_codewords(codec, sound, data):

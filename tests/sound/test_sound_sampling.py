@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pytest
 from conftest import synthetic_sound
@@ -70,6 +72,29 @@ def test_a_span_is_drawn_anew(codecs, coded):
     assert changed.any(0).nonzero()[0].tolist() == [60, 61, 62, 63, 64, 65] and changed[:, 60:66].all()
     assert stream.peek(data)[0] == stream.peek(coded)[0]
     assert codecs[0].decode(data).samples.shape == (12345, 2)
+
+
+def test_gains_go_on(codecs):
+    loud = synthetic_sound(9000, 1, 8000)
+    loud[4000:] *= 0.05
+    parts = []
+    codecs[1].encode_stream(SoundReader.of(Sound(loud, 8000)), parts.append, 2)
+    coded = b"".join(parts)
+    assert stream.peek(coded)[0].gains
+    filled = sampling.fill(codecs[0], coded, Drawing(1), (0.1, 0.2), lambda text: None)
+    assert gains_of(codecs[0], filled) == gains_of(codecs[0], coded) != [[[0]]]
+    longer = gains_of(codecs[0], sampling.extend(codecs[0], coded, Drawing(1), 1.5, lambda text: None))
+    assert longer[0] == gains_of(codecs[0], coded)[0] and len(longer) == 5
+    last = gains_of(codecs[0], coded)[-1][0][-1]
+    assert last < -10 and longer[2:] == [[[last] * 5], [[last] * 5], [[last] * len(longer[4][0])]]
+
+
+def gains_of(codec, data):
+    file = io.BytesIO(data)
+    header, sealed = stream.read_header(file)
+    sizes = codec.chunks(header)
+    chunks = stream.ChunkReader(file, len(sizes), stream.seed_of(header, sealed))
+    return [codec.read_gains(chunks.read(i), end - begin, header).tolist() for i, (begin, end) in enumerate(sizes)]
 
 
 def test_sweeps(codecs, coded):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from vqcodec import medium
 from vqcodec.sound import stream as sound_container
 from vqcodec.metadata import unpack
-from vqcodec.stream import crc16
+from vqcodec.stream import checked_metadata, crc16
 from vqcodec.errors import CorruptStreamError, UnsupportedError, UsageError
 from vqcodec.sound.stream import ChunkReader, SoundHeader, pack_chunk, pack_header, peek, read_header, seed_of
 
@@ -87,7 +87,7 @@ def test_the_specifications_examples(heading, bound):
         data += bytes.fromhex(row)
     header, sealed = peek(data)
     assert header == replace(HEADER, bound=bound) and sealed.size == (0x18 if bound else 0x13)
-    metadata, seed = sound_container.checked_metadata(data, sealed), seed_of(header, sealed)
+    metadata, seed = checked_metadata(data, sealed), seed_of(header, sealed)
     assert unpack(metadata).tags == (("title", "Go"),) if bound else metadata is None
     file = io.BytesIO(data)
     read_header(file)
@@ -100,7 +100,8 @@ def test_the_specifications_examples(heading, bound):
 
 @given(st.builds(SoundHeader, model_id=st.integers(0, 65535), model_hash=st.binary(min_size=4, max_size=4),
                  quality=st.integers(0, 255), rate=st.integers(1, 2**20 - 1), channels=st.integers(1, 255),
-                 coded_channels=st.just(1), length=st.integers(1, 2**40), gain=st.integers(-128, 127), bound=st.booleans()))
+                 coded_channels=st.just(1), length=st.integers(1, 2**40), gain=st.integers(-128, 127), bound=st.booleans(),
+                 gains=st.booleans()))
 def test_headers_come_back(header):
     data = pack_header(header)
     found, sealed = peek(data)
@@ -137,7 +138,7 @@ def sealed(header: str) -> bytes:
     (b"VQ", CorruptStreamError, "truncated"),
     (sealed("56510001 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "version 0"),
     (sealed("56510181 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "reserved flags"),
-    (sealed("56510111 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "reserved flags"),
+    (sealed("56510121 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "reserved flags"),
     (sealed("56510102 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "of modality 2, not 1"),
     (sealed("56510100 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "of modality 0, not 1"),
     (sealed("56510101 808004 01020304 10 c03e 01 01 01 fc"), CorruptStreamError, "model number must be 0..65535"),

@@ -76,7 +76,7 @@ def dispatch(engine, jobs: list[Job], count: int, budget: Budget,
                         if deaths >= _STARTS:
                             raise InputError(f"workers die before they are ready ({death})") from None
                     elif job.retried:
-                        yield job, Failure(f"the worker died twice over this file ({death}); not enough memory?")
+                        yield job, Failure(f"the worker died twice over this file ({death}){death.hint}")
                     else:
                         again = replace(job, retried=True)
                         costs[again] = costs.pop(job)

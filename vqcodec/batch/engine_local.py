@@ -16,14 +16,20 @@ from multiprocessing import connection
 from ..process import thread_variables
 from .jobs import Settings
 
-
 # "-m" and "-c" look for modules in the current folder first, where anybody's may lie.
 _MAIN = ("import sys; sys.path = [p for p in sys.path if p]; "
          "from vqcodec.batch.worker_process import main; main(int(sys.argv[1]))")
 
 
+REASONS = {"signal 9": "; not enough memory?", "signal 11": "; a library that reads it crashes"}
+
+
 class Died(Exception):
-    """A worker is gone; the message says how."""
+    """A worker is gone; the message says how. hint: at what it may have been."""
+
+    @property
+    def hint(self) -> str:
+        return REASONS.get(str(self), "")
 
 
 class LocalWorker:

@@ -16,7 +16,7 @@ from .. import filelimits
 from .bounds import CDF_BITS
 from .config import QuantizerConfig
 from ..errors import CorruptStreamError, UsageError
-from .network import Prior
+from .network import Given, Prior
 from .quality import SIXTEENTHS
 from .layout import layouts
 from .sampling import Sampler
@@ -82,9 +82,17 @@ class GridReader:
         """The same values, of the kind of array that the prior works on."""
         return self.prior.on.array(values)
 
-    def joined(self, parts, axis: int):
-        """Arrays of that kind, one after the other."""
-        return self.prior.on.joined(parts, axis)
+    def joined(self, parts: list, axis: int):
+        """Index grids int64 of that kind, one after the other. Empties the list, so that large ones do not take their memory twice."""
+        if len(parts) == 1:
+            return parts.pop()
+        shape = list(parts[0].shape)
+        shape[axis] = sum(part.shape[axis] for part in parts)
+        whole, end = self.array(np.empty(shape, np.int64)), 0
+        while parts:
+            part = parts.pop(0)
+            whole[(slice(None),) * axis + (slice(end, end := end + part.shape[axis]),)] = part
+        return whole
 
     def dequantize(self, grids: np.ndarray, codebooks: list[np.ndarray] | None = None) -> np.ndarray:
         """Index grids int64[B,G,h,w] → latents f32[B,D,h,w]; codebooks: instead of the model's own."""
@@ -116,10 +124,18 @@ class GridReader:
         """Of so many slices, in a band."""
         return sum(s.phases for s in self.prior.slices[:slices])
 
-    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None) -> list[bytes]:
-        """Index grids int64[G,h,w] → segments, of the first `slices`, with the labels that suit them best. Raises UsageError for
-        an index that the quality cannot use."""
-        labels = self.best_labels(grids, sixteenths, slices)
+    def given(self, labels: np.ndarray, first: np.ndarray | None, count: int) -> Given:
+        """Positions that are not coded, as `labels` int[h,w] tell (below 0: coded): of the `count` columns that they name the
+        indices of slice 0 are `first` int64[G,count] (None: at rest), the others at rest."""
+        parts = [np.repeat(np.asarray(rest)[:, None], count, 1) for rest in self.rest]
+        if first is not None:
+            parts[0] = first
+        return Given(labels, self.array(np.concatenate(parts)))
+
+    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, given: Given | None = None) -> list[bytes]:
+        """Index grids int64[G,h,w] → segments, of the first `slices`, without what is `given`, with the labels that suit them best.
+        Raises UsageError for an index that the quality cannot use."""
+        labels = self.best_labels(grids, sixteenths, slices, given)
         segments, part = [], grids.reshape(len(grids), -1)
 
         def supply(step) -> np.ndarray:
@@ -129,10 +145,10 @@ class GridReader:
             segments.append(code_symbols(step.bounds(symbols)))
             return symbols
 
-        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, labels)
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, given, labels)
         return labelled(segments, labels)
 
-    def best_labels(self, grids, sixteenths: int, slices: int | None = None) -> tuple[int, ...]:
+    def best_labels(self, grids, sixteenths: int, slices: int | None = None, given: Given | None = None) -> tuple[int, ...]:
         """Those with which grids int64[G,h,w] have the fewest bits: of all where they are few, else one kind after the other.
         None of large grids."""
         counts = self.prior.labels
@@ -141,7 +157,7 @@ class GridReader:
             return best
 
         def least(candidates):
-            return min(candidates, key=lambda labels: self.bits(grids, sixteenths, slices, labels))
+            return min(candidates, key=lambda labels: self.bits(grids, sixteenths, slices, labels, given))
 
         if math.prod(counts) <= TRIED:
             return least(itertools.product(*map(range, counts)))
@@ -149,7 +165,8 @@ class GridReader:
             best = least((*best[:kind], label, *best[kind + 1 :]) for label in range(count))
         return best
 
-    def bits(self, grids, sixteenths: int, slices: int | None = None, labels: tuple[int, ...] | None = None) -> float:
+    def bits(self, grids, sixteenths: int, slices: int | None = None, labels: tuple[int, ...] | None = None,
+             given: Given | None = None) -> float:
         """Ideal code length of grids int64[G,h,w]; infinite for an index that the quality cannot use."""
         part, total = grids.reshape(len(grids), -1), 0.0
 
@@ -162,15 +179,15 @@ class GridReader:
             total += (CDF_BITS - np.log2(np.diff(np.asarray(step.bounds(symbols)), axis=2))).sum()
             return symbols
 
-        self._walk(*grids.shape[1:], sixteenths, supply, lambda: None, slices, labels)
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: None, slices, given, labels)
         return total
 
     def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None,
-             slices: int | None = None) -> np.ndarray:
+             slices: int | None = None, given: Given | None = None) -> np.ndarray:
         """The inverse of `code`. `seen(step, symbols, length)` is told of every step that has symbols, and of the
         bytes of its segment, with the labels before it. Raises CorruptStreamError."""
         ends = [reader.position]
-        labels = reader.labels(self.prior.labels)
+        labels = reader.labels(self.prior.labels) if given is None or given.coded.any() else None
 
         def supply(step) -> np.ndarray:
             before = ends.pop() if ends else reader.position
@@ -179,12 +196,13 @@ class GridReader:
                 seen(step, symbols, reader.position - before)
             return symbols
 
-        return self._walk(height, width, sixteenths, supply, reader.skip, slices, labels)
+        return self._walk(height, width, sixteenths, supply, reader.skip, slices, given, labels)
 
     def draw(self, height: int, width: int, sixteenths: int, sampler: Sampler, *, top: int = 0, left: int = 0, known=None,
-             kept: np.ndarray | None = None, slices: int | None = None, labels: tuple[int, ...] | None = None):
+             kept: np.ndarray | None = None, slices: int | None = None, given: Given | None = None,
+             labels: tuple[int, ...] | None = None, coded: bool = True):
         """(index grids int64[G,h,w], their segments), drawn, of a band whose first position is in row `top` and column `left` of
-        the whole item. labels: as `Prior.code`. Where `kept` bool[h,w], indices are those of `known` int64[G,h,w], which fit the quality."""
+        the whole item. given, labels: as `Prior.code`; coded: segments are wanted. Where `kept` bool[h,w], indices are those of `known` int64[G,h,w], which fit the quality."""
         segments = []
         stays = np.zeros(height * width, bool) if kept is None else kept.reshape(-1)
         old = None if known is None else np.asarray(known).reshape(len(known), -1)
@@ -199,13 +217,15 @@ class GridReader:
                 symbols[free] = sampler.symbols(np.asarray(step.cdf)[free], drawn // width + top, drawn % width + left,
                                                 step.layout.group)
             symbols = self.array(symbols)
-            segments.append(code_symbols(step.bounds(symbols)))
+            if coded:
+                segments.append(code_symbols(step.bounds(symbols)))
             return symbols
 
-        grids = self._walk(height, width, sixteenths, supply, lambda: segments.append(b""), slices, labels)
+        grids = self._walk(height, width, sixteenths, supply, lambda: segments.append(b""), slices, given, labels)
         return grids, labelled(segments, labels or (0,) * len(self.prior.labels))
 
-    def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None, labels=None) -> np.ndarray:
+    def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None, given: Given | None = None,
+              labels: tuple[int, ...] | None = None) -> np.ndarray:
         """Runs the prior; `skip()` stands in for `supply` in steps without positions, and in those of absent slices."""
         done = 0
 
@@ -222,7 +242,7 @@ class GridReader:
             done += 1
             return supply(step)
 
-        grids = self.prior.code(height, width, sixteenths, counted, self.rest[slices:] if slices else (), labels)
+        grids = self.prior.code(height, width, sixteenths, counted, self.rest[slices:] if slices else (), given, labels)
         skip_to(self.prior.steps)
         return grids
 
@@ -234,8 +254,9 @@ def indices_at_rest(codebook: np.ndarray) -> np.ndarray:
 
 
 def labelled(segments: list[bytes], labels: tuple[int, ...]) -> list[bytes]:
-    """The segments of a band, the first with the labels before it."""
-    return [bytes(labels) + segments[0], *segments[1:]]
+    """The segments of a band, the first that is there with the labels before it."""
+    first = next((i for i, segment in enumerate(segments) if segment), None)
+    return segments if first is None else [*segments[:first], bytes(labels) + segments[first], *segments[first + 1 :]]
 
 
 def code_symbols(bounds) -> bytes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,29 @@ class Arithmetic(ABC):
         """A coding step: the symbols of one slice at the positions of one phase, as `cdf.Step` tells."""
 
 
+@dataclass(frozen=True)
+class Given:
+    """Positions of a grid whose indices are known beforehand, and are not coded.
+
+    labels: int[h,w] of NumPy, which column of `indices` a position has, or below 0 where it is coded; indices: int64[G,n], of the
+    runtime's kind."""
+
+    labels: np.ndarray
+    indices: Array
+
+    def rows(self, top: int, bottom: int) -> Given:
+        return Given(self.labels[top:bottom], self.indices)
+
+    def whole(self) -> Array:
+        """int64[G,h,w] of a grid that is given everywhere."""
+        return self.indices[:, self.labels]
+
+    @property
+    def coded(self) -> np.ndarray:
+        """bool[h,w]"""
+        return self.labels < 0
+
+
 def at_quality(table: Array, quality: int) -> Array:
     """Rows of an int64 table [L,...] interpolated at `quality` sixteenths: exact integers."""
     low, part = divmod(quality, 16)
@@ -122,7 +146,7 @@ class SlicePrior:
         a = on.activate(on.correlate(a.reshape(h, w, -1), self.past2) * t["past2.mult"] + t["past2.bias"])
         return on.exact(a @ self.past3[0, 0]) * t["past3.mult"]
 
-    def given(self, height: int, width: int, labels: Sequence[int]) -> Array | None:
+    def told(self, height: int, width: int, labels: Sequence[int]) -> Array | None:
         """int64[h·w,C] in units of 2^-24: what the place and the labels (0: none) of a position say; None for nothing."""
         on, total = self.on, None
         if "place.bias" in self.t:
@@ -135,14 +159,14 @@ class SlicePrior:
         return total
 
     def outputs(self, past: Array | None, own: Array, positions: Array, phase: int,
-                quality: int, given: Array | None = None) -> Array:
-        """int64[N,C] at int64[N] positions; past: `past_state`, own: f32[h,w,F] of known symbols, given: as `given`."""
+                quality: int, told: Array | None = None) -> Array:
+        """int64[N,C] at int64[N] positions; past: `past_state`, own: f32[h,w,F] of known symbols, told: as `told`."""
         t, on = self.t, self.on
         total = on.repeated(at_quality(t["join.bias"][phase], quality), len(positions))
         if past is not None:
             total = total + past[positions]
-        if given is not None:
-            total = total + given[positions]
+        if told is not None:
+            total = total + told[positions]
         if phase:
             seen = on.correlate(own, self.near[phase - 1], positions, near_spacing(phase, self.phases))
             total = total + seen * t[f"near{phase}.mult"]
@@ -184,8 +208,7 @@ class Prior:
     def reach(self) -> int:
         """How many positions around one its distributions in the last phase hang on."""
         kernels = [(1, s.near[-1]) for s in self.slices]
-        kernels += [(2, s.past1) for s in self.slices[1:] if s.past1 is not None]
-        kernels += [(2, s.past2) for s in self.slices[1:] if s.past1 is not None]
+        kernels += [(2, kernel) for s in self.slices if s.past1 is not None for kernel in (s.past1, s.past2)]
         return max(times * (max(kernel.shape[:2]) // 2) for times, kernel in kernels)
 
     @property
@@ -198,37 +221,46 @@ class Prior:
         return [s.alphabet(quality) for s in self.slices]
 
     def least_bytes(self, positions: int, quality: int, slices: int) -> int:
-        """Of the segments of so many grid positions, one or more, whatever they hold; only the first `slices` are coded. (No
+        """Of the segments of so many grid positions, whatever they hold; only the first `slices` are coded. (No
         symbol costs nothing, since each of the others of its alphabet keeps a part of the probability.)"""
+        if not positions:
+            return 0
         others = sum(int((size - 1).sum()) for _, size in self.windows(quality)[:slices])
         return 1 + (23 * positions * others >> 23)
 
     def code(self, height: int, width: int, quality: int, supply: Supplier, rest: Sequence[Array] = (),
-             labels: Sequence[int] | None = None) -> Array:
+             given: Given | None = None, labels: Sequence[int] | None = None) -> Array:
         """Walks the steps of a grid of `height`×`width` positions at `quality` (sixteenths of a level).
 
         `supply(step)` returns the step's symbols int64[N,G]; gives back the grids int64[G,h,w]. rest: what indices int64[G] the
-        last slices hold, one entry for each that is absent. labels: one of each kind, 0 for none; None: none of all.
+        last slices hold, one entry for each that is absent. Given positions are in no step; others see them as if they had
+        been coded in the phase that is theirs. labels: one of each kind, 0 for none; None: none of all.
         """
         labels = labels or (0,) * len(self.labels)
         on, grids, known = self.on, [], []
         number = 0
+        coded = np.ones(height * width, bool) if given is None else given.coded.ravel()
+        fixed = np.flatnonzero(~coded)
         present = len(self.slices) - len(rest)
         for model in self.slices[:present]:
             layout = model.layout
-            past = model.past_state(on.joined(known, 2), quality) if known else None
-            given = model.given(height, width, labels)
+            past = model.past_state(on.joined(known, 2), quality) if known and coded.any() else None
+            told = model.told(height, width, labels)
             own = on.array(np.zeros((height * width, model.feature_channels), np.float32))
             indices = on.array(np.zeros((height * width, layout.groups), np.int64))
+            if len(fixed):
+                indices[on.array(fixed)] = given.indices[layout.planes][:, on.array(given.labels.ravel()[fixed])].T
             phases = phase_map(height, width, model.phases).ravel()
             start, size = model.alphabet(quality)
             for phase in range(model.phases):
-                positions = on.array(np.flatnonzero(phases == phase))
+                here = np.flatnonzero(phases == phase)
+                positions = on.array(here[coded[here]])
                 if len(positions):
-                    out = model.outputs(past, own.reshape(height, width, -1), positions, phase, quality, given)
+                    out = model.outputs(past, own.reshape(height, width, -1), positions, phase, quality, told)
                     symbols = supply(on.step(number, layout, positions, out, start, size, model.distributions))
                     indices[positions] = symbols + start
-                    own[positions] = model.features(indices[positions])
+                if len(here):
+                    own[on.array(here)] = model.features(indices[on.array(here)])
                 number += 1
             known.append(own.reshape(height, width, -1))
             grids.append(indices.T.reshape(layout.groups, height, width))

@@ -38,6 +38,6 @@ def settle(reader: GridReader, grids: np.ndarray, free: np.ndarray, sixteenths: 
         here &= (y + x) % 2 == 1
         if here.any():
             drawn, _ = reader.draw(*here.shape, sixteenths, sampler.of_turn(1 + turn), top=top + first, left=start, known=window,
-                                   kept=~here, slices=slices, labels=labels)
+                                   kept=~here, slices=slices, labels=labels, coded=False)
             grids[:, first:bottom, begin:right] = np.asarray(drawn)[:, :, before:]
     return grids

@@ -17,13 +17,13 @@ from ..errors import UsageError
 from .quality import SIXTEENTHS, quality_of
 
 TOLERANCE = 0.03  # a result this near to its target needs no comment
+NEAR_DECIBELS = 0.1  # a PSNR this near to its target will do: about what a sixteenth makes
 RATE_SLOPE = 0.025  # of the logarithm of the rate, a sixteenth; of photo-3, speech-2 and audio-1 0.02 to 0.03
-PSNR_SLOPE = 0.1  # dB a sixteenth, likewise
+PSNR_SLOPE = 0.085  # dB a sixteenth; of photo-3 0.06 to 0.11
 MOST_DECIBELS = 100.0  # of pictures without error it is infinite
 NEAR = 4  # sixteenths from an estimate at which another would not tell more
 ROOM = 0.004  # that results are expected to stay below an upper bound
 UNSURE = 0.015  # the same, before the first result
-SURE = 0.3 * PSNR_SLOPE  # dB; a quality this near to its goal has no neighbour that is nearer
 PATIENCE = 4  # encodes after which each must shrink what is left by a quarter
 
 Result = TypeVar("Result")
@@ -31,8 +31,8 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Goal:
-    """upper_bound: no value above is taken, unless all are; else the nearest is. decibels: values are PSNR, of which the
-    nearest quality is found; of rates a quality beside the nearest will do that is within TOLERANCE. unit: for people."""
+    """upper_bound: no value above is taken, unless all are; else the nearest is, or one beside the nearest that is within
+    TOLERANCE, of PSNR (decibels) within NEAR_DECIBELS. unit: for people."""
 
     value: float
     unit: str
@@ -51,11 +51,14 @@ class Goal:
 @dataclass(frozen=True)
 class Estimate:
     """`value(sixteenths)`: cheaply, about what an encode would give; asked at most `times` times. bias: how much more, on the
-    goal's scale, encodes mostly give. (On 8 targets each photo-3 took 1.3 encodes for rates and sizes, 2.5 for PSNR.)"""
+    goal's scale, encodes mostly give. closer: the same as `value`, without a bias, nearer to what encodes give and dearer: asked
+    once, at one of their places. slope: of values on the goal's scale, a sixteenth, where few are known."""
 
     value: Callable[[int], float]
-    bias: float = 0.0
+    bias: Callable[[int], float] = lambda sixteenths: 0.0
     times: int = 3
+    closer: Callable[[int], float] | None = None
+    slope: float | None = None
 
 
 @dataclass
@@ -105,16 +108,9 @@ def reach(goal: Goal, qualities: int, attempt: Callable[[int], tuple[Result, flo
         """Whether no other quality is expected to serve better, or not by more than it matters."""
         if goal.upper_bound and low < 0:
             return False
-        found, served = _nearest(goal, tried), _served(goal, tried[_nearest(goal, tried)][1])
-        other = best(range(max(0, low), min(high, top) + 1), ROOM if served else -ROOM)
-        if goal.decibels:
-            return other == found and checked(found)
-        return abs(other - found) <= served
-
-    def checked(found: int) -> bool:
-        """Whether the neighbour on the goal's side is tried, or surely farther from it."""
-        off = tried[found][1] - goal.value
-        return abs(off) <= SURE or found + (1 if off < 0 else -1) in (-1, top + 1, *tried)
+        found = _nearest(goal, tried)
+        near = _near(goal, tried[found][1])
+        return abs(best(range(max(0, low), min(high, top) + 1), ROOM if near else -ROOM) - found) <= near
 
     while high - low > 1 and not (tried and settled()):
         place = best(range(low + 1, high), ROOM if tried else UNSURE)  # untried
@@ -137,16 +133,26 @@ def reach(goal: Goal, qualities: int, attempt: Callable[[int], tuple[Result, flo
 
 def _estimated(goal: Goal, top: int, wanted: float, estimate: Estimate | None, progress: Callable[[str], None]) -> Curve:
     """What is expected of attempts, by estimates from the middle of the scale on."""
-    curve = Curve(PSNR_SLOPE if goal.decibels else RATE_SLOPE)
+    slope = PSNR_SLOPE if goal.decibels else RATE_SLOPE
     here = top // 2
     if estimate is None:
-        curve.known[here] = wanted
-        return curve
+        return Curve(slope, {here: wanted})
+    curve = Curve(estimate.slope or slope)
     while len(curve.known) < estimate.times and all(abs(here - place) >= min(NEAR, top) for place in curve.known):
         progress(f"estimating quality {quality_of(here):g}")
-        curve.known[here] = goal.scale(estimate.value(here)) + estimate.bias
+        curve.known[here] = goal.scale(estimate.value(here)) + estimate.bias(here)
         here = min(range(top + 1), key=lambda place: abs(curve.at(place) - wanted))
+    if estimate.closer:
+        near = min(curve.known, key=lambda place: abs(place - here))
+        progress(f"estimating quality {quality_of(near):g}, more closely")
+        shift = goal.scale(estimate.closer(near)) - curve.known[near]
+        curve.known = {place: value + shift for place, value in curve.known.items()}
     return curve
+
+
+def _near(goal: Goal, reached: float) -> bool:
+    """Whether a value will do that is not the nearest."""
+    return abs(reached - goal.value) <= NEAR_DECIBELS if goal.decibels else _served(goal, reached)
 
 
 def _served(goal: Goal, reached: float) -> bool:

@@ -17,12 +17,12 @@ from .config import TransformConfig
 from .integer import SCALE_BITS, TABLE, UNIT_BITS, VALUE_LIMIT, blocks, clamped, scaled, shifted
 from .synthesis import PATCH
 
-POSITIONS = 1 << 12  # at 1/4 resolution, worked on at a time: temporaries stay in the cache
+POSITIONS = 1 << 13  # at 1/4 resolution, worked on at a time: temporaries stay in the cache
 
 
 class Wide:
-    """A layer that carries the picture, of weights int16[O,I,k,k], outputs in an order of its own; in float64. `bits`: of the
-    fraction of its sums."""
+    """A layer that carries the picture, of weights int16[O,I,k,k], its outputs in an `order`; in float64. `bits`: of the fraction of
+    its sums; `offset`: what rounds them."""
 
     def __init__(self, stored, name: str, bits: int, order: np.ndarray | slice = slice(None), offset: float = 0.5):
         weight = stored[f"{name}.weight"].astype(np.float64)[order] * 2.0**-bits
@@ -44,7 +44,7 @@ class Window:
         self.kept = np.zeros((1, width, 3, matrices.shape[1] // 3), matrices.dtype)  # the row above the picture
 
     def push(self, rows: np.ndarray, last: bool) -> np.ndarray:
-        """[n,w,I], the next rows → sums f64[m·w,O] of all rows whose lower neighbours are known; `last`: no more rows will come."""
+        """[n,w,I], the next rows → sums f64[m·w,O] of all rows whose lower neighbours are known; `last`: no more will come."""
         before, count = len(self.kept), len(rows)
         seen = np.empty((before + count + last, *self.kept.shape[1:]), self.matrices.dtype)
         seen[:before] = self.kept
@@ -134,9 +134,10 @@ class IntegerSynthesis:
         for layer in (self.linear, self.head):
             layer.bias *= 2.0**-UNIT_BITS
         self.linear.bias += 0.5
+        c1, c2, _ = config.channels
+        orders = {"stem": slice(None), "up2": places(4 * c2, 2), "up1": places(4 * c1, 2)}
         self.stem, self.up2, self.up1 = (
-            Wide(stored, name, int(stored[f"{name}.shift"][0]), order)
-            for name, order in (("stem", slice(None)), ("up2", places(4 * config.channels[1], 2)), ("up1", places(4 * config.channels[0], 2))))
+            Wide(stored, name, int(stored[f"{name}.shift"][0]), order) for name, order in orders.items())
         self.blocks = {name: Block(stored, name) for name, _ in blocks(config)}
 
     def values(self, sixteenths: int) -> list[np.ndarray]:
@@ -154,9 +155,12 @@ class IntegerSynthesis:
 
 
 class _Run:
+    """The network while rows of a picture go through."""
+
     def __init__(self, net: IntegerSynthesis, width: int, sixteenths: int):
         self.net, self.width = net, width
-        self.scale, self.bias = (at_quality(net.stored[f"condition.{part}"].astype(np.int64), sixteenths) for part in ("scale", "bias"))
+        tables = (net.stored[f"condition.{part}"].astype(np.int64) for part in ("scale", "bias"))
+        self.scale, self.bias = (at_quality(table, sixteenths) for table in tables)
         self.stem, self.head = Window(net.stem.matrices, width), Window(net.head.matrices, 4 * width)
         self.stages = [[Running(block, width * side) for name, block in net.blocks.items() if name.startswith(f"blocks{stage}")]
                        for stage, side in ((3, 1), (2, 2), (1, 4))]

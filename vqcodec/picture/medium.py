@@ -17,7 +17,7 @@ _NOT_DECODED = frozenset({"BUFR", "EPS", "GRIB", "HDF5", "MPEG", "WMF"})
 
 class Pictures(Medium):
     key, modality, code = "picture", "image", stream.CODE
-    noun, nouns, trained_on = "image", "images", "pictures"
+    nouns, trained_on = "images", "pictures"
     targets = (Target("bpp", "aim at this many bits per pixel."), Target("psnr", "aim at this PSNR in dB.", "dB"), SIZE)
     default_extension, reads_pieces, conceals, has_subtypes = "png", False, False, False
     measures = {"sample": Measure("size", "WxH", "of so many pixels [256x256]."),
@@ -101,7 +101,7 @@ class Pictures(Medium):
         found = stream.peek(head)
         pixels = found.width * found.height
         bands = (1 if found.grey else 3) + (found.alpha_length is not None)
-        return Extent(pixels=pixels, output=bands * pixels if made else 0, memory=needed(found.width, found.height))
+        return Extent(pixels=pixels, output=bands * pixels if made else 0, memory=needed(found.width, found.height, "decode"))
 
     def decode(self, codec, source, made, file, *, conceal=False, progress=lambda text: None):
         from .file import write_picture
@@ -170,6 +170,9 @@ class Pictures(Medium):
     def from_tokens(self, codec, grids, shape, quality):
         from ..errors import UsageError
 
+        from .finish import of_inspection
+
+        finish = of_inspection(shape)
         if isinstance(shape, inspection.Inspection):
             quality, grey = shape.quality if quality is None else quality, shape.grey
             shape = shape.width, shape.height
@@ -177,7 +180,7 @@ class Pictures(Medium):
             grey = False
         if quality is None:
             raise UsageError("give the height and the quality of the picture")
-        return codec.encode_tokens(grids, *shape, quality, grey=grey).data
+        return codec.encode_tokens(grids, *shape, quality, grey=grey, finish=finish).data
 
     # --- drawing from the prior ----------------------------------------------------------------------------------
 
@@ -203,7 +206,7 @@ class Pictures(Medium):
         from .file import size_of
         from .memory import needed
 
-        return needed(400, 1000) if file is None else needed(*size_of(file, command))
+        return needed(400, 1000) if file is None else needed(*size_of(file, command), command)
 
     def comparison(self):
         from .bench import Pictures as Compared

@@ -1,9 +1,12 @@
 """How much memory a picture takes, by its width and height, so that not too many big ones are worked on at once.
 
-Measured with one thread (peak of the process above what the loaded model takes), encoding at quality 8 with
-photo-3: at effort 2 147 MiB for 0.39 megapixels, 436 for 1.5, 928 for 3.8, at effort 1 2274 for 12; where the search
-remembers nothing, 1567 for 12.6, 1767 for 25; less effort and decoding take less. With photo-ssim-1 195, 528, 1104, 2344, 1811 and
-1930. Very wide pictures are worked on in wide strips: 131072 × 544 take 3783 MiB at effort 0 and 5165 to decode.
+Measured with one thread (peak of the process above what the loaded model takes). Encoding at quality 8 with photo-3: at effort 2
+147 MiB for 0.39 megapixels, 436 for 1.5, 928 for 3.8, at effort 1 2274 for 12; where the search remembers nothing, 1567 for 12.6,
+1767 for 25; with photo-ssim-1 195, 528, 1104, 2344, 1811 and 1930. 131072 × 544 take 3783 MiB at effort 0: very wide pictures
+are worked on in wide strips.
+
+Decoding, in NumPy: with photo-3 23 MiB for 0.39 megapixels, 185 for 3, 354 for 12, 834 for 71, 720 for 32768 × 544; with photo-4,
+whose index grids are more than twice as large, 215 for 3, 1128 for 71; in integers, with photo-3e, 54 for 0.39, 147 for 3.
 """
 
 from __future__ import annotations
@@ -13,15 +16,21 @@ from .config import REMEMBERED_PIXELS
 MIB = 1 << 20
 _SLACK = 1.1
 _PATCH, _REACH = 16, 11  # pixels of a latent's side; latent rows on each side of a strip that the published decoders look at
+# MiB that decoding takes: in any case; of a megapixel for index grids (of photo-4) and pixels; of those of a strip, and of further ones
+_DECODING, _GRIDS, _STRIP, _FURTHER, _FIRST = 20, 13, 72, 40, 4
 
 
-def needed(width: int, height: int) -> int:
-    """Bytes that a picture adds to its process while it is encoded or decoded: an upper estimate. The search, whose memory
-    goes by pixels, and the networks, whose goes by strips as wide as the picture, do not work at the same time."""
+def needed(width: int, height: int, command: str = "encode") -> int:
+    """Bytes that a picture adds to its process while it is encoded, or decoded with "decode": an upper estimate. The search,
+    whose memory goes by pixels, and the networks, whose goes by strips as wide as the picture, do not work at the same
+    time; encoding decodes too, where it verifies or aims at a PSNR."""
     pixels = width * height
-    mega = pixels / 1e6
-    search = min(800 * mega, 320 + 240 * mega, 900 + 130 * mega) if pixels <= REMEMBERED_PIXELS else 1300 + 32 * mega
-    return int(_SLACK * MIB * max(search, 12 * mega + 72 * strip_pixels(width, height) / 1e6))
+    mega, strip = pixels / 1e6, strip_pixels(width, height) / 1e6
+    most = _DECODING + _GRIDS * mega + _STRIP * min(strip, _FIRST) + _FURTHER * max(0.0, strip - _FIRST)
+    if command != "decode":  # networks in torch take more of wide strips
+        search = min(800 * mega, 320 + 240 * mega, 900 + 130 * mega) if pixels <= REMEMBERED_PIXELS else 1300 + 32 * mega
+        most = max(most, search, 12 * mega + 72 * strip)
+    return int(_SLACK * MIB * most)
 
 
 def strip_pixels(width: int, height: int) -> int:

@@ -18,10 +18,13 @@ from ..indices.drawing import Drawing
 from ..indices.quality import checked_sixteenths
 from ..indices.sampling import Sampler
 from ..indices.settling import settle
+from . import finish as finishes
 from . import stream as streams
 from .alpha import decode_alpha, encode_alpha
 from .codec import PATCH, Codec, Progress, bands, check_size
+from .finish import Finish
 from .memory import needed
+from .plain import CODED
 
 USUAL = 256  # pixels of a side
 
@@ -57,7 +60,11 @@ def extend(codec: Codec, data: bytes, drawing: Drawing, rows: int, progress: Pro
     if stream.alpha is not None:
         plane = decode_alpha(stream.alpha, stream.height, stream.width)
         alpha = encode_alpha(np.pad(plane, ((0, rows), (0, 0)), constant_values=255))
-    return _redrawn(codec, replace(stream, height=height, alpha=alpha), drawing, known, kept, codec.coder.needed(old), progress)
+    finish = finishes.of_stream(stream)
+    if finish.plain is not None:
+        blocks = np.pad(finish.plain.labels, ((0, len(kept) - old.shape[1]), (0, 0)), constant_values=CODED)
+        finish = replace(finish, plain=replace(finish.plain, labels=blocks))
+    return _redrawn(codec, replace(stream, height=height, alpha=alpha), drawing, known, kept, finish, codec.coder.needed(old), progress)
 
 
 @guarded
@@ -71,30 +78,37 @@ def fill(codec: Codec, data: bytes, drawing: Drawing, box: tuple[int, int, int, 
     known = codec.decode_grids(data)
     kept = np.ones(known.shape[1:], bool)
     kept[y // PATCH : -(-(y + height) // PATCH), x // PATCH : -(-(x + width) // PATCH)] = False
-    return _redrawn(codec, stream, drawing, known, kept, codec.coder.needed(known), progress)
+    finish = finishes.of_stream(stream)
+    if finish.plain is not None:
+        finish = replace(finish, plain=replace(finish.plain, labels=np.where(kept, finish.plain.labels, CODED).astype(np.uint8)))
+    return _redrawn(codec, stream, drawing, known, kept, finish, codec.coder.needed(known), progress)
 
 
-def _redrawn(codec, stream: streams.Stream, drawing, known: np.ndarray, kept: np.ndarray, slices: int, progress) -> bytes:
+def _redrawn(codec, stream: streams.Stream, drawing, known: np.ndarray, kept: np.ndarray, finish: Finish, slices: int,
+             progress) -> bytes:
+    given = None if finish.plain is None else finish.plain.given(codec.coder, stream.quality)
     labels = (codec.model.prior.numbers(drawing.label) if drawing.label is not None
               else codec.coder.labels_before(b"".join(stream.segments)))
-    grids, segments = _draw(codec, drawing, labels, *kept.shape, stream.quality, progress, known, kept, slices)
+    grids, segments = _draw(codec, drawing, labels, *kept.shape, stream.quality, progress, known, kept, given, slices)
     if drawing.sweeps:
         settled = settle(codec.coder, np.asarray(grids), ~kept, stream.quality, Sampler(drawing), drawing.sweeps, slices, labels,
                          progress=progress)
-        grids, segments = _draw(codec, drawing, labels, *kept.shape, stream.quality, progress, settled, np.ones_like(kept), slices)
+        grids, segments = _draw(codec, drawing, labels, *kept.shape, stream.quality, progress, settled, np.ones_like(kept),
+                                given, slices)
     return codec._packed(grids, segments, stream.height, stream.width, stream.quality, stream.grey, stream.alpha,
-                         stream.metadata).data
+                         stream.metadata, finish).data
 
 
 def _draw(codec: Codec, drawing, labels, rows: int, columns: int, sixteenths: int, progress, known=None, kept=None,
-          slices=None):
-    """(index grids int64[G,h,w], segments); `known` and `kept` as in `GridReader.draw`."""
+          given=None, slices=None):
+    """(index grids int64[G,h,w], segments); the rest as in `GridReader.draw`."""
     sampler, pieces, results = Sampler(drawing), bands(rows, columns), []
     slices = slices or codec.coder.present(sixteenths)
     for number, (top, bottom) in enumerate(pieces, 1):
         progress(f"drawing, band {number} of {len(pieces)}")
         part = {} if known is None else {"known": known[:, top:bottom], "kept": kept[top:bottom]}
-        results.append(codec.coder.draw(bottom - top, columns, sixteenths, sampler, top=top, slices=slices, labels=labels, **part))
+        results.append(codec.coder.draw(bottom - top, columns, sixteenths, sampler, top=top, slices=slices, labels=labels,
+                                        given=given and given.rows(top, bottom), **part))
     grids = codec.coder.joined([grids for grids, _ in results], 1)
     coded = codec.coder.steps(codec.coder.needed(grids))  # of slices that have turned out to be at rest there are no bytes
     return grids, tuple(s if i < coded else b"" for _, segments in results for i, s in enumerate(segments))

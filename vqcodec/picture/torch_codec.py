@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from .. import filelimits
+from . import curves, find_plain
 from . import search as refine
+from .aiming import Aim, encode_to
 from .alpha import encode_alpha
 from .codec import PATCH, STRIP_PIXELS, Codec, Encoded, Progress, bands, check_size, strips
 from .config import REMEMBERED_PIXELS, ModelConfig
@@ -18,23 +20,33 @@ from ..indices.context import fast_arithmetic
 from ..guard import guarded, more_threads
 from ..errors import UnsupportedError, UsageError
 from ..indices.float_prior import ContextPrior
+from ..indices.network import Given
 from ..zoo.loading import ModelKind, load_model
 from .file import Picture
+from .finish import Finish
+from .plain import Plain, spread
 from .integer_decoder import IntegerDecoder
 from ..process import keep_freed_memory
-from ..indices.quality import SIXTEENTHS, checked_sixteenths, quality_of
+from ..indices.quality import SIXTEENTHS, checked_sixteenths
 from ..indices.rates import Rates
-from ..indices.target import Estimate, Goal, reach
+from ..indices.target import Goal
 from ..zoo.registry import ModelEntry
 from .rounding import IntegerNetwork
-from .psnr import psnr as measure
 from .transform import Decoder, Encoder, halo, samples
 
-# What encodes give more than estimates of their rate (its logarithm) and PSNR (dB), at efforts 0, 1, and more; of photo-3.
-FIXED_BYTES = 40  # of a stream, about
-RATE_BIAS, PSNR_BIAS = (-0.2, -0.06, -0.06), (-0.3, 0.5, 1.1)
+# Of λ: what a pixel's squared error of 1 adds to the distortion (by MS-SSIM nearly nothing: only a tint counts).
+WORTH = {"mse": 1.0, "ssimulacra2": 0.5, "ms-ssim": 0.0}
 KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True,
                  integers=lambda transform: IntegerNetwork(transform) if transform.arithmetic == "integer" else None)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Index grids int64[G,h,w], their segments, and what else makes the picture."""
+
+    grids: torch.Tensor
+    segments: tuple[bytes, ...]
+    finish: Finish = Finish()
 
 
 class TorchCodec(Codec):
@@ -100,35 +112,56 @@ class TorchCodec(Codec):
     # --- whole pictures ----------------------------------------------------------------------------------
 
     def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weights: tuple[float, ...],
-                         progress: Progress = lambda text: None):
+                         progress: Progress = lambda text: None, given: Given | None = None):
         """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments); as `GridCoder.choose`. Of the last slices, those that
         are at rest everywhere have no bytes."""
         slices = self.coder.present(sixteenths)
         results, pieces = [], bands(*latents.shape[2:])
         for number, (top, bottom) in enumerate(pieces, 1):
             progress(f"coding, band {number} of {len(pieces)}")
-            results.append(self.coder.choose(latents[0, :, top:bottom], sixteenths, weights, slices))
+            results.append(self.coder.choose(latents[0, :, top:bottom], sixteenths, weights, slices,
+                                             given and given.rows(top, bottom)))
         grids = torch.cat([grids for grids, _ in results], 1)
         kept = self.coder.steps(self.coder.needed(grids))
         return grids, tuple(s if i < kept else b"" for _, segments in results for i, s in enumerate(segments))
 
     @guarded
-    def search(self, rgb: np.ndarray, sixteenths: int, effort: int, progress: Progress = lambda text: None):
-        """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort (see `search.py`)."""
+    def search(self, picture: Picture, sixteenths: int, effort: int, progress: Progress = lambda text: None) -> Coded:
+        """The better the greater the effort (see `search.py`)."""
+        rgb, plain = picture.rgb, find_plain.find(picture.rgb, sixteenths)
+        if plain is not None and plain.whole:
+            grids = plain.given(self.coder, sixteenths).whole()
+            return Coded(grids, self.code_grids(grids, sixteenths, plain.given(self.coder, sixteenths)), Finish(plain))
         search = refine.SEARCHES[self.model.transform.distortion]
         weights = search.weights(self.coder.layouts)
         steps = search.steps[effort] if refine.applicable(self.model.transform, *rgb.shape[:2]) else 0
         with more_threads():
-            latents = self._searched(rgb, sixteenths, steps, search, weights, progress)
-        return self._choose_and_code(latents, sixteenths, weights, progress)
+            with fast_arithmetic() if steps else nullcontext():
+                latents = self.latents(rgb, sixteenths)
+            plain = plain and find_plain.with_indices(plain, latents[0].numpy(), self.coder, sixteenths)
+            if steps:
+                latents = self._searched(latents, rgb, sixteenths, steps, search, weights, progress, plain)
+        given = plain and plain.given(self.coder, sixteenths)
+        grids, segments = self._choose_and_code(latents, sixteenths, weights, progress, given)
+        return Coded(grids, segments, self._finish(grids, sum(map(len, segments)), picture, sixteenths, plain, effort))
 
-    def _searched(self, rgb: np.ndarray, sixteenths: int, steps: int, search: refine.Search, weights,
-                  progress: Progress) -> torch.Tensor:
-        """uint8[H,W,3] → latents f32[1,D,h,w], after `steps` improvements."""
-        with fast_arithmetic() if steps else nullcontext():
-            latents = self.latents(rgb, sixteenths)
-        if not steps:
-            return latents
+    def _finish(self, grids: torch.Tensor, size: int, picture: Picture, sixteenths: int, plain: Plain | None, effort: int) -> Finish:
+        """What makes the picture nearer to what it was, of `size` bytes without that. At effort 0 there is no time for it, but
+        beside plain blocks."""
+        if plain is None and not effort:
+            return Finish()
+        rgb, transform = picture.rgb, self.model.transform
+        decoded = self._as_decoded(grids, *rgb.shape[:2], sixteenths, picture.grey, Finish())
+        bits = WORTH[transform.distortion] * refine.slope(transform, sixteenths / SIXTEENTHS)
+        coded = None if plain is None else spread(~plain.painted, *rgb.shape[:2])
+        found = curves.find(decoded, rgb, coded, picture.grey, bits, size)
+        if plain is not None:
+            plain = find_plain.with_cleaning(plain, Finish(None, found)(decoded), rgb, min(2.0, 1 / (PATCH * PATCH * bits or 1)))
+        return Finish(plain, found)
+
+    def _searched(self, latents: torch.Tensor, rgb: np.ndarray, sixteenths: int, steps: int, search: refine.Search, weights,
+                  progress: Progress, plain: Plain | None) -> torch.Tensor:
+        """Latents f32[1,D,h,w] of uint8[H,W,3] after `steps` improvements, one at least."""
         keep = rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
         at = 0
 
@@ -139,33 +172,48 @@ class TorchCodec(Codec):
 
         gradient = refine.DistortionGradient(
             self.decoder, self.model.transform, rgb, sixteenths / SIXTEENTHS, keep=keep,
-            told=lambda part: progress(f"search, step {at + 1} of {steps}, {part:.0%}") if part < 1 else None)
-        return refine.refine(latents, steps, search, self._rates(latents, sixteenths, weights, keep), gradient, begin,
-                             search.damping(gradient.slope))[0]
+            told=lambda part: progress(f"search, step {at + 1} of {steps}, {part:.0%}") if part < 1 else None,
+            painted=plain and plain.painted)
+        rates = self._rates(latents, sixteenths, weights, keep, plain and plain.given(self.coder, sixteenths))
+        return refine.refine(latents, steps, search, rates, gradient, begin, search.damping(gradient.slope))[0]
 
-    def _rates(self, latents: torch.Tensor, sixteenths: int, weights, keep: bool) -> Rates:
+    def _rates(self, latents: torch.Tensor, sixteenths: int, weights, keep: bool, given: Given | None) -> Rates:
         """The prior as encoders ask it, of latents f32[1,D,h,w]."""
         level = sixteenths / SIXTEENTHS
         return Rates(self.context, self.coder.codebooks, weights, torch.tensor([level], dtype=torch.float32),
                      bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
                      windows=self.coder.prior.windows(sixteenths), keep=keep,
-                     present=torch.tensor([self.model.quantizer.present(level)]))
+                     present=torch.tensor([self.model.quantizer.present(level)]), given=given)
 
     @torch.inference_mode()
-    def _estimate(self, picture: Picture, sixteenths: int, of_psnr: bool) -> float:
-        """Bits or PSNR of a picture, about: with the codewords nearest to its latents, and by the float twin of the prior."""
+    def _nearest(self, rgb: np.ndarray, sixteenths: int):
+        """(latents f32[1,D,h,w] of uint8[H,W,3], its plain blocks, the prior, for each band the codewords nearest to the latents)"""
+        plain = find_plain.find(rgb, sixteenths)
         with more_threads(), fast_arithmetic():
-            latents = self.latents(picture.rgb, sixteenths)
-        rates = self._rates(latents, sixteenths, [0.0] * len(self.coder.layouts), False)
-        indices = rates.nearest(latents)
-        if not of_psnr:
-            return rates.bits(latents, indices)
+            latents = self.latents(rgb, sixteenths)
+        plain = plain and find_plain.with_indices(plain, latents[0].numpy(), self.coder, sixteenths)
+        given = plain and plain.given(self.coder, sixteenths)
+        rates = self._rates(latents, sixteenths, [0.0] * len(self.coder.layouts), False, given)
+        return latents, plain, rates, rates.nearest(latents)
+
+    @guarded
+    @torch.inference_mode()
+    def nearest_bits(self, picture: Picture, sixteenths: int) -> float:
+        """What a picture takes with the codewords nearest to its latents, about: by the float twin of the prior."""
+        latents, _, rates, indices = self._nearest(picture.rgb, sixteenths)
+        return rates.bits(latents, indices)
+
+    @guarded
+    @torch.inference_mode()
+    def nearest_pixels(self, picture: Picture, sixteenths: int) -> np.ndarray:
+        """uint8[H,W,3] as decoded from the codewords nearest to its latents."""
+        latents, plain, rates, indices = self._nearest(picture.rgb, sixteenths)
         grids = []
         for rows, band in zip(rates.bands, indices):
             shape = latents[0, 0, rows].shape
             at_rest = [rest.short()[:, None].expand(-1, shape.numel()) for rest in self.coder.rest[len(band):]]
             grids.append(torch.cat([*band, *at_rest]).long().unflatten(1, shape))
-        return measure(picture.rgb, self._as_decoded(torch.cat(grids, 1), *picture.rgb.shape[:2], sixteenths, picture.grey))
+        return self._as_decoded(torch.cat(grids, 1), *picture.rgb.shape[:2], sixteenths, picture.grey, Finish(plain))
 
     @guarded
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None,
@@ -176,9 +224,16 @@ class TorchCodec(Codec):
         Raises UsageError outside of that."""
         effort, picture = self._check_encoding(picture, effort), told_grey(picture)
         sixteenths = checked_sixteenths(quality, self.qualities)
-        grids, segments = self.search(picture.rgb, sixteenths, effort, progress)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
-        return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata)
+        return self.attempt(picture, sixteenths, effort, alpha, metadata, progress)[0]
+
+    @guarded
+    def attempt(self, picture: Picture, sixteenths: int, effort: int, alpha: bytes | None = None, metadata: bytes | None = None,
+                progress: Progress = lambda text: None, *, pixels: bool = False) -> tuple[Encoded, np.ndarray | None]:
+        """(.vq file, uint8[H,W,3] as decoded from it if `pixels`). alpha: the packed plane."""
+        coded, shape = self.search(picture, sixteenths, effort, progress), picture.rgb.shape[:2]
+        found = self._as_decoded(coded.grids, *shape, sixteenths, picture.grey, coded.finish) if pixels else None
+        return self._packed(coded.grids, coded.segments, *shape, sixteenths, picture.grey, alpha, metadata, coded.finish), found
 
     def _check_encoding(self, picture: Picture, effort: int | None) -> int:
         """The effort to use. Raises UnsupportedError, UsageError."""
@@ -191,37 +246,16 @@ class TorchCodec(Codec):
     def encode_to_target(self, picture: Picture, *, bpp: float | None = None, psnr: float | None = None,
                          size: int | None = None, effort: int | None = None, metadata: bytes | None = None,
                          progress: Progress = lambda text: None) -> Encoded:
-        """Of the one target given: the quality whose PSNR is nearest, one whose rate is within 3 % or else nearest, or for
+        """Of the one target given: a quality whose PSNR is within 0.1 dB, or rate within 3 %, or else the nearest, or for
         `size` (bytes), an upper bound, one whose result is within 3 % below it, or else nearest. Mostly by one or two encodes
-        (see `indices/target.py`)."""
+        (see `aiming.py`)."""
         if sum(t is not None for t in (bpp, psnr, size)) != 1:
             raise UsageError("give exactly one of bpp, psnr and size")
         goal = (Goal(psnr, "dB", decibels=True) if psnr is not None else Goal(bpp, "bpp") if bpp is not None
                 else Goal(float(size), "bytes", upper_bound=True))
         effort, picture = self._check_encoding(picture, effort), told_grey(picture)
-        height, width = picture.rgb.shape[:2]
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
-        overhead = FIXED_BYTES + len(alpha or b"") + len(metadata or b"")
-
-        def value(length: float) -> float:
-            return 8 * length / (width * height) if bpp is not None else length
-
-        def expected(sixteenths: int) -> float:
-            found = self._estimate(picture, sixteenths, psnr is not None)
-            return found if psnr is not None else value(overhead + found / 8)
-
-        def attempt(sixteenths: int) -> tuple[Encoded, float]:
-            grids, segments = self.search(picture.rgb, sixteenths, effort, lambda text: progress(
-                f"trying quality {quality_of(sixteenths):g}: {text}"))
-            result = self._packed(grids, segments, height, width, sixteenths, picture.grey, alpha, metadata)
-            if psnr is None:
-                return result, value(len(result.data))
-            return result, measure(picture.rgb, self._as_decoded(grids, height, width, sixteenths, picture.grey))
-
-        bias = (RATE_BIAS if psnr is None else PSNR_BIAS)[min(effort, 2)]
-        estimate = None if self.context is None else Estimate(expected, bias, times=3 if effort else 2)
-        result, note = reach(goal, self.qualities, attempt, estimate=estimate, progress=progress)
-        return replace(result, note=note)
+        return encode_to(goal, Aim(self, picture, effort, alpha, metadata), progress)
 
 
 def told_grey(picture: Picture) -> Picture:

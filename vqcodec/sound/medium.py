@@ -10,12 +10,13 @@ from pathlib import PurePath
 from .. import metadata as parts_of_metadata
 from ..medium import AS_SAMPLES, SIZE, Format, Made, Measure, Medium, Request, Target, asked_quality, kept
 from . import inspection, stream
+from ..stream import checked_metadata
 from .stream import SoundHeader
 
 
 class Sounds(Medium):
     key, modality, code = "sound", "audio", stream.CODE
-    noun, nouns, trained_on = "recording", "sound", "recordings"
+    nouns, trained_on = "sound", "recordings"
     targets = (Target("kbps", "aim at this many kilobits per second."), SIZE)
     default_extension, reads_pieces, conceals, has_subtypes = "wav", True, True, True
     measures = {"sample": Measure("seconds", "S", "so long [5].", whole=False),
@@ -107,7 +108,7 @@ class Sounds(Medium):
 
         found = stream.peek(head)[0]
         samples = found.length * found.channels
-        memory = needed(found.channels, found.coded_channels)
+        memory = needed(found.channels, found.coded_channels, "decode")
         if made == AS_SAMPLES:
             return Extent(samples=samples, output=4 * samples, memory=memory + 8 * samples)  # in blocks, then joined
         return Extent(samples=samples, output=sample_bytes(made.subtype) * samples if made else 0, memory=memory)
@@ -173,7 +174,7 @@ class Sounds(Medium):
     def metadata(self, source):
         sealed = stream.peek(source.head)[1]
         with source.open_file() as file:
-            found = stream.checked_metadata(file.read(sealed.end), sealed)
+            found = checked_metadata(file.read(sealed.end), sealed)
         return None if found is None else parts_of_metadata.unpack(found)
 
     # --- index grids ---------------------------------------------------------------------------------------------
@@ -186,10 +187,12 @@ class Sounds(Medium):
 
         from ..indices.quality import checked_sixteenths
 
-        header = shape.header if isinstance(shape, inspection.SoundInspection) else shape
+        header, gains = shape, None
+        if isinstance(shape, inspection.SoundInspection):
+            header, gains = shape.header, shape.gains or None
         if quality is not None:
             header = replace(header, quality=checked_sixteenths(quality, codec.qualities))
-        return codec.encode_tokens(grids, header).data
+        return codec.encode_tokens(grids, header, gains).data
 
     # --- drawing from the prior ----------------------------------------------------------------------------------
 
@@ -213,7 +216,7 @@ class Sounds(Medium):
     def memory(self, file, command):
         from . import memory
 
-        return memory.needed(2, 2) if file is None else memory.needed(*memory.size_of(file, command))
+        return memory.needed(2, 2, command) if file is None else memory.needed(*memory.size_of(file, command), command)
 
     def comparison(self):
         from .bench import Sounds as Compared

@@ -20,6 +20,7 @@ from ..indices.quality import checked_sixteenths
 from ..indices.sampling import Sampler
 from ..indices.settling import settle
 from ..stream import checked_metadata
+from . import gains as knotted
 from . import stream as streams
 from .codec import AudioCodec, packed_chunk
 from .memory import needed
@@ -51,57 +52,58 @@ def sample(codec: AudioCodec, drawing: Drawing, seconds: float, quality: float, 
 def extend(codec: AudioCodec, data: bytes, drawing: Drawing, seconds: float, progress) -> bytes:
     """A recording and so many seconds behind it. A latent frame that its end cuts is drawn anew. Raises UsageError, LimitError,
     and CorruptStreamError as `AudioCodec.decode`."""
-    old, sealed = streams.peek(data)
+    old, _ = streams.peek(data)
     header = replace(old, length=old.length + max(1, round(min(seconds * old.rate, MAX_LENGTH + 1))))
     _check(codec, header)
     known = codec.decode_grids(data)
     whole = min(known.shape[2], old.length * codec.rate // old.rate // codec.model.transform.step)
     kept = np.zeros(codec.frames(header), bool)
     kept[:whole] = True
-    return _redrawn(codec, header, drawing, _labels(codec, data, drawing), progress, np.pad(known, ((0, 0), (0, 0), (0, len(kept) - known.shape[2]))), kept,
-                  checked_metadata(data, sealed))
+    known = np.pad(known, ((0, 0), (0, 0), (0, len(kept) - known.shape[2])))
+    return _redrawn(codec, data, header, drawing, progress, known, kept)
 
 
 @guarded
 def fill(codec: AudioCodec, data: bytes, drawing: Drawing, span: tuple[float, float], progress) -> bytes:
     """A recording of which the latent frames that a span (from, to) of seconds touches are drawn anew. Raises as `extend`, and
     UsageError for a span that is not within."""
-    header, sealed = streams.peek(data)
+    header, _ = streams.peek(data)
     first, last = (second * codec.rate / codec.model.transform.step for second in span)
     if not 0 <= span[0] < span[1] <= header.length / header.rate:
         raise UsageError(f"the span {span[0]:g},{span[1]:g} (START,END) is not within {header.length / header.rate:g} seconds")
     known = codec.decode_grids(data)
     kept = np.ones(known.shape[2], bool)
     kept[int(first) : int(np.ceil(last))] = False
-    return _redrawn(codec, header, drawing, _labels(codec, data, drawing), progress, known, kept, checked_metadata(data, sealed))
+    return _redrawn(codec, data, header, drawing, progress, known, kept)
 
 
-def _labels(codec: AudioCodec, data: bytes, drawing: Drawing) -> tuple[int, ...]:
-    """Those that are asked for, else those of the last chunk."""
-    if drawing.label is not None or not codec.coder.prior.labels:
-        return codec.model.prior.numbers(drawing.label)
+def _redrawn(codec: AudioCodec, data: bytes, header: SoundHeader, drawing: Drawing, progress, known, kept) -> bytes:
+    """data: the stream that was; header: of the one that is to be; known int64[G,U,T] and kept bool[T]: as in
+    `GridReader.draw`, over all frames."""
     file = io.BytesIO(data)
-    header, sealed = streams.read_header(file)
-    chunks = streams.ChunkReader(file, len(codec.chunks(header)), streams.seed_of(header, sealed))
-    for number in range(chunks.count):
-        payload = chunks.read(number).payload
-    return codec.coder.labels_before(payload)
-
-
-def _redrawn(codec: AudioCodec, header: SoundHeader, drawing, labels, progress, known, kept, metadata) -> bytes:
-    data = _drawn(codec, header, drawing, labels, progress, known, kept, metadata)
+    old, sealed = streams.read_header(file)
+    sizes, gains = codec.chunks(old), []
+    chunks = streams.ChunkReader(file, len(sizes), streams.seed_of(old, sealed))
+    for number, (begin, end) in enumerate(sizes):
+        chunk = chunks.read(number)
+        gains.append(codec.read_gains(chunk, end - begin, old))
+    labels = codec.model.prior.numbers(drawing.label)
+    if drawing.label is None and labels:  # those of the last chunk
+        labels = codec.coder.labels_before(chunk.payload[knotted.size(chunk.payload)[2] if old.gains else 0 :])
+    more = dict(known=known, kept=kept, metadata=checked_metadata(data, sealed), gains=gains if old.gains else None)
+    found = _drawn(codec, header, drawing, labels, progress, **more)
     if not drawing.sweeps:
-        return data
-    grids = codec.decode_grids(data)
+        return found
+    grids = codec.decode_grids(found)
     for unit in range(grids.shape[1]):
         grids[:, unit] = settle(codec.coder, grids[:, unit, None], ~kept[None], header.quality, Sampler(drawing), drawing.sweeps,
                                 codec.coder.present(header.quality), labels, top=unit, progress=progress)[:, 0]
-    return _drawn(codec, header, drawing, labels, progress, grids, np.ones_like(kept), metadata)
+    return _drawn(codec, header, drawing, labels, progress, **{**more, "known": grids, "kept": np.ones_like(kept)})
 
 
-def _drawn(codec: AudioCodec, header: SoundHeader, drawing, labels, progress, known=None, kept=None,
-           metadata: bytes | None = None) -> bytes:
-    """known int64[G,U,T] and kept bool[T]: as in `GridReader.draw`, over all frames."""
+def _drawn(codec: AudioCodec, header: SoundHeader, drawing: Drawing, labels, progress, *, known=None, kept=None,
+           metadata: bytes | None = None, gains: list[np.ndarray] | None = None) -> bytes:
+    """gains: of each chunk, at its knots; those that are missing go on as the last ones end."""
     sampler, slices, step = Sampler(drawing), codec.coder.present(header.quality), codec.model.transform.step
     pace = Pace(progress, header.length / header.rate)
     header = replace(header, bound=True)
@@ -113,7 +115,11 @@ def _drawn(codec: AudioCodec, header: SoundHeader, drawing, labels, progress, kn
             part = {} if known is None else {"known": known[:, unit, None, begin:end], "kept": kept[begin:end]}
             results.append(codec.coder.draw(1, end - begin, header.quality, sampler, top=unit, left=begin, slices=slices,
                                             labels=labels, **part))
-        parts.append(packed_chunk(number, codec.coder.joined([grids for grids, _ in results], 1), [s for _, s in results], seed))
+        level = None
+        if gains:
+            level = gains[number] if number < len(gains) else gains[-1][:, -1:]
+            level = np.pad(level, ((0, 0), (0, len(knotted.knots(end - begin)) - level.shape[1])), mode="edge")
+        parts.append(packed_chunk(number, codec.coder.joined([grids for grids, _ in results], 1), [s for _, s in results], seed, level))
         pace(end * step / codec.rate)
     return b"".join(parts)
 

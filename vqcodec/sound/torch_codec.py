@@ -5,55 +5,65 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from . import stream as streams
+from .aiming import Recording, encode_to
 from .codec import AudioCodec, EncodedSound, kbps, packed_chunk
 from .transform import Decoder, Encoder, halo, white_noise
-from .config import AudioModelConfig
+from . import levels
+from .config import AudioModelConfig, AudioTransformConfig
+from .fitting import Fitting
+from .highpass import high_passed
 from ..guard import guarded
 from ..errors import UnsupportedError, UsageError
 from ..indices.choosing import GridCoder
 from ..zoo.loading import ModelKind, load_model
 from ..indices.quality import SIXTEENTHS, checked_sixteenths, quality_of
 from ..indices.quantize import RATE_WEIGHT
-from ..indices.target import Estimate, Goal, reach
+from ..indices.target import Goal
 from ..zoo.registry import ModelEntry
 from .file import Sound, SoundReader, resampled
 from .pace import Pace
-from .probe import Probe
 from .stream import SoundHeader
 
 BLOCK = 1 << 16  # sample frames read at a time
 PEAK = 0.5  # of what the encoder is given: the level that models are trained at
+TOO_LOUD = 1e12
 GAINS = (-40, 120)  # quarters of a doubling; quieter recordings are not raised further
 UNITS = 16  # transformed at a time
-CHUNK_BYTES = 10  # of a chunk, besides what its frames take, about
-HELD = 1 << 24  # samples at the model's rate that are kept from one encode to the next
 KIND = ModelKind("audio", AudioModelConfig, Encoder, Decoder)
 
 
 @dataclass(frozen=True)
 class Level:
-    """What has to be known of a whole recording before its first chunk is coded."""
+    """What has to be known of a whole recording before its first chunk is coded: the gain of all of it, and one that follows
+    the level of each coded channel."""
 
     gain: int
     equal_channels: bool
+    plan: levels.Plan
 
 
-def level_of(reader: SoundReader) -> Level:
+def level_of(reader: SoundReader, t: AudioTransformConfig) -> Level:
     """One pass over a recording. Raises InputError for damage and for samples that are not numbers."""
     peak, equal = 0.0, True
+    at = levels.positions(-(-reader.length * t.sample_rate // (reader.rate * t.step)), t.chunk)
+    meter = levels.Meter(reader.channels, at, t.step * reader.rate / t.sample_rate)
     for block in reader.blocks(BLOCK):
         peak = max(peak, float(np.abs(block).max(initial=0)))
         equal = equal and bool((block == block[:, :1]).all())
+        if peak < TOO_LOUD:
+            meter.add(block)
     gain = math.ceil(4 * math.log2(peak / PEAK)) if peak > 0 else 0
     if gain > GAINS[1]:
         raise UsageError(f"samples of up to {peak:g} are too large; ±1 is full scale")
-    return Level(max(gain, GAINS[0]), equal)
+    gain = max(gain, GAINS[0])
+    found = meter.finish()[: 1 if equal else None]
+    return Level(gain, equal, levels.Plan(at, levels.followed(found, gain, t.channels)))
 
 
 class TorchAudioCodec(AudioCodec):
@@ -73,7 +83,7 @@ class TorchAudioCodec(AudioCodec):
 
     # --- samples ⇄ latents, in pieces --------------------------------------------------------------------
 
-    def _pieces(self, blocks: Iterator[np.ndarray], header: SoundHeader) -> Iterator[tuple[torch.Tensor, int]]:
+    def pieces(self, blocks: Iterator[np.ndarray], header: SoundHeader) -> Iterator[tuple[torch.Tensor, int]]:
         """For each chunk, (samples f32[U,C,1,n·step] of its frames and those within the encoder's reach, frames of these
         before its own); `blocks` f32[n,channels] at the model's rate, which end with the recording."""
         step, margin = self.model.transform.step, halo(self.model.transform)[0]
@@ -102,7 +112,7 @@ class TorchAudioCodec(AudioCodec):
         return torch.from_numpy(rows)
 
     @torch.inference_mode()
-    def _latents(self, piece: torch.Tensor, before: int, count: int, sixteenths: int) -> torch.Tensor:
+    def latents(self, piece: torch.Tensor, before: int, count: int, sixteenths: int) -> torch.Tensor:
         """f32[U,D,1,count]"""
         level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
         parts = [self.encoder(units, level.expand(len(units))) for units in piece.split(UNITS)]
@@ -131,10 +141,10 @@ class TorchAudioCodec(AudioCodec):
         Raises UsageError, and InputError from the reader."""
         weights = self._check_encoding(effort)
         sixteenths = checked_sixteenths(quality, self.qualities)
-        level = level_of(reader)
+        level = level_of(reader, self.model.transform)
         header = self._header(reader, level, sixteenths)
-        self._encode_blocks(self._model_rate(reader, header), header, write, weights, metadata,
-                            Pace(progress, header.length / header.rate))
+        self.encode_blocks(self.model_rate(reader, header, level.plan), header, level.plan, write, weights, metadata,
+                           Pace(progress, header.length / header.rate))
         return header
 
     def _check_encoding(self, effort: int | None) -> tuple[float, ...]:
@@ -149,23 +159,29 @@ class TorchAudioCodec(AudioCodec):
         return SoundHeader(
             model_id=self.entry.id, model_hash=self.entry.hash, quality=sixteenths, rate=reader.rate,
             channels=reader.channels, coded_channels=1 if level.equal_channels else reader.channels,
-            length=reader.length, gain=level.gain)
+            length=reader.length, gain=level.gain, gains=True)
 
-    def _model_rate(self, reader: SoundReader, header: SoundHeader) -> Iterator[np.ndarray]:
+    def model_rate(self, reader: SoundReader, header: SoundHeader, plan: levels.Plan) -> Iterator[np.ndarray]:
         """Blocks f32[n,coded channels] of a recording, at the level and rate that the model works on."""
         scale = np.float32(2.0 ** (-header.gain / 4))
         blocks = (block[:, : header.coded_channels] * scale for block in reader.blocks(BLOCK))
-        return resampled(blocks, reader.rate, self.rate, self.samples(header))
+        blocks, done = resampled(blocks, reader.rate, self.rate, self.samples(header)), 0
+        for block in high_passed(blocks, self.rate):
+            yield block * plan.scale(done, len(block), self.model.transform.step)
+            done += len(block)
 
-    def _encode_blocks(self, blocks: Iterator[np.ndarray], header: SoundHeader, write: Callable[[bytes], object],
-                       weights: tuple[float, ...], metadata: bytes | None, pace: Pace) -> None:
+    def encode_blocks(self, blocks: Iterator[np.ndarray], header: SoundHeader, plan: levels.Plan,
+                      write: Callable[[bytes], object], weights: tuple[float, ...], metadata: bytes | None, pace: Pace) -> None:
+        """From the header on, `blocks` being those of `model_rate`."""
         start = streams.pack_header(header, metadata)
         seed = streams.seed_of(header, streams.peek(start)[1])
         write(start)
-        for number, (piece, (begin, end)) in enumerate(zip(self._pieces(blocks, header), self.chunks(header))):
-            latents = self._latents(*piece, end - begin, header.quality)
+        fitting = Fitting(self, header, plan)
+        for piece, (begin, end) in zip(self.pieces(blocks, header), self.chunks(header)):
+            latents = self.latents(*piece, end - begin, header.quality)
             coded = [self.coder.choose(unit, header.quality, weights, self.coder.present(header.quality)) for unit in latents]
-            write(packed_chunk(number, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded], seed))
+            for number, grids, segments, gains in fitting.add(*piece, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded]):
+                write(packed_chunk(number, grids, segments, seed, gains))
             pace(end * self.model.transform.step / self.rate)
 
     @guarded
@@ -187,36 +203,6 @@ class TorchAudioCodec(AudioCodec):
             raise UsageError("give exactly one of kbps and size")
         goal = Goal(kbps, "kbps") if size is None else Goal(float(size), "bytes", upper_bound=True)
         weights = self._check_encoding(effort)
-        level = level_of(reader)
-        header = self._header(reader, level, 0)
-        seconds = header.length / header.rate
-        held: list[np.ndarray] | None = None
-        if self.samples(header) * header.coded_channels <= HELD:
-            held = list(self._model_rate(reader, header))
-
-        def blocks() -> Iterator[np.ndarray]:
-            return self._model_rate(reader, header) if held is None else iter(held)
-
-        def value(length: float) -> float:
-            return length if size is not None else 8 * length / seconds / 1000
-
-        probe = Probe.of(self._pieces(blocks(), header), self.chunks(header), halo(self.model.transform)[0],
-                         self.model.transform.step)
-        overhead = len(streams.pack_header(header, metadata)) + CHUNK_BYTES * len(self.chunks(header))
-
-        def expected(sixteenths: int) -> float:
-            spent = 0
-            for piece, before, count in probe.windows:
-                for unit in self._latents(piece, before, count, sixteenths):
-                    spent += sum(map(len, self.coder.choose(unit, sixteenths, weights, self.coder.present(sixteenths))[1]))
-            return value(overhead + spent * probe.share)
-
-        def attempt(sixteenths: int) -> tuple[EncodedSound, float]:
-            file, quality = io.BytesIO(), quality_of(sixteenths)
-            self._encode_blocks(blocks(), replace(header, quality=sixteenths), file.write, weights, metadata,
-                                Pace(progress, seconds, f"trying quality {quality:g}: "))
-            data = file.getvalue()
-            return EncodedSound(data, quality, 8 * len(data) / seconds / 1000), value(len(data))
-
-        result, note = reach(goal, self.qualities, attempt, estimate=Estimate(expected, times=1), progress=progress)
-        return replace(result, note=note)
+        level = level_of(reader, self.model.transform)
+        recording = Recording(self, reader, self._header(reader, level, 0), level.plan, weights, metadata)
+        return encode_to(goal, recording, progress)
