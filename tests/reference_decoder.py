@@ -276,6 +276,15 @@ class Segments:
         self.separate = None if separate is None else iter(separate)
         self.rest = payload
 
+    def labels(self, t: dict) -> list[int]:
+        """Section 5.2: of each kind, before a band."""
+        kinds = [t[name] for name in sorted(name for name in t if re.fullmatch(r"label\d+\.bias", name))]
+        require(not kinds or self.separate is None, "labels beside a table")
+        require(len(self.rest) >= len(kinds), "labels")
+        found, self.rest = list(self.rest[: len(kinds)]), self.rest[len(kinds) :]
+        require(all(n < len(rows) for n, rows in zip(found, kinds)), "a label")
+        return found
+
     def read(self, rows) -> list[int]:
         data = self.rest if self.separate is None else next(self.separate)
         symbols, length = decode_segment(data, rows)
@@ -414,6 +423,7 @@ def least_payload(positions: int, q: int, model: Model, present: int) -> int:
 def decode_band(h: int, w: int, q: int, model: Model, segments, present: int, given=()) -> np.ndarray:
     """given: of each position (y, x) that is not coded the indices in all grids."""
     grids, past, plane = [], [], 0
+    labels = segments.labels(slice_tensors(model, 0)) if len(given) < h * w else []
     for i, s in enumerate(model.slices):
         planes, plane = slice(plane, plane + s.groups), plane + s.groups
         if i >= present:
@@ -429,7 +439,7 @@ def decode_band(h: int, w: int, q: int, model: Model, segments, present: int, gi
         state = past_state(np.concatenate(past, 2), tensors, q) if i else 0
         for phase in range(s.phases):
             positions = [(y, x) for y in range(h) for x in range(w) if phase_of(y, x, s.phases) == phase]
-            out = network(state, own, phase, tensors, q, (h, w))
+            out = network(state, own, phase, tensors, q, (h, w), labels)
             rows = [frequencies(out[y, x], g, s, first[g], size[g], tensors, model.prior)
                     for y, x in positions if (y, x) not in given for g in range(s.groups)]
             symbols = iter(segments.read(rows))
@@ -486,9 +496,15 @@ def past_state(past: np.ndarray, t: dict, q: int) -> np.ndarray:
     return corr(b, t["past3.weight"]) * t["past3.mult"]
 
 
-def network(state, own: np.ndarray, phase: int, t: dict, q: int, shape) -> np.ndarray:
+def network(state, own: np.ndarray, phase: int, t: dict, q: int, shape, labels=()) -> np.ndarray:
     """Outputs int64[h,w,O], at all positions, of which only those of the phase are of use."""
     total = state + np.broadcast_to(at(t["join.bias"][phase], q), (*shape, t["join.bias"].shape[2]))
+    if "place.bias" in t:
+        rows, columns, _ = t["place.bias"].shape
+        y, x = np.minimum(np.arange(shape[0]), rows - 1), np.minimum(np.arange(shape[1]), columns - 1)
+        total = total + t["place.bias"][y][:, x]
+    for n, label in enumerate(labels):
+        total = total + t[f"label{n}.bias"][label]
     if phase:
         spacing = spacing_of(phase, len(t["join.bias"]))
         total = total + corr(own, t[f"near{phase}.weight"], spacing) * t[f"near{phase}.mult"]

@@ -52,7 +52,6 @@ def decode_grids(data: bytes, model: Model) -> tuple[Header, np.ndarray]:
     header, b = parse(data)
     require(header.model_hash == model.hash, "another model")
     require(header.quality <= 16 * (model.qualities - 1), "quality")
-    assert all(s.phases == 2 for s in model.slices)
     present = reference.present_slices(header.quality, model)
     _, frames, units = sizes(header, model)
     per_chunk, parts = model.config["transform"]["chunk"], []

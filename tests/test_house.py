@@ -166,6 +166,15 @@ def test_a_new_medium_in_single_commands(toy, tmp_path):
     assert run("encode", source, "-f", "--bpp", "1", *models).exit_code == 2
 
 
+def test_what_cannot_be_drawn_says_so(toy, tmp_path):
+    (tmp_path / "a.raw").write_bytes(RAW)
+    for args in (("sample", "plain", tmp_path / "x.raw"), ("fill", tmp_path / "a.raw", tmp_path / "x.raw", "--box", "0,0,1,1")):
+        result = run(*args, "--models-dir", toy)
+        assert result.exit_code == 4 and "no raw files can be drawn" in result.output
+    with pytest.raises(vqcodec.UnsupportedError, match="no raw files"):
+        vqcodec.sample("plain", models_dir=toy)
+
+
 def test_a_new_medium_in_batches(toy, tmp_path):
     for name in ("a.raw", "deep/b.raw"):
         path = tmp_path / "in" / name

@@ -4,6 +4,7 @@
     data = vqcodec.encode("photo.png", quality=4)      # bytes of a .vq file
     image = vqcodec.decode(data)                       # PIL.Image
     grids = vqcodec.tokens(data)                       # index grids int64[G, H/16, W/16]
+    data = vqcodec.sample("photo-3e", seed=1)           # one that the model's prior makes up
     data = vqcodec.encode("speech.wav", kbps=3)        # bytes of a .vq file
     sound = vqcodec.decode(data)                       # Sound(samples f32[N,C], rate)
 
@@ -26,9 +27,11 @@ from .errors import (
     VqcodecWarning,
 )
 from .filelimits import Limits
+from .indices.drawing import Drawing
 from .version import __version__
 
-__all__ = ["encode", "decode", "encode_sound", "decode_sound", "inspect", "tokens", "from_tokens", "Sound", "Limits",
+__all__ = ["encode", "decode", "encode_sound", "decode_sound", "inspect", "tokens", "from_tokens", "sample", "extend", "fill",
+           "Sound", "Limits",
            "VqcodecError", "InputError", "LimitError", "UsageError", "CorruptStreamError", "UnsupportedError", "UnknownModelError",
            "VqcodecWarning",
            "__version__"]
@@ -144,6 +147,53 @@ def from_tokens(grids, shape, height: int | None = None, *, quality: float | Non
         model_hash = bytes.fromhex(model_hash) if isinstance(model_hash, str) else model_hash
         entry = registry.find_by_stream(shape.model_id, model_hash, models_dir)
     return kind.from_tokens(kind.open(entry), grids, shape, quality)
+
+
+def sample(model: str, *, seed: int = 0, item: int = 0, temperature: float = 1.0, label: str | None = None,
+           quality: float | None = None, models_dir=None, limits: Limits | None = None, **measure) -> bytes:
+    """The bytes of a .vq file that nobody has encoded: drawn from a model's prior. `decode` and `tokens` take it like others.
+
+    Of pictures size=(width, height), of sound seconds. seed, and item of those with one seed: the same draw the same grids on
+    every machine. temperature: below 1 what is likely, above 1 what is not, 0 the most probable. label: of models that have
+    labels. quality: 1..N, default the middle. Raises UsageError, UnknownModelError, LimitError."""
+    from . import medium
+    from .indices.quality import usual_quality
+    from .zoo import registry
+
+    drawing = Drawing(seed, item, temperature, label)
+    entry = registry.find_by_name(model, models_dir, None)
+    kind = medium.of_modality(entry.modality)
+    measure = medium.measure_of(kind, "sample", measure)
+    with _within(limits):
+        codec = kind.open(entry)
+        return kind.sample(codec, drawing, measure, usual_quality(codec.qualities) if quality is None else quality)
+
+
+def extend(data, *, seed: int = 0, temperature: float = 0.7, sweeps: int = 8, label: str | None = None, models_dir=None,
+           limits: Limits | None = None, **measure) -> bytes:
+    """A .vq file (as in `decode`) and what could follow it, drawn from its model's prior: of pictures rows, of sound seconds.
+    The bytes of a .vq file. sweeps: how often what is drawn is redrawn, so that it fits to what is there; with some, keep the
+    temperature below 0.8. The rest as `sample`; raises CorruptStreamError too."""
+    return _drawn("continue", data, Drawing(seed, 0, temperature, label, sweeps), models_dir, limits, measure)
+
+
+def fill(data, *, seed: int = 0, temperature: float = 0.7, sweeps: int = 8, label: str | None = None, models_dir=None,
+         limits: Limits | None = None, **measure) -> bytes:
+    """A .vq file (as in `decode`) of which a part is drawn anew from its model's prior: of pictures the 16×16 blocks that
+    box=(x, y, width, height) touches, of sound span=(from, to) in seconds. The rest as `extend`."""
+    return _drawn("fill", data, Drawing(seed, 0, temperature, label, sweeps), models_dir, limits, measure)
+
+
+def _drawn(action, data, drawing, models_dir, limits, measure) -> bytes:
+    from . import medium
+    from .filelimits import check
+
+    with _within(limits):
+        kind, data = _stream(data)
+        measure = medium.measure_of(kind, action, measure)
+        check(kind.extent(data), len(data))
+        draw = kind.extend if action == "continue" else kind.fill
+        return draw(_open_for(kind, data, models_dir), data, drawing, measure)
 
 
 def _within(limits: Limits | None):

@@ -16,10 +16,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib import import_module
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from . import stream
 from .errors import UnsupportedError, UsageError
+from .indices.drawing import Drawing
 from .indices.quality import SIXTEENTHS, checked_sixteenths, usual_quality
 from .metadata import Metadata
 from .metadata import pack as pack_metadata
@@ -43,6 +45,26 @@ class Target:
 
 STRIPPED = ("all", "gps", "exif", "xmp", "icc", "density", "tags")
 SIZE = Target("size", "Stay within this many bytes per file: 20000, 20k, 20KiB.", whole=True)
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What says how much is drawn, or where: an option of `sample`, `continue` or `fill`, an argument in Python. form: how it
+    is written, as many numbers as are named there, between the same marks; whole: they are integers."""
+
+    name: str
+    form: str  # "N", "WxH", "X,Y,W,H"
+    help: str
+    whole: bool = True
+
+    @property
+    def mark(self) -> str:
+        """Between numbers; "" where there is one."""
+        return next((mark for mark in ",x" if mark in self.form), "")
+
+    @property
+    def count(self) -> int:
+        return self.form.count(self.mark) + 1 if self.mark else 1
 
 
 @dataclass(frozen=True)
@@ -118,6 +140,7 @@ class Medium(ABC):
     default_extension: str  # of what is decoded
     has_subtypes: bool  # formats of files with a choice of codings within
     reads_pieces: bool  # of files that need not fit into memory
+    measures: Mapping[str, Measure] = MappingProxyType({})  # of "sample", "continue" and "fill", those that there are
 
     # --- is it you? --------------------------------------------------------------------------------------------
 
@@ -237,6 +260,22 @@ class Medium(ABC):
     def described_by(self, shape) -> bool:
         """Whether `from_tokens` knows a shape of this kind."""
 
+    # --- drawing from the prior ----------------------------------------------------------------------------------
+    # progress is told how far it is. All raise UsageError for what cannot be, and LimitError.
+
+    def sample(self, codec, drawing: Drawing, measure, quality: float, progress: Callable[[str], None] = lambda text: None) -> bytes:
+        """A stream that the prior makes up. measure: a number, or a tuple of them, as `measures["sample"]` has it; None: as is
+        usual."""
+        raise NotImplementedError
+
+    def extend(self, codec, data: bytes, drawing: Drawing, measure, progress: Callable[[str], None] = lambda text: None) -> bytes:
+        """A stream of which what is there stays, and more is drawn. Raises CorruptStreamError."""
+        raise NotImplementedError
+
+    def fill(self, codec, data: bytes, drawing: Drawing, measure, progress: Callable[[str], None] = lambda text: None) -> bytes:
+        """A stream of which one part is drawn anew. Raises CorruptStreamError."""
+        raise NotImplementedError
+
     # --- for the tools -----------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -325,3 +364,36 @@ def check_target(medium: Medium, request: Request, prefix: str = "") -> None:
     own = next((t.name for t in medium.targets), None)
     instead = f"of {medium.nouns}, give {prefix}{own}" if own else f"{medium.nouns} have no targets"
     raise UsageError(f"{prefix}{name} is for {owner.nouns}; {instead}")
+
+
+def all_measures(action: str) -> tuple[Measure, ...]:
+    """Of all media that can do it, each name once."""
+    return tuple({m.measures[action].name: m.measures[action] for m in media() if action in m.measures}.values())
+
+
+def measure_of(medium: Medium, action: str, given: Mapping[str, Any], prefix: str = ""):
+    """The one measure that is given, of those by their names, None where none is: numbers as `Medium.sample` takes them. Raises
+    UsageError for another medium's, for numbers that are no measure, and where it must be given; UnsupportedError where
+    nothing can be drawn. prefix: of options, "--"."""
+    own = medium.measures.get(action)
+    if own is None:
+        raise UnsupportedError(f"no {medium.nouns} can be drawn in this way")
+    known = [measure.name for measure in all_measures(action)]
+    given = {name: value for name, value in given.items() if value is not None}
+    for name in given:
+        if name not in known:
+            raise UsageError(f"there is no measure '{name}' (known: {', '.join(known)})")
+        if name != own.name:
+            raise UsageError(f"{prefix}{name} is not for {medium.nouns}; give {prefix}{own.name} ({own.form})")
+    if not given:
+        if action != "sample":
+            raise UsageError(f"of {medium.nouns}, give {prefix}{own.name} ({own.form})")
+        return None
+    value = given[own.name]
+    numbers = value if isinstance(value, (tuple, list)) else (value,)
+    kinds = (int,) if own.whole else (int, float)
+    if len(numbers) != own.count or not all(type(n) in kinds and 0 <= n < float("inf") for n in numbers):
+        raise UsageError(f"{prefix}{own.name} is {own.form}, numbers of at least 0, not {value!r}")
+    if own.count == 1 and not numbers[0]:
+        raise UsageError(f"{prefix}{own.name} must be above 0")
+    return tuple(numbers) if own.count > 1 else numbers[0]

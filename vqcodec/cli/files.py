@@ -63,7 +63,7 @@ def encode(paths, folder, model, models_dir, verify, keep_time, force, as_json, 
 
 def _encode(path, output, request, keep_time, model, models_dir, verify, force, as_json, verbose, quiet, coders) -> dict:
     started = time.monotonic()
-    _refuse_same_file(path, output)
+    refuse_same_file(path, output)
     if medium.of_extension(output) is not None:
         raise UsageError(f"{shown(output)}: a .vq file cannot be called so; to encode several files, name a folder with -d")
     fileio.ensure_writable(output, force)
@@ -82,7 +82,7 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
             kind.verify(coder, file)
     seconds = time.monotonic() - started
     document = {"input": path, "output": output, "seconds": round(seconds, 3), "elapsed": round(seconds, 3), **made.facts,
-                "input_bytes": source.size, "note": made.note, "verified": verify, **_model_fields(entry)}
+                "input_bytes": source.size, "note": made.note, "verified": verify, **model_fields(entry)}
     if made.note and not as_json:
         warn(f"{shown(path)}: {made.note}")
     if not (quiet or as_json):
@@ -126,7 +126,7 @@ def decode(paths, folder, extension, subtype, conceal, models_dir, force, as_jso
 
 def _decode(path, output, extension, subtype, conceal, models_dir, force, as_json, verbose, quiet, coders) -> dict:
     started = time.monotonic()
-    _refuse_same_file(path, output)
+    refuse_same_file(path, output)
     fileio.ensure_writable(output, force)
     source = fileio.Source.open(path)
     kind = medium.of_stream(source.head)
@@ -152,7 +152,7 @@ def _decode(path, output, extension, subtype, conceal, models_dir, force, as_jso
         click.echo(f"{shown(path)} -> {shown(output)}: {made.summary.format(output=size)}, {seconds:.1f} s", err=True)
     return {"input": path, "output": output, "format": made_as.name, "seconds": round(seconds, 3),
             "elapsed": round(seconds, 3), **made.facts, "input_bytes": source.size, "bytes": size, "lost": lost,
-            "exit_code": CorruptStreamError.exit_code if lost else 0, **_model_fields(entry)}
+            "exit_code": CorruptStreamError.exit_code if lost else 0, **model_fields(entry)}
 
 
 @click.command()
@@ -174,10 +174,10 @@ def inspect(path, grids, bits, pixels, segments, models_dir, force, as_json, **o
 def _inspect(path, grids, bits, pixels, segments, models_dir, force, as_json) -> None:
     for picture in (grids, bits):
         if picture is not None:
-            _refuse_same_file(path, picture)
+            refuse_same_file(path, picture)
             fileio.ensure_writable(picture, force)
     source = fileio.Source.open(path)
-    with _naming(path):
+    with naming(path):
         kind = medium.of_stream(source.head)
         facts = kind.facts(source.data())
     header = kind.header(source.head)
@@ -191,7 +191,7 @@ def _inspect(path, grids, bits, pixels, segments, models_dir, force, as_json) ->
     metadata = kind.metadata(source)
     facts["metadata"] = kind.describe(metadata) if metadata else {}
     if grids or bits or pixels or segments:
-        with _naming(path):
+        with naming(path):
             filelimits.check(kind.extent(source.head))
         coder = kind.open(entry)
         if grids:
@@ -279,7 +279,7 @@ def _jobs(paths, folder, ending) -> list[tuple[str, str]]:
 def _each(jobs: list[tuple[str, str]], work, results: list[dict], as_json: bool) -> int:
     """Does one file after the other; of several, all that can be done. Returns the highest exit code."""
     if len(jobs) == 1:
-        with _naming(jobs[0][0]):
+        with naming(jobs[0][0]):
             work(*jobs[0])
         if as_json:
             echo_json({k: v for k, v in results[0].items() if k != "exit_code"}, jobs[0][1])
@@ -298,7 +298,7 @@ def _each(jobs: list[tuple[str, str]], work, results: list[dict], as_json: bool)
 
 
 @contextmanager
-def _naming(path: str):
+def naming(path: str):
     """Errors within name the file that they are about."""
     try:
         yield
@@ -309,11 +309,11 @@ def _naming(path: str):
         raise type(error)(f"{name}: {error}") from error
 
 
-def _model_fields(entry: registry.ModelEntry) -> dict:
+def model_fields(entry: registry.ModelEntry) -> dict:
     return {"model": entry.name, "model_id": entry.id, "model_hash": entry.hash.hex()}
 
 
-def _refuse_same_file(source: str, output: str) -> None:
+def refuse_same_file(source: str, output: str) -> None:
     """Raise UsageError where an output would replace its own input, which -f does not mean."""
     try:
         same = "-" not in (source, output) and os.path.samefile(source, output)

@@ -9,6 +9,7 @@ from . import files
 from .batch import batch
 from .benchmark import benchmark
 from .models import models
+from .sampling import continue_, fill, sample
 from .support import EXIT_CODES, Program
 from .train import train
 
@@ -33,5 +34,5 @@ def main():
     """A neural codec of images and sound: small files that decode alike on any machine."""
 
 
-for _command in (files.encode, files.decode, files.inspect, files.verify, models, batch, train, benchmark):
+for _command in (files.encode, files.decode, files.inspect, files.verify, sample, continue_, fill, models, batch, train, benchmark):
     main.add_command(_command)

@@ -33,9 +33,6 @@ LOGIT_UNIT = 256  # logits are in 1/256 nat
 SHIFT = 24
 CDF_BITS = 16
 
-NEAR = {1: (1, 9), 2: (5, 5)}  # kernels, by the rank of the grid
-PAST = {1: (1, 5), 2: (3, 3)}
-
 
 def wide_count(first_dim: int, dims: int) -> int:
     return max(0, min(WIDE_DIMS - first_dim, dims))

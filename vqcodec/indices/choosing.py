@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from .cdf import CDF_BITS, Step
-from .grids import GridReader, code_symbols
+from .grids import GridReader, code_symbols, labelled
 from .layout import SliceLayout
 from .network import Given
 from .quantize import choose, dequantize, neighbours
@@ -25,7 +25,14 @@ class GridCoder(GridReader):
                given: Given | None = None):
         """Latents f32[D,h,w] → (index grids int64[G,h,w], segments); codewords of least distance² + weight·bits, with a weight
         for each slice. Only the first `slices` are chosen (all, if not told), the others are at rest, and what is
-        `given` stays."""
+        `given` stays. Of labels those that suit the codewords best that are chosen without."""
+        grids, segments = self._choose(latents, sixteenths, weights, slices, given, None)
+        labels = self.best_labels(grids, sixteenths, slices, given)
+        if any(labels):
+            grids, segments = self._choose(latents, sixteenths, weights, slices, given, labels)
+        return grids, labelled(segments, labels)
+
+    def _choose(self, latents, sixteenths, weights, slices, given, labels):
         segments, prices = [], self._prices(weights)
 
         def supply(step: Step) -> torch.Tensor:
@@ -34,7 +41,7 @@ class GridCoder(GridReader):
             segments.append(code_symbols(found))
             return symbols
 
-        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, given), segments
+        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, given, labels), segments
 
     def _prices(self, weights: Sequence[float]) -> dict[SliceLayout, torch.Tensor]:
         """The table of `price_of_mass` of each slice."""

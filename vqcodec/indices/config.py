@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
@@ -10,6 +11,7 @@ from ..errors import UsageError
 from ..limits import ADDED_LATER, Limits
 
 WIDE_DIMS = 32  # the prior sees the first dims, of large range, linearly too
+MAX_KINDS, MAX_LABELS = 4, 255  # of labels, and of each of them
 MAX_CODEWORDS = 1 << 15  # of all groups of a slice: at each position they have so many probabilities
 
 
@@ -35,8 +37,34 @@ class PriorConfig:
 
     context_channels: tuple[int, ...] = (96, 96, 128, 128, 160, 192)  # hidden width for each slice
     rank: tuple[int, ...] = (6, 6, 6, 6, 6, 8)  # coefficients per group, for each slice
+    labels: tuple[tuple[str, ...], ...] = field(default=(), metadata=ADDED_LATER)  # kinds of labels, of each its names
+    places: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)  # rows and columns of a grid whose positions differ; none: ()
+    near: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)  # rows and columns of kernels over a slice itself; as usual: ()
+    past: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)  # of kernels over earlier slices
+    phases: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)  # of each slice; as usual: ()
 
-    LIMITS: ClassVar = {"context_channels": Limits(1, 1024), "rank": Limits(1, 128)}  # rank: 1023·127·128 < 2^24
+    LIMITS: ClassVar = {"context_channels": Limits(1, 1024), "rank": Limits(1, 128),  # rank: 1023·127·128 < 2^24
+                        "places": Limits(1, 4096, entries=2), "near": Limits(1, 63, entries=2), "past": Limits(1, 63, entries=2),
+                        "phases": Limits(2, 15)}
+
+    def kernel(self, name: str, grid_rank: int) -> tuple[int, int]:
+        """Rows and columns of the kernels "near" or "past"."""
+        usual = {"near": {1: (1, 9), 2: (5, 5)}, "past": {1: (1, 5), 2: (3, 3)}}
+        return getattr(self, name) or usual[name][grid_rank]
+
+    def numbers(self, label: str | None) -> tuple[int, ...]:
+        """Of each kind of labels which one it is, from 1 on, or 0 for none. label: names with commas between, None for none.
+        Raises UsageError for names that there are not, and for two of a kind."""
+        found = [0] * len(self.labels)
+        for name in () if label is None else label.split(","):
+            kind = next((i for i, names in enumerate(self.labels) if name in names), None)
+            if kind is None:
+                known = "; ".join(", ".join(names) for names in self.labels)
+                raise UsageError(f"there is no label '{name}' ({f'labels: {known}' if known else 'the model has none'})")
+            if found[kind]:
+                raise UsageError(f"of the labels {', '.join(self.labels[kind])} give one only")
+            found[kind] = 1 + self.labels[kind].index(name)
+        return tuple(found)
 
 
 class LatentConfig(Protocol):
@@ -74,5 +102,18 @@ def check_grids(model: GridModel) -> None:
         raise UsageError("config: each slice must be a multiple of its 'dims'")
     if any(dims // d * k > MAX_CODEWORDS for dims, d, k in zip(quantizer.slices, quantizer.dims, quantizer.codewords)):
         raise UsageError(f"config: the groups of a slice must have {MAX_CODEWORDS} codewords at most between them")
+    prior = model.prior
+    for name in ("places", "near", "past"):
+        if len(getattr(prior, name)) not in (0, 2):
+            raise UsageError(f"config: 'prior.{name}' needs rows and columns, or nothing")
+    if any(side % 2 == 0 for side in (*prior.near, *prior.past)):
+        raise UsageError("config: the sides of 'prior.near' and 'prior.past' must be odd")
+    if prior.phases and (len(prior.phases) != len(quantizer.slices) or any(p > 2 and p % 2 == 0 for p in prior.phases)):
+        raise UsageError("config: 'prior.phases' needs one entry per slice, each 2 or odd")
+    names = [name for kind in prior.labels for name in kind]
+    if (len(prior.labels) > MAX_KINDS or any(not 1 <= len(kind) <= MAX_LABELS for kind in prior.labels) or len(set(names)) < len(names)
+            or not all(re.fullmatch(r"[a-z0-9_]{1,32}", name) for name in names)):
+        raise UsageError(f"config: 'prior.labels' are up to {MAX_KINDS} lists of up to {MAX_LABELS} names each, all different, of "
+                         "the letters a-z, 0-9 and _")
     if sum(quantizer.slices) > WIDE_DIMS and WIDE_DIMS not in itertools.accumulate(quantizer.slices):
         raise UsageError(f"config: a slice of 'quantizer.slices' must end at dim {WIDE_DIMS}")

@@ -26,8 +26,6 @@ from .bounds import (
     LOG_SCALE_MIN,
     LOG_SCALE_STEP,
     MEAN_UNIT,
-    NEAR,
-    PAST,
     SCALES,
     WEIGHT_LIMIT,
     near_spacing,
@@ -95,20 +93,23 @@ def conv(inputs: int, outputs: int, kernel: tuple[int, int], bias: bool = True, 
 class SliceContext(nn.Module):
     """Hidden state f32[B,C,h,w] from which a slice's distributions are read."""
 
-    def __init__(self, past_features: int, own_features: int, channels: int, phases: int, levels: int,
-                 grid_rank: int = 2):
+    def __init__(self, past_features: int, own_features: int, channels: int, phases: int, levels: int, *,
+                 near: tuple[int, int], past: tuple[int, int], places: tuple[int, ...] = (), labels: tuple[int, ...] = ()):
+        """near, past: sides of the kernels; places: of the grid whose positions differ, none: (); labels: how many of each kind."""
         super().__init__()
         self.phases, self.channels = phases, channels
         self.quantized = False
         if past_features:
-            self.past1 = conv(past_features, channels, PAST[grid_rank])
-            self.past2 = conv(channels, channels, PAST[grid_rank])
+            self.past1 = conv(past_features, channels, past)
+            self.past2 = conv(channels, channels, past)
             self.past3 = nn.Conv2d(channels, channels, 1, bias=False)
             self.past_bias = nn.Parameter(torch.zeros(levels, channels))
             self.range1, self.range2 = ActivationRange(), ActivationRange()
-        self.near = nn.ModuleList(conv(own_features, channels, NEAR[grid_rank], bias=False, spacing=near_spacing(k, phases))
+        self.near = nn.ModuleList(conv(own_features, channels, near, bias=False, spacing=near_spacing(k, phases))
                                   for k in range(1, phases))
         self.bias = nn.Parameter(torch.randn(phases, levels, channels) * 0.1)
+        self.place = nn.Parameter(torch.zeros(*places, channels)) if places else None
+        self.labels = nn.ParameterList(torch.zeros(1 + count, channels) for count in labels)
         self.mix = nn.Conv2d(channels, channels, 1)
         self.range3, self.range4 = ActivationRange(), ActivationRange()
 
@@ -132,8 +133,19 @@ class SliceContext(nn.Module):
         whole = round_through((x / steps).clamp(-127, 127))
         return F.conv2d(whole, round_weight(layer.weight * steps), layer.bias, padding=layer.padding, dilation=layer.dilation)
 
-    def forward(self, past, own, level, past_steps=None, own_steps=None):
-        """past: features of earlier slices (None for the first), own: features of the slice itself."""
+    def given(self, height: int, width: int, labels):
+        """What places and labels (int64[B,kinds], 0: none; None: none of all) say, of a shape that broadcasts to [B,C,h,w]."""
+        total = 0.0
+        if self.place is not None:
+            rows, columns = (torch.arange(side).clamp(max=most - 1) for side, most in zip((height, width), self.place.shape))
+            total = self.place[rows][:, columns].permute(2, 0, 1)[None]
+        for k, table in enumerate(self.labels):
+            row = table[:1] if labels is None else table[labels[:, k]]
+            total = total + row[:, :, None, None]
+        return total
+
+    def forward(self, past, own, level, past_steps=None, own_steps=None, labels=None):
+        """past: features of earlier slices (None for the first), own: features of the slice itself; labels: as `given`."""
         size = own.shape[2:]
         phase = phase_map(*size, self.phases)
         h = 0.0
@@ -141,7 +153,7 @@ class SliceContext(nn.Module):
             bias = lerp_rows(self.past_bias, level)[:, :, None, None]
             h = self.range1(self.feature_conv(self.past1, past, past_steps) + bias.to(past.dtype))
             h = self.conv(self.past3, self.range2(self.conv(self.past2, h)))
-        total = 0.0
+        total = self.given(*size, labels)
         for k in range(self.phases):
             here = lerp_rows(self.bias[k], level)[:, :, None, None].expand(-1, -1, *size)
             if k:

@@ -48,7 +48,10 @@ class ContextPrior(nn.Module):
         for i, s in enumerate(self.layouts):
             dims, width = s.groups * s.d, config.prior.context_channels[i]
             own = dims + wide_count(s.dim, dims)
-            self.contexts.append(SliceContext(past, own, width, phases[i] if phases else phase_count(s.dim, rank), levels, rank))
+            count = phases[i] if phases else config.prior.phases[i] if config.prior.phases else phase_count(s.dim, rank)
+            self.contexts.append(SliceContext(
+                past, own, width, count, levels, near=config.prior.kernel("near", rank), past=config.prior.kernel("past", rank),
+                places=config.prior.places, labels=tuple(map(len, config.prior.labels))))
             self.soft.append(LogisticHead(width, dims, 4.0 if i == 0 else 1.0))
             self.heads.append(nn.Identity() if s.d == 1 else
                               CategoricalHead(width, s.groups, s.codewords, config.prior.rank[i]))
@@ -72,27 +75,28 @@ class ContextPrior(nn.Module):
 
     mode = "float"
 
-    def hidden(self, latents, level):
-        """The hidden state of every slice that the latents f32[B,D,h,w] have, f32[B,C,h,w], all phases in one pass."""
+    def hidden(self, latents, level, labels=None):
+        """The hidden state of every slice that the latents f32[B,D,h,w] have, f32[B,C,h,w], all phases in one pass. labels
+        int64[B,kinds], 0: none; None: none of all."""
         own = [features(latents[:, s.dims], s.dim) for s in self.layouts if s.dim < latents.shape[1]]
         for i, context in enumerate(self.contexts[: len(own)]):
             past = torch.cat(own[:i], 1) if i else None
             past_steps = torch.cat(self.steps[:i]) if i else None
             with bfloat16(latents.device.type) if self.training and self.mode == "float" else nullcontext():
-                h = context(past, own[i], level, past_steps, self.steps[i])
+                h = context(past, own[i], level, past_steps, self.steps[i], labels)
             yield h.float()
 
-    def density_bits(self, latents, level):
+    def density_bits(self, latents, level, labels=None):
         """Bits f32[B,D,h,w] of noisy latents under the soft heads."""
         bits = []
-        for s, head, h in zip(self.layouts, self.soft, self.hidden(latents, level)):
+        for s, head, h in zip(self.layouts, self.soft, self.hidden(latents, level, labels)):
             mean, log_scale = head(h, self.mode == "quantized")
             bits.append(logistic_bits(latents[:, s.dims], mean, log_scale))
         return torch.cat(bits, 1)
 
-    def codeword_bits(self, latents, level, codebooks):
+    def codeword_bits(self, latents, level, codebooks, labels=None):
         """For each slice, bits f32[G,N,K] of every codeword, given dequantised latents f32[B,D,h,w]."""
-        for i, (s, h) in enumerate(zip(self.layouts, self.hidden(latents, level))):
+        for i, (s, h) in enumerate(zip(self.layouts, self.hidden(latents, level, labels))):
             if s.d > 1:
                 yield self.categorical_bits(i, h)
             else:
@@ -159,6 +163,10 @@ def _fill_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None
         context.range1.step.fill_(step1)
         context.range2.step.fill_(step2)
     context.bias[:, :, : len(near[0])] = (t["join.bias"] / UNIT * step3).float()
+    if "place.bias" in t:
+        context.place[..., : len(near[0])] = (t["place.bias"] / UNIT * step3).float()
+    for k, table in enumerate(context.labels if "label0.bias" in t else ()):
+        table[:, : len(near[0])] = (t[f"label{k}.bias"] / UNIT * step3).float()
     mix = scaled("mix") / step3
     step4 = WEIGHT_RMS / rms(mix)
     put(context.mix, mix * step4, t["mix.bias"] / UNIT * step4)

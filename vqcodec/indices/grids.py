@@ -6,15 +6,24 @@ the business of each medium's `codec.py`.
 
 from __future__ import annotations
 
+import itertools
+import math
+
 import numpy as np
 
 from . import rangecoder
 from .. import filelimits
+from .bounds import CDF_BITS
 from .config import QuantizerConfig
 from ..errors import CorruptStreamError, UsageError
 from .network import Given, Prior
 from .quality import SIXTEENTHS
 from .layout import layouts
+from .sampling import Sampler
+
+
+LABELLED = 1 << 12  # positions of a band for which labels are looked for
+TRIED = 256  # labels of all kinds together of which all are tried
 
 
 class SegmentReader:
@@ -25,6 +34,16 @@ class SegmentReader:
     def __init__(self, data: bytes, lengths: list[int] | None = None):
         self.data, self.position = data, 0
         self.lengths = None if lengths is None else iter(lengths)
+
+    def labels(self, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """Those before the segments of a band, one of each kind, of which there are so many."""
+        if not counts:
+            return ()
+        found = tuple(self.data[self.position : self.position + len(counts)])
+        if self.lengths is not None or len(found) < len(counts) or any(n >= count for n, count in zip(found, counts)):
+            raise CorruptStreamError("the labels are damaged: the model has no such ones")
+        self.position += len(counts)
+        return found
 
     def read(self, cdf: np.ndarray) -> np.ndarray:
         """Symbols int64[N,G] under CDFs int32[N,G,A+1]."""
@@ -83,6 +102,10 @@ class GridReader:
             parts.append(words.transpose(0, 1, 4, 2, 3).reshape(len(grids), -1, *grids.shape[2:]))
         return np.concatenate(parts, 1)
 
+    def labels_before(self, payload: bytes) -> tuple[int, ...]:
+        """Those of the first band of a payload that has been read."""
+        return SegmentReader(payload).labels(self.prior.labels)
+
     def present(self, sixteenths: int) -> int:
         """How many slices there are at a quality, if a stream does not say that there are fewer."""
         return sum(self.quantizer.present(sixteenths / SIXTEENTHS))
@@ -110,8 +133,9 @@ class GridReader:
         return Given(labels, self.array(np.concatenate(parts)))
 
     def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, given: Given | None = None) -> list[bytes]:
-        """Index grids int64[G,h,w] → segments, of the first `slices`, without what is `given`. Raises UsageError for an index that
-        the quality cannot use."""
+        """Index grids int64[G,h,w] → segments, of the first `slices`, without what is `given`, with the labels that suit them best.
+        Raises UsageError for an index that the quality cannot use."""
+        labels = self.best_labels(grids, sixteenths, slices, given)
         segments, part = [], grids.reshape(len(grids), -1)
 
         def supply(step) -> np.ndarray:
@@ -121,24 +145,87 @@ class GridReader:
             segments.append(code_symbols(step.bounds(symbols)))
             return symbols
 
-        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, given)
-        return segments
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, given, labels)
+        return labelled(segments, labels)
+
+    def best_labels(self, grids, sixteenths: int, slices: int | None = None, given: Given | None = None) -> tuple[int, ...]:
+        """Those with which grids int64[G,h,w] have the fewest bits: of all where they are few, else one kind after the other.
+        None of large grids."""
+        counts = self.prior.labels
+        best = (0,) * len(counts)
+        if not counts or grids.shape[1] * grids.shape[2] > LABELLED:
+            return best
+
+        def least(candidates):
+            return min(candidates, key=lambda labels: self.bits(grids, sixteenths, slices, labels, given))
+
+        if math.prod(counts) <= TRIED:
+            return least(itertools.product(*map(range, counts)))
+        for kind, count in enumerate(counts):
+            best = least((*best[:kind], label, *best[kind + 1 :]) for label in range(count))
+        return best
+
+    def bits(self, grids, sixteenths: int, slices: int | None = None, labels: tuple[int, ...] | None = None,
+             given: Given | None = None) -> float:
+        """Ideal code length of grids int64[G,h,w]; infinite for an index that the quality cannot use."""
+        part, total = grids.reshape(len(grids), -1), 0.0
+
+        def supply(step):
+            nonlocal total
+            symbols = part[step.layout.planes][:, step.positions].T - step.start
+            if not ((symbols >= 0) & (symbols < step.size)).all():
+                total = np.inf
+                return symbols * 0
+            total += (CDF_BITS - np.log2(np.diff(np.asarray(step.bounds(symbols)), axis=2))).sum()
+            return symbols
+
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: None, slices, given, labels)
+        return total
 
     def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None,
              slices: int | None = None, given: Given | None = None) -> np.ndarray:
         """The inverse of `code`. `seen(step, symbols, length)` is told of every step that has symbols, and of the
-        bytes of its segment. Raises CorruptStreamError."""
+        bytes of its segment, with the labels before it. Raises CorruptStreamError."""
+        ends = [reader.position]
+        labels = reader.labels(self.prior.labels) if given is None or given.coded.any() else None
 
         def supply(step) -> np.ndarray:
-            before = reader.position
+            before = ends.pop() if ends else reader.position
             symbols = self.array(reader.read(np.asarray(step.cdf)))
             if seen:
                 seen(step, symbols, reader.position - before)
             return symbols
 
-        return self._walk(height, width, sixteenths, supply, reader.skip, slices, given)
+        return self._walk(height, width, sixteenths, supply, reader.skip, slices, given, labels)
 
-    def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None, given: Given | None = None) -> np.ndarray:
+    def draw(self, height: int, width: int, sixteenths: int, sampler: Sampler, *, top: int = 0, left: int = 0, known=None,
+             kept: np.ndarray | None = None, slices: int | None = None, given: Given | None = None,
+             labels: tuple[int, ...] | None = None, coded: bool = True):
+        """(index grids int64[G,h,w], their segments), drawn, of a band whose first position is in row `top` and column `left` of
+        the whole item. given, labels: as `Prior.code`; coded: segments are wanted. Where `kept` bool[h,w], indices are those of `known` int64[G,h,w], which fit the quality."""
+        segments = []
+        stays = np.zeros(height * width, bool) if kept is None else kept.reshape(-1)
+        old = None if known is None else np.asarray(known).reshape(len(known), -1)
+
+        def supply(step):
+            positions, free = np.asarray(step.positions), ~stays[np.asarray(step.positions)]
+            symbols = np.empty((len(positions), step.layout.groups), np.int64)
+            if not free.all():
+                symbols[~free] = old[step.layout.planes][:, positions[~free]].T - np.asarray(step.start)
+            drawn = positions[free]
+            if len(drawn):
+                symbols[free] = sampler.symbols(np.asarray(step.cdf)[free], drawn // width + top, drawn % width + left,
+                                                step.layout.group)
+            symbols = self.array(symbols)
+            if coded:
+                segments.append(code_symbols(step.bounds(symbols)))
+            return symbols
+
+        grids = self._walk(height, width, sixteenths, supply, lambda: segments.append(b""), slices, given, labels)
+        return grids, labelled(segments, labels or (0,) * len(self.prior.labels))
+
+    def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None, given: Given | None = None,
+              labels: tuple[int, ...] | None = None) -> np.ndarray:
         """Runs the prior; `skip()` stands in for `supply` in steps without positions, and in those of absent slices."""
         done = 0
 
@@ -155,7 +242,7 @@ class GridReader:
             done += 1
             return supply(step)
 
-        grids = self.prior.code(height, width, sixteenths, counted, self.rest[slices:] if slices else (), given)
+        grids = self.prior.code(height, width, sixteenths, counted, self.rest[slices:] if slices else (), given, labels)
         skip_to(self.prior.steps)
         return grids
 
@@ -164,6 +251,12 @@ def indices_at_rest(codebook: np.ndarray) -> np.ndarray:
     """int64[G]: the codewords of f32[G,K,d] nearest to 0. Part of the format: summed dim by dim, so that rounding is the same
     everywhere."""
     return sum(codebook[:, :, i].astype(np.float64) ** 2 for i in range(codebook.shape[2])).argmin(1)
+
+
+def labelled(segments: list[bytes], labels: tuple[int, ...]) -> list[bytes]:
+    """The segments of a band, the first that is there with the labels before it."""
+    first = next((i for i, segment in enumerate(segments) if segment), None)
+    return segments if first is None else [*segments[:first], bytes(labels) + segments[first], *segments[first + 1 :]]
 
 
 def code_symbols(bounds) -> bytes:

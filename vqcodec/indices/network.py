@@ -107,6 +107,11 @@ def of_slice(tensors: dict[str, Array], index: int) -> dict[str, Array]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
+def label_kinds(tensors: dict[str, Array]) -> int:
+    """Of the tensors of one slice."""
+    return sum(name.startswith("label") for name in tensors)
+
+
 class SlicePrior:
     """The integer network of one slice; tensors as in prior.safetensors, named in `bitstream_spec.md`."""
 
@@ -120,6 +125,7 @@ class SlicePrior:
         if self.past1 is not None:
             self.past2, self.past3 = on.kernel(self.t["past2.weight"]), on.kernel(self.t["past3.weight"])
         self.mix, self.head = on.kernel(self.t["mix.weight"]), on.kernel(self.t["head.weight"])
+        self.labels = [self.t[f"label{k}.bias"] for k in range(label_kinds(self.t))]
         self.table = on.floats(on.joined([self.t[n] for n in ("companded", "wide") if n in self.t], 2))
         g, k, f = self.table.shape
         self.feature_channels, self.numbers = g * f, on.array(np.arange(g))
@@ -140,13 +146,27 @@ class SlicePrior:
         a = on.activate(on.correlate(a.reshape(h, w, -1), self.past2) * t["past2.mult"] + t["past2.bias"])
         return on.exact(a @ self.past3[0, 0]) * t["past3.mult"]
 
+    def told(self, height: int, width: int, labels: Sequence[int]) -> Array | None:
+        """int64[h·w,C] in units of 2^-24: what the place and the labels (0: none) of a position say; None for nothing."""
+        on, total = self.on, None
+        if "place.bias" in self.t:
+            places = self.t["place.bias"]
+            y, x = (np.arange(side).clip(max=most - 1) for side, most in zip((height, width), places.shape))
+            total = places.reshape(-1, places.shape[2])[on.array((y[:, None] * places.shape[1] + x).ravel())]
+        for table, label in zip(self.labels, labels):
+            row = on.repeated(table[label], height * width)
+            total = row if total is None else total + row
+        return total
+
     def outputs(self, past: Array | None, own: Array, positions: Array, phase: int,
-                quality: int) -> Array:
-        """int64[N,C] at int64[N] positions; past: `past_state`, own: f32[h,w,F] of known symbols."""
+                quality: int, told: Array | None = None) -> Array:
+        """int64[N,C] at int64[N] positions; past: `past_state`, own: f32[h,w,F] of known symbols, told: as `told`."""
         t, on = self.t, self.on
         total = on.repeated(at_quality(t["join.bias"][phase], quality), len(positions))
         if past is not None:
             total = total + past[positions]
+        if told is not None:
+            total = total + told[positions]
         if phase:
             seen = on.correlate(own, self.near[phase - 1], positions, near_spacing(phase, self.phases))
             total = total + seen * t[f"near{phase}.mult"]
@@ -180,6 +200,22 @@ class Prior:
     def steps(self) -> int:
         return sum(s.phases for s in self.slices)
 
+    @property
+    def has_places(self) -> bool:
+        return "place.bias" in self.slices[0].t
+
+    @property
+    def reach(self) -> int:
+        """How many positions around one its distributions in the last phase hang on."""
+        kernels = [(1, s.near[-1]) for s in self.slices]
+        kernels += [(2, kernel) for s in self.slices if s.past1 is not None for kernel in (s.past1, s.past2)]
+        return max(times * (max(kernel.shape[:2]) // 2) for times, kernel in kernels)
+
+    @property
+    def labels(self) -> tuple[int, ...]:
+        """How many labels there are of each kind, that for none included."""
+        return tuple(len(table) for table in self.slices[0].labels)
+
     def windows(self, quality: int) -> list[tuple[Array, Array]]:
         """`SlicePrior.alphabet` of all slices."""
         return [s.alphabet(quality) for s in self.slices]
@@ -193,13 +229,14 @@ class Prior:
         return 1 + (23 * positions * others >> 23)
 
     def code(self, height: int, width: int, quality: int, supply: Supplier, rest: Sequence[Array] = (),
-             given: Given | None = None) -> Array:
+             given: Given | None = None, labels: Sequence[int] | None = None) -> Array:
         """Walks the steps of a grid of `height`×`width` positions at `quality` (sixteenths of a level).
 
         `supply(step)` returns the step's symbols int64[N,G]; gives back the grids int64[G,h,w]. rest: what indices int64[G] the
         last slices hold, one entry for each that is absent. Given positions are in no step; others see them as if they had
-        been coded in the phase that is theirs.
+        been coded in the phase that is theirs. labels: one of each kind, 0 for none; None: none of all.
         """
+        labels = labels or (0,) * len(self.labels)
         on, grids, known = self.on, [], []
         number = 0
         coded = np.ones(height * width, bool) if given is None else given.coded.ravel()
@@ -208,6 +245,7 @@ class Prior:
         for model in self.slices[:present]:
             layout = model.layout
             past = model.past_state(on.joined(known, 2), quality) if known and coded.any() else None
+            told = model.told(height, width, labels)
             own = on.array(np.zeros((height * width, model.feature_channels), np.float32))
             indices = on.array(np.zeros((height * width, layout.groups), np.int64))
             if len(fixed):
@@ -218,7 +256,7 @@ class Prior:
                 here = np.flatnonzero(phases == phase)
                 positions = on.array(here[coded[here]])
                 if len(positions):
-                    out = model.outputs(past, own.reshape(height, width, -1), positions, phase, quality)
+                    out = model.outputs(past, own.reshape(height, width, -1), positions, phase, quality, told)
                     symbols = supply(on.step(number, layout, positions, out, start, size, model.distributions))
                     indices[positions] = symbols + start
                 if len(here):

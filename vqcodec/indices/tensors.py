@@ -16,11 +16,10 @@ from .bounds import (
     FEATURE_LIMIT,
     MAX_PHASES,
     MULTIPLIER_LIMIT,
-    NEAR,
-    PAST,
     SCALES,
     WEIGHT_LIMIT,
     check_phases,
+    near_spacing,
     wide_count,
 )
 from .config import GridModel
@@ -28,6 +27,7 @@ from .layout import SliceLayout, layouts
 from .specs import TensorSpec
 
 MAX_CODEWORD = 4096.0  # in magnitude; what `prior.check_bounds` asks of scalar ones is less
+MAX_REACH = 256  # positions that a kernel sees on each side: what is padded for it stays small
 INT8, INT32, INT64 = ((kind,) for kind in ("int8", "int32", "int64"))
 
 
@@ -74,6 +74,9 @@ def prior_tensors(config: GridModel, found: tuple[Form, ...]) -> dict[str, Tenso
 def _slice_tensors(config, i: int, s: SliceLayout, form: Form, own: int, known: int) -> dict[str, TensorSpec]:
     levels, rank = len(config.transform.lambdas), config.transform.grid_rank
     width, coefficients = config.prior.context_channels[i], config.prior.rank[i]
+    near, past = (config.prior.kernel(name, rank) for name in ("near", "past"))
+    if max(near) // 2 * near_spacing(1, form.phases) > MAX_REACH:
+        raise InputError(f"prior: slice {i} looks farther than {MAX_REACH} positions")
     features = TensorSpec((s.groups, s.codewords, s.d), INT8, -FEATURE_LIMIT, FEATURE_LIMIT)
     expected = {
         "companded": features,
@@ -86,11 +89,15 @@ def _slice_tensors(config, i: int, s: SliceLayout, form: Form, own: int, known: 
     if form.wide:
         expected["wide"] = features
     if i:
-        expected |= {**_layer("past1", width, known, *PAST[rank]), "past1.bias": _bias(levels, width),
-                     **_layer("past2", width, width, *PAST[rank]), "past2.bias": _bias(width),
+        expected |= {**_layer("past1", width, known, *past), "past1.bias": _bias(levels, width),
+                     **_layer("past2", width, width, *past), "past2.bias": _bias(width),
                      **_layer("past3", width, width)}
+    if config.prior.places:
+        expected["place.bias"] = _bias(*config.prior.places, width)
+    for k, names in enumerate(config.prior.labels):
+        expected[f"label{k}.bias"] = _bias(1 + len(names), width)
     for k in range(1, form.phases):
-        expected |= _layer(f"near{k}", width, own, *NEAR[rank])
+        expected |= _layer(f"near{k}", width, own, *near)
     outputs = 2 * s.groups if s.d == 1 else s.groups * coefficients
     expected |= {**_layer("head", outputs, width), "head.bias": _bias(outputs)}
     if s.d == 1:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from .. import metadata as parts_of_metadata
 from ..metadata import Metadata
-from ..medium import SIZE, Format, Made, Medium, Request, Target, asked_quality, kept
+from ..medium import SIZE, Format, Made, Measure, Medium, Request, Target, asked_quality, kept
 from . import inspection, stream
 
 # Pillow lists these among its formats, but only identifies them, or would run an interpreter on them.
@@ -20,6 +20,9 @@ class Pictures(Medium):
     nouns, trained_on = "images", "pictures"
     targets = (Target("bpp", "aim at this many bits per pixel."), Target("psnr", "aim at this PSNR in dB.", "dB"), SIZE)
     default_extension, reads_pieces, conceals, has_subtypes = "png", False, False, False
+    measures = {"sample": Measure("size", "WxH", "of so many pixels [256x256]."),
+                "continue": Measure("rows", "N", "so many rows of pixels below."),
+                "fill": Measure("box", "X,Y,W,H", "the 16x16 blocks that these pixels lie in.")}
 
     @functools.cache
     def extensions(self):
@@ -178,6 +181,24 @@ class Pictures(Medium):
         if quality is None:
             raise UsageError("give the height and the quality of the picture")
         return codec.encode_tokens(grids, *shape, quality, grey=grey, finish=finish).data
+
+    # --- drawing from the prior ----------------------------------------------------------------------------------
+
+    def sample(self, codec, drawing, measure, quality, progress=lambda text: None):
+        from . import sampling
+
+        width, height = measure or sampling.usual_size(codec)
+        return sampling.sample(codec, drawing, width, height, quality, progress)
+
+    def extend(self, codec, data, drawing, measure, progress=lambda text: None):
+        from . import sampling
+
+        return sampling.extend(codec, data, drawing, measure, progress)
+
+    def fill(self, codec, data, drawing, measure, progress=lambda text: None):
+        from . import sampling
+
+        return sampling.fill(codec, data, drawing, measure, progress)
 
     # --- for the tools -------------------------------------------------------------------------------------------
 

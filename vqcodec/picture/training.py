@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, field
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..indices.quality import SIXTEENTHS
 from ..indices.quantize import codewords_of, nearest
 from ..indices.rates import Rates
 from ..train.config import TrainingConfig
+from ..train.items import Items
 from ..train.medium import Coded, Medium, Networks
 from ..train.validate import code
 from . import calibration, distortion, grow, search, ssimulacra2, transform
@@ -53,8 +55,13 @@ class Pictures(Medium):
     smaller, grow = staticmethod(grow.smaller), staticmethod(grow.grow)
 
     def __init__(self, config: RunConfig, paths):
-        self.config, self.crops = config, Crops(
-            paths, seed=config.training.seed, share=config.training.drawn, limit=config.training.cache_megabytes << 20)
+        t = config.training
+        self.config, self.items = config, None
+        if t.whole:
+            self.items = Items(paths, partial(whole, side=t.stages[0].crop), config.model.prior.labels, seed=t.seed,
+                               unlabelled=t.unlabelled)
+        else:
+            self.crops = Crops(paths, seed=t.seed, share=t.drawn, limit=t.cache_megabytes << 20)
 
     @staticmethod
     def networks(config):
@@ -63,7 +70,11 @@ class Pictures(Medium):
                         search=search.SEARCHES[t.distortion], improve=improve)
 
     def batch(self, step, size, count, rank=0):
-        return self.crops.batch(step, size, count, rank).float().div_(255)
+        pixels = self.items.batch(step, count, rank) if self.items else self.crops.batch(step, size, count, rank)
+        return pixels.float().div_(255)
+
+    def labels(self, step, count, rank=0):
+        return self.items.labels(step, count, rank) if self.items else None
 
     def amount(self, size, count):
         return count * size * size
@@ -72,7 +83,11 @@ class Pictures(Medium):
         return bits
 
     def start(self, model):
-        patches = torch.cat([self.crops.batch(-1 - i, 16, 256) for i in range(60)]).float() / 255
+        if self.items:
+            patches = torch.cat([self.items.batch(-1 - i, 64) for i in range(60)]).float() / 255
+            patches = patches.unfold(2, 16, 16).unfold(3, 16, 16).permute(0, 2, 3, 1, 4, 5).reshape(-1, 3, 16, 16)
+        else:
+            patches = torch.cat([self.crops.batch(-1 - i, 16, 256) for i in range(60)]).float() / 255
         transform.init_linear_path(model.encoder, model.decoder, patches, self.config.model.transform.lambdas)
 
     def extremes(self):
@@ -130,6 +145,15 @@ def improve(model, latents, pixels, level, steps: int):
 
     rates = Rates(model.prior, model.codebooks, model.rate_weights, level, present=model.present[level.long()])
     return search.refine(latents, steps, model.search, rates, gradient, damping=model.search.damping(lambdas))
+
+
+def whole(path, side: int) -> torch.Tensor:
+    """uint8[3,side,side]: a picture over white, scaled. Raises InputError."""
+    with opened(path) as image:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB").resize((side, side), Image.LANCZOS)
+    return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
 
 
 def load(path, side: int = SHOWN_SIDE) -> torch.Tensor:

@@ -8,7 +8,7 @@ import io
 from pathlib import PurePath
 
 from .. import metadata as parts_of_metadata
-from ..medium import AS_SAMPLES, SIZE, Format, Made, Medium, Request, Target, asked_quality, kept
+from ..medium import AS_SAMPLES, SIZE, Format, Made, Measure, Medium, Request, Target, asked_quality, kept
 from . import inspection, stream
 from ..stream import checked_metadata
 from .stream import SoundHeader
@@ -19,6 +19,9 @@ class Sounds(Medium):
     nouns, trained_on = "sound", "recordings"
     targets = (Target("kbps", "aim at this many kilobits per second."), SIZE)
     default_extension, reads_pieces, conceals, has_subtypes = "wav", True, True, True
+    measures = {"sample": Measure("seconds", "S", "so long [5].", whole=False),
+                "continue": Measure("seconds", "S", "so many seconds behind.", whole=False),
+                "fill": Measure("span", "START,END", "the seconds from one to the other.", whole=False)}
 
     @functools.cache
     def extensions(self):
@@ -190,6 +193,23 @@ class Sounds(Medium):
         if quality is not None:
             header = replace(header, quality=checked_sixteenths(quality, codec.qualities))
         return codec.encode_tokens(grids, header, gains).data
+
+    # --- drawing from the prior ----------------------------------------------------------------------------------
+
+    def sample(self, codec, drawing, measure, quality, progress=lambda text: None):
+        from . import sampling
+
+        return sampling.sample(codec, drawing, measure or sampling.usual_seconds(codec), quality, progress)
+
+    def extend(self, codec, data, drawing, measure, progress=lambda text: None):
+        from . import sampling
+
+        return sampling.extend(codec, data, drawing, measure, progress)
+
+    def fill(self, codec, data, drawing, measure, progress=lambda text: None):
+        from . import sampling
+
+        return sampling.fill(codec, data, drawing, measure, progress)
 
     # --- for the tools -------------------------------------------------------------------------------------------
 

@@ -9,13 +9,14 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from ..errors import UsageError
+from ..errors import InputError, UsageError
 from ..train.config import StageConfig, TrainingConfig
+from ..train.items import Items
 from ..train.medium import Coded, Medium, Networks
 from ..train.validate import code
 from . import distortion, transform
 from .config import AudioModelConfig
-from .excerpts import Excerpts, find_sounds, load
+from .excerpts import PEAK, Excerpts, find_sounds, load
 from .file import Sound
 
 SHOWN_SECONDS = 20  # of validation recordings
@@ -52,7 +53,12 @@ class Sounds(Medium):
     find = staticmethod(find_sounds)
 
     def __init__(self, config: AudioRunConfig, paths):
-        self.config = config
+        self.config, self.items = config, None
+        t = config.training
+        if t.whole:
+            self.items = Items(paths, partial(whole, frames=t.stages[0].crop, config=config.model.transform),
+                               config.model.prior.labels, seed=t.seed, unlabelled=t.unlabelled)
+            return
         self.excerpts = Excerpts(paths, config.model.transform, seed=config.training.seed,
                                  limit=config.training.cache_megabytes << 20)
 
@@ -63,7 +69,10 @@ class Sounds(Medium):
                         partial(distortion.spectral, rate=t.sample_rate, floor=t.floor), error=error)
 
     def batch(self, step, size, count, rank=0):
-        return self.excerpts.batch(step, size, count, rank)
+        return self.items.batch(step, count, rank) if self.items else self.excerpts.batch(step, size, count, rank)
+
+    def labels(self, step, count, rank=0):
+        return self.items.labels(step, count, rank) if self.items else None
 
     def amount(self, size, count):
         return count * size * self.config.model.transform.step
@@ -72,7 +81,7 @@ class Sounds(Medium):
         return bits * self.config.model.transform.sample_rate / 1000
 
     def start(self, model):
-        samples = torch.cat([self.excerpts.batch(-1 - i, 64, 16) for i in range(20)])
+        samples = torch.cat([self.batch(-1 - i, 64, 16) for i in range(20)])
         transform.init_linear_path(model.encoder, model.decoder, samples, self.config.model.transform)
 
     def validate(self, model, paths, soft, search):
@@ -89,6 +98,15 @@ class Sounds(Medium):
         data = codec.encode(Sound(np.ascontiguousarray(samples), t.sample_rate), quality).data
         return Coded(data, torch.from_numpy(codec.decode_grids(data)), codec.bits_per_frame(data).sum(),
                      1000 * len(samples) / t.sample_rate)
+
+
+def whole(path, frames: int, config) -> torch.Tensor:
+    """f32[C,1,frames·step]: a recording from its beginning, at a peak of 1/2, silence behind it. Raises InputError."""
+    samples = load(path, config)[0, ..., : frames * config.step]
+    peak = samples.abs().max().item() if samples.numel() else 0.0
+    if peak <= 1e-3:
+        raise InputError(f"{path}: too quiet")
+    return torch.nn.functional.pad(samples * (PEAK / peak), (0, frames * config.step - samples.shape[2]))
 
 
 def error(model, latents, level, samples):

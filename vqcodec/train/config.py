@@ -31,6 +31,8 @@ class StageConfig:
 class TrainingConfig:
     seed: int = 0
     drawn: float = 0.15  # share of the crops that are drawn by program: flat colours, pages, charts (see `picture/drawn.py`)
+    whole: bool = False  # a crop is a whole file: a picture scaled to it, a recording from its beginning, silence behind it
+    unlabelled: float = 0.1  # share of the crops, of each kind of labels, of which the prior is not told the label
     validation: int = 12  # files set aside, chosen by a hash of their names; a quarter of all at most
     cache_megabytes: int = 4096  # of decoded files that each process keeps in memory (see `train/data.py`)
     device: str = "auto"  # 'cpu', 'cuda', or 'auto': what there is
@@ -69,6 +71,13 @@ def check(config):
         raise UsageError("config: 'training.validation' must be 0 or more, 'training.cache_megabytes' 1 or more")
     for stage in config.training.stages:
         check_stage(stage, config.searches)
+    if not 0 <= config.training.unlabelled <= 1:
+        raise UsageError("config: 'training.unlabelled' is a share, from 0 to 1")
+    if config.model.prior.labels and not config.training.whole:
+        raise UsageError("config: 'prior.labels' are of whole files: 'training.whole' must be true")
+    if config.training.whole and any(stage.crop != config.training.stages[0].crop or stage.late_crop != stage.crop
+                                     for stage in config.training.stages):
+        raise UsageError("config: with 'training.whole' all of 'crop' and 'late_crop' must be equal")
     if not 0 <= config.training.drawn <= 1:
         raise UsageError("config: 'training.drawn' is a share, from 0 to 1, of crops of pictures")
     config.check()

@@ -92,7 +92,8 @@ def compare(model: Model, codec, paths, qualities, kind: type[Medium]) -> Measur
             coded = kind.code_file(codec, path, quality)
             values = codec.coder.dequantize(coded.grids[None])
             indices = [coded.grids[s.planes].flatten(1) for s in model.prior.layouts]
-            bits = model.index_bits(values, values, indices, torch.tensor([quality - 1.0])).item()
+            labels = torch.tensor([codec.coder.best_labels(coded.grids, 16 * (quality - 1))], dtype=torch.int64)
+            bits = model.index_bits(values, values, indices, torch.tensor([quality - 1.0]), labels).item()
             rows.append((bits / coded.extent, coded.bits / coded.extent, 8 * len(coded.data) / coded.extent))
             decoded.append(kind.decoder_loss(codec, path, coded.grids, quality))
     psnr = () if None in decoded else np.mean(decoded, axis=0).tolist()

@@ -66,6 +66,10 @@ class Medium(ABC):
     def batch(self, step: int, size: int, count: int, rank: int = 0) -> torch.Tensor:
         """f32[count,...] samples that depend on the seed, `step` and `rank` alone."""
 
+    def labels(self, step: int, count: int, rank: int = 0) -> torch.Tensor | None:
+        """int64[count,kinds] of the batch of the same `step` and `rank`, 0: none; None where the model has no labels."""
+        return None
+
     @abstractmethod
     def amount(self, size: int, count: int) -> int:
         """Pixels, or samples, of a batch."""

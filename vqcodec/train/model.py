@@ -59,14 +59,15 @@ class Model(nn.Module):
     def codebooks(self):
         return [q.codebook for q in self.quantizers]
 
-    def soft_losses(self, pixels, level) -> Losses:
+    def soft_losses(self, pixels, level, labels=None) -> Losses:
+        """labels: as `ContextPrior.hidden`."""
         latents = self.analyse(pixels, level)
         noisy = self.masked(latents + torch.rand_like(latents) - 0.5, level)
-        return self._losses(self.density_bits(noisy, level), noisy, level, pixels)
+        return self._losses(self.density_bits(noisy, level, labels), noisy, level, pixels)
 
-    def density_bits(self, latents, level):
+    def density_bits(self, latents, level, labels=None):
         """f32[B]: bits of latents with noise under the soft heads, absent dims left out."""
-        return self.masked(self.prior.density_bits(latents, level), level).sum((1, 2, 3))
+        return self.masked(self.prior.density_bits(latents, level, labels), level).sum((1, 2, 3))
 
     def masked(self, latents, level):
         """f32[B,D,h,w], zero in the dims of slices that are absent at these qualities."""
@@ -132,7 +133,7 @@ class Model(nn.Module):
         moved, last = self.improve(self, own.detach(), pixels, level, steps)
         return self.masked(moved, level), list(self.prior.codeword_bits(last, level, self.codebooks))
 
-    def vq_losses(self, pixels, level, beta: float, search: int = 0) -> Losses:
+    def vq_losses(self, pixels, level, beta: float, search: int = 0, labels=None) -> Losses:
         """The search moves latents without gradient, and the encoder's own commit to the codewords: were the moved ones to
         commit, nothing would hold the encoder's, and training diverges."""
         own = self.analyse(pixels, level)
@@ -141,16 +142,16 @@ class Model(nn.Module):
         assigned = [q(latents[:, s.dims], bits, weight, own[:, s.dims])
                     for s, q, bits, weight in zip(self.prior.layouts, self.quantizers, wish, self.rate_weights)]
         values = self.masked(torch.cat([a.values for a in assigned], 1), level)
-        bits = self.index_bits(latents, values, [a.indices for a in assigned], level)
+        bits = self.index_bits(latents, values, [a.indices for a in assigned], level, labels)
         auxiliary = sum(a.codebook + beta * a.commitment for a in assigned) / self.patch
         return self._losses(bits, values, level, pixels, auxiliary)
 
-    def index_bits(self, latents, values, indices, level):
+    def index_bits(self, latents, values, indices, level, labels=None):
         """Bits f32[B] of the chosen codewords, of the slices that are present. The prior learns from them; the latents (if they
         carry gradients) feel the rate through a soft assignment."""
         total = 0.0
         batch = latents.shape[0]
-        for i, h in enumerate(self.prior.hidden(values, level)):
+        for i, h in enumerate(self.prior.hidden(values, level, labels)):
             s, book, chosen = self.prior.layouts[i], self.codebooks[i].detach(), indices[i]
             if s.d == 1:
                 low, high = (edge.gather(1, chosen)[:, :, None] for edge in self.prior.cells(book))
@@ -169,7 +170,8 @@ class Model(nn.Module):
             total = total + taken.reshape(s.groups, batch, -1).sum((0, 2)) * self.present[level.long(), i]
         return total
 
-    def frozen_losses(self, pixels, level, search: int = 0, *, decoded: bool = False, amortised: bool = False) -> Losses:
+    def frozen_losses(self, pixels, level, search: int = 0, *, decoded: bool = False, amortised: bool = False,
+                      labels=None) -> Losses:
         """Rate on frozen indices; if they are to be `decoded`, distortion. If `amortised` too, a term draws the encoder's
         latents to where the search has moved them, each squared unit at what the search takes it to be worth in bits. (A
         latent inside a codeword's cell is drawn to its best place there, where straight-through gradients push it on until
@@ -179,7 +181,7 @@ class Model(nn.Module):
         with torch.no_grad():
             latents, wish = self.searched(own, pixels, level, search)
             indices, values = self.choose_by(latents, wish, level)
-        bits = self.index_bits(latents, values, indices, level)
+        bits = self.index_bits(latents, values, indices, level, labels)
         count = pixels[0, 0].numel()
         if not decoded:
             return Losses(bits / count, torch.zeros_like(bits))

@@ -78,6 +78,10 @@ def integer_prior(prior: ContextPrior, codebooks, config: GridModel, use: list[t
             put[f"near{k}.weight"], step = integer_weight(layer.weight * own, FEATURE_LIMIT)
             put[f"near{k}.mult"] = multiplier(step / step3)
         put["join.bias"] = fixed(context.bias / step3)
+        if context.place is not None:
+            put["place.bias"] = fixed(context.place / step3)
+        for k, table in enumerate(context.labels):
+            put[f"label{k}.bias"] = fixed(table / step3)
         put["mix.weight"], step = integer_weight(context.mix.weight[:, :, 0, 0], ACTIVATION_LIMIT)
         put["mix.mult"] = multiplier(step * step3 / step4)
         put["mix.bias"] = fixed(context.mix.bias / step4)

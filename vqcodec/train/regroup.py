@@ -58,7 +58,7 @@ def _columns(weight: torch.Tensor, had: list, now: list) -> torch.Tensor:
 def _part(t: Tensors, s: SliceLayout, whole: SliceLayout, phases: int) -> Tensors:
     first = (s.dim - whole.dim) // s.d
     groups = slice(first, first + s.groups)
-    part = {name: value for name, value in t.items() if name.startswith(("past", "mix"))}
+    part = {name: value for name, value in t.items() if name.startswith(("past", "mix", "place", "label"))}
     part |= {name: t[name][groups] for name in OF_GROUPS if name in t}
     part |= {name: t[name][:, groups] for name in OF_LEVELS}
     for name in ("weight", "mult", "bias"):

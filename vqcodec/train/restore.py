@@ -27,13 +27,15 @@ def published_config(entry: ModelEntry) -> GridModel:
 
 
 def check_shape(config: GridModel, entry: ModelEntry) -> None:
-    """What a model is tuned for may change, its prior may become wider, and slices may be parts of its slices; else its
-    shape stands."""
+    """What a model is tuned for may change, its prior may become wider and get labels and places, and slices may be parts of its
+    slices; else its shape stands."""
     theirs = published_config(entry)
     tuned = {name: getattr(theirs.transform, name) for name in TUNED if hasattr(theirs.transform, name)}
     parts = parts_of(layouts(config.quantizer), layouts(theirs.quantizer))
     same = parts is not None and replace(config.transform, **tuned) == theirs.transform
     same = same and config.prior.rank == tuple(theirs.prior.rank[i] for i in parts)
+    same = same and all(getattr(config.prior, name) == getattr(theirs.prior, name) for name in ("near", "past"))
+    same = same and all(getattr(theirs.prior, name) in ((), getattr(config.prior, name)) for name in ("labels", "places"))
     wide = same and all(mine >= theirs.prior.context_channels[i] for mine, i in zip(config.prior.context_channels, parts))
     if not wide or len(config.transform.lambdas) != len(theirs.transform.lambdas):
         raise UsageError(f"model '{entry.name}' has another shape than this configuration")

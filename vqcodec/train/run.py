@@ -219,6 +219,8 @@ class Trainer:
         count = max(1, round(c.batch * (c.crop / size) ** 2))
         number = self.stage * 10**7 + self.step
         pixels, level = self.batch(number, size, count)
+        labels = self.medium.labels(number, count, self.rank)
+        labels = None if labels is None else labels.to(self.device)
         torch.manual_seed(t.seed * 7919 + number * 31 + self.rank)
         self._set_rate(progress)
         search = self._drawn_search(number)
@@ -227,13 +229,14 @@ class Trainer:
             for model in (self.model, self.average):
                 model.prior.set_mode("quantized")
         if head_only:
-            losses = self.model.frozen_losses(pixels, level, search)
+            losses = self.model.frozen_losses(pixels, level, search, labels=labels)
         elif kind.frozen:
-            losses = self.model.frozen_losses(pixels, level, search, decoded=kind.decoded, amortised=kind.amortised)
+            losses = self.model.frozen_losses(pixels, level, search, decoded=kind.decoded, amortised=kind.amortised,
+                                              labels=labels)
         elif c.kind == "vq":
-            losses = self.model.vq_losses(pixels, level, t.commitment, search)
+            losses = self.model.vq_losses(pixels, level, t.commitment, search, labels)
         else:
-            losses = self.model.soft_losses(pixels, level)
+            losses = self.model.soft_losses(pixels, level, labels)
         index = level.long()
         total = losses.bpp + self.lambdas[index] * losses.distortion + losses.saved
         loss = (total * self.sample_weights[index]).mean() + losses.auxiliary
