@@ -197,12 +197,12 @@ class Sounds:
         check(kind.extent(data, kind.format_for("x.wav")), len(data))
         stream = codec.decode_stream(io.BytesIO(data), conceal=True)
         assert sum(len(block) for block in stream.blocks()) == header.length
-        kind.inspect(data)
+        inspected = kind.inspect(data)
         if found := kind.metadata(source):
             found.described()
         grids = codec.decode_grids(data)
         kind.verify(codec, io.BytesIO(data))
-        again = codec.encode_tokens(grids, header).data
+        again = kind.from_tokens(codec, grids, inspected, None)
         size = sound_container.peek(data)[1]
         assert again == data or size.metadata_length or not header.bound
         return "accepted"
