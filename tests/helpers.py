@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vqcodec.picture import finish
 from vqcodec.picture import stream as container
 from vqcodec.indices import rangecoder
 from vqcodec.zoo import registration, registry
@@ -153,7 +154,7 @@ def mutate_stream(rng: random.Random, stream: Stream, qualities: int, other: Str
     changes = {}
     for _ in range(rng.randint(1, 3)):
         kind = rng.choice(("side", "side", "quality", "grey", "crc", "segment", "segment", "segment", "segments",
-                           "alpha", "model", "other", "layout", "slices"))
+                           "alpha", "model", "other", "layout", "slices", "plain", "plain", "curves"))
         if kind == "side":
             side = rng.choice(("width", "height"))
             value = getattr(stream, side)
@@ -180,13 +181,18 @@ def mutate_stream(rng: random.Random, stream: Stream, qualities: int, other: Str
         elif kind == "alpha":
             alpha = stream.alpha or bytes([rng.randrange(5), rng.randrange(256)])
             changes["alpha"] = rng.choice((None, mutate(rng, alpha), mutate(rng, alpha)))
+        elif kind == "plain":
+            plain = stream.plain or rng.randbytes(rng.randint(1, 9))
+            changes["plain"] = rng.choice((None, mutate(rng, plain), mutate(rng, plain, other.plain or b"") if other else plain))
+        elif kind == "curves":
+            changes["curves"] = rng.choice((None, mutate(rng, stream.curves or b"\2\1\0"), rng.randbytes(rng.randint(1, 12))))
         elif kind == "model":
             changes["model_hash"] = rng.randbytes(4)
         elif kind == "layout":
             changes["joined"] = not stream.joined
             changes["segments"] = (b"".join(changes.get("segments", stream.segments)),)
         elif other is not None:
-            name = rng.choice(("segments", "alpha", "width", "height", "quality", "grids_crc"))
+            name = rng.choice(("segments", "alpha", "width", "height", "quality", "grids_crc", "plain", "curves"))
             changes[name] = getattr(other, name)
             if name == "segments":
                 changes["joined"] = other.joined
@@ -222,5 +228,6 @@ def assert_consistent(codec, data: bytes, grids: np.ndarray) -> None:
     """What a decoder accepted is what an encoder writes for the grids that it read."""
     stream = container.unpack(data)
     assert grids_crc(grids) == stream.grids_crc
-    again = codec.encode_tokens(grids, stream.width, stream.height, 1 + stream.quality / 16, grey=stream.grey)
-    assert b"".join(container.unpack(again.data).segments) == b"".join(stream.segments)
+    plain = finish.of_stream(stream).plain
+    given = plain and plain.given(codec.coder, stream.quality)
+    assert b"".join(codec.code_grids(codec.coder.array(grids), stream.quality, given)) == b"".join(stream.segments)

@@ -57,8 +57,8 @@ class Pictures:
             self.files[size] = self._corpus()
 
     def _corpus(self) -> list[bytes]:
-        """Files of small pictures: several sizes and qualities, grey, each kind of alpha, with and without a table of
-        segment lengths."""
+        """Files of small pictures: several sizes and qualities, grey, each kind of alpha, with plain blocks in some or all of it,
+        with a tint, with and without a table of segment lengths."""
         y, x = np.mgrid[:40, :50]
         alphas = (None, np.where(x > y, 255, 0), 5 * x + y, np.full_like(x, 77), None)
         files = []
@@ -67,8 +67,14 @@ class Pictures:
                 alpha = alphas[(i + int(quality)) % len(alphas)]
                 alpha = None if alpha is None else np.ascontiguousarray(alpha[:height, :width].astype(np.uint8))
                 picture = Picture(synthetic_picture(height, width, i), alpha, i == 2)
+                if i == 3:
+                    picture.rgb[:, 16:] = (250, 250, 240)
+                    picture.rgb[5:9, 20:44] = 30
                 files.append(self.codec.encode(picture, quality).data)
                 files.append(container.pack(tabled(self.codec, files[-1])))
+        scan = np.full((40, 50, 3), (251, 249, 236), np.uint8) - np.random.default_rng(1).integers(0, 6, (40, 50, 1), np.uint8)
+        for picture in (Picture(np.full((40, 50, 3), 200, np.uint8)), Picture(scan)):
+            files.append(self.codec.encode(picture, 2).data)
         return files
 
     def make(self, kind: str) -> bytes | None:
@@ -191,12 +197,12 @@ class Sounds:
         check(kind.extent(data, kind.format_for("x.wav")), len(data))
         stream = codec.decode_stream(io.BytesIO(data), conceal=True)
         assert sum(len(block) for block in stream.blocks()) == header.length
-        kind.inspect(data)
+        inspected = kind.inspect(data)
         if found := kind.metadata(source):
             found.described()
         grids = codec.decode_grids(data)
         kind.verify(codec, io.BytesIO(data))
-        again = codec.encode_tokens(grids, header).data
+        again = kind.from_tokens(codec, grids, inspected, None)
         size = sound_container.peek(data)[1]
         assert again == data or size.metadata_length or not header.bound
         return "accepted"

@@ -194,7 +194,7 @@ def test_encode_json(run, picture):
 def test_decode_json(run, coded):
     facts = json.loads(run("decode in.vq out.webp --json").stdout)
     assert set(facts) == {"input", "output", "width", "height", "pixels", "format", "input_bytes", "bytes", "bpp", "quality",
-                          "lost", "seconds", "elapsed", "model", "model_id", "model_hash"}
+                          "pixels_sha256", "pixels_exact", "lost", "seconds", "elapsed", "model", "model_id", "model_hash"}
     assert facts["bytes"] == os.path.getsize("out.webp") and facts["bpp"] == 8 * facts["input_bytes"] / facts["pixels"]
     assert facts["format"] == "WEBP" and facts["quality"] == 2
 

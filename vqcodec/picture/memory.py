@@ -6,7 +6,9 @@ Measured with one thread (peak of the process above what the loaded model takes)
 are worked on in wide strips.
 
 Decoding, in NumPy: with photo-3 23 MiB for 0.39 megapixels, 185 for 3, 354 for 12, 834 for 71, 720 for 32768 × 544; with photo-4,
-whose index grids are more than twice as large, 215 for 3, 1128 for 71; in integers, with photo-3e, 54 for 0.39, 147 for 3.
+whose index grids are more than twice as large, 215 for 3, 1128 for 71; in integers, with photo-3e, whose rows go through the
+network as they come, 54 for 0.39, 147 for 3, 331 for 12, and 1711 for 32768 × 544. Reading the index grids takes 248 for 2.4
+megapixels, 444 for 4.2 (one band), less where few slices are coded.
 """
 
 from __future__ import annotations
@@ -16,8 +18,11 @@ from .config import REMEMBERED_PIXELS
 MIB = 1 << 20
 _SLACK = 1.1
 _PATCH, _REACH = 16, 11  # pixels of a latent's side; latent rows on each side of a strip that the published decoders look at
-# MiB that decoding takes: in any case; of a megapixel for index grids (of photo-4) and pixels; of those of a strip, and of further ones
-_DECODING, _GRIDS, _STRIP, _FURTHER, _FIRST = 20, 13, 72, 40, 4
+# MiB that decoding takes: in any case; of a megapixel for index grids (of photo-4) and pixels; of a megapixel of those that are
+# worked on at once, in strips by floats and in so many rows by integers, and of further ones
+_DECODING, _GRIDS, _FIRST, _ROWS = 20, 13, 4, 512
+_POSITION, _BAND = 0.027, 1 << 14  # MiB of a position while its band is read, positions of a band
+_STRIP, _FURTHER, _INTEGERS, _FURTHER_INTEGERS = 72, 40, 125, 95
 
 
 def needed(width: int, height: int, command: str = "encode") -> int:
@@ -26,7 +31,10 @@ def needed(width: int, height: int, command: str = "encode") -> int:
     time; encoding decodes too, where it verifies or aims at a PSNR."""
     pixels = width * height
     mega, strip = pixels / 1e6, strip_pixels(width, height) / 1e6
-    most = _DECODING + _GRIDS * mega + _STRIP * min(strip, _FIRST) + _FURTHER * max(0.0, strip - _FIRST)
+    columns, rows = -(-width // _PATCH), width * min(height, _ROWS) / 1e6
+    band = min(columns * -(-height // _PATCH), max(_BAND, 2 * columns))
+    most = _DECODING + _GRIDS * mega + max(_POSITION * band, _STRIP * min(strip, _FIRST) + _FURTHER * max(0.0, strip - _FIRST),
+                                           _INTEGERS * min(rows, _FIRST) + _FURTHER_INTEGERS * max(0.0, rows - _FIRST))
     if command != "decode":  # networks in torch take more of wide strips
         search = min(800 * mega, 320 + 240 * mega, 900 + 130 * mega) if pixels <= REMEMBERED_PIXELS else 1300 + 32 * mega
         most = max(most, search, 12 * mega + 72 * strip)

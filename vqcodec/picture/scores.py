@@ -91,10 +91,17 @@ class Cvvdp(Metric):
     span, digits = 0.1, 3
 
     def load(self):
-        try:
-            require("pycvvdp", "metric 'cvvdp'", "benchmark-cvvdp", "cvvdp")
-        except RuntimeError as error:  # torchvision is made for another torch
-            raise InputError(f"metric 'cvvdp': its package cannot be loaded ({error})") from error
+        for number in range(2):
+            try:
+                require("pycvvdp", "metric 'cvvdp'", "benchmark-cvvdp", "cvvdp")
+                return
+            except RuntimeError as error:  # torchvision is made for another torch
+                if number:
+                    raise InputError(f"metric 'cvvdp': its package cannot be loaded ({error})") from error
+                try:
+                    _name_operators()
+                except RuntimeError:  # they have names: it is something else
+                    raise InputError(f"metric 'cvvdp': its package cannot be loaded ({error})") from error
 
     def refusal(self, source):
         return "CVVDP needs at least 8 pixels on each side" if min(source.height, source.width) < 8 else None
@@ -104,6 +111,18 @@ class Cvvdp(Metric):
 
         with torch.inference_mode():
             return float(_cvvdp().predict(decoded, reference, dim_order="HWC")[0])
+
+
+@lru_cache
+def _name_operators():
+    """Names two operators of torchvision, which the metric never calls, where its library of operators cannot be loaded: PyPI's
+    is made for torch with CUDA, and does not go with one for CPUs."""
+    import torch
+
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
 
 
 @lru_cache
