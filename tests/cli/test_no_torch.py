@@ -62,8 +62,10 @@ def test_commands_on_streams(name, extension, tmp_path):
     stream, out = str(GOLDEN / f"{name}.vq"), tmp_path / f"out.{extension}"
     drawings = [str(tmp_path / "grids.png"), str(tmp_path / "bits.png")]
     commands = [["decode", stream, str(out)], ["verify", stream], ["inspect", stream],
-                ["inspect", stream, "--grids", drawings[0], "--bits", drawings[1], "--segments", "--json"]]
-    assert run(COMMANDS, json.dumps(commands)) == "[0, 0, 0, 0]"
+                ["inspect", stream, "--grids", drawings[0], "--bits", drawings[1], "--segments", "--json"],
+                ["sample", name.split("_")[0], str(tmp_path / "drawn.vq")],
+                ["fill", stream, str(tmp_path / f"filled.{extension}"), *(["--box", "0,0,9,9"] if extension == "png" else ["--span", "0,0.1"])]]
+    assert run(COMMANDS, json.dumps(commands)) == "[0, 0, 0, 0, 0, 0]"
     expected = GOLDEN / f"{name}.{extension}"
     if extension == "png":
         found = [np.asarray(Image.open(path)).astype(int) for path in (out, expected)]
