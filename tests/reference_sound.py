@@ -160,6 +160,27 @@ def lapped(v: np.ndarray, size: int) -> np.ndarray:
     return x
 
 
+def pulses(f: np.ndarray, size: int) -> np.ndarray:
+    """f64[T·size] of frequencies f64[T] in cycles a sample."""
+    out, phase = np.zeros(len(f) * size), 0.0
+    for t, f0 in enumerate(f):
+        if f0 == 0:
+            phase = 0.0
+            continue
+        f1 = f[t + 1] if t + 1 < len(f) and f[t + 1] > 0 else f0
+        end = phase + (f0 + f1) / 2 * size
+        for whole in range(int(np.ceil(phase)), int(np.ceil(end))):
+            roots = np.roots([(f1 - f0) / (2 * size), f0, phase - whole]) if f1 != f0 else np.array([(whole - phase) / f0])
+            s = min((r.real for r in roots if r.real > -1e-9), default=0.0)
+            place = t * size + s
+            for j in range(int(np.floor(place)) - 7, int(np.floor(place)) + 9):
+                if 0 <= j < len(out):
+                    x = j - place
+                    out[j] += np.sqrt(2 / (f0 + f1)) * np.sinc(x) * (1 + np.cos(np.pi * x / 8.5)) / 2
+        phase = end % 1.0
+    return out
+
+
 def synthesise(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
     """f64[T·H,coded]: samples at the model's rate, the gain applied."""
     _, frames, units = sizes(header, model)
@@ -172,14 +193,20 @@ def synthesise(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
         z = y * np.exp(-reference.lerp(t["log_gain"], q)[:, :, 0])
         tones = config.get("tones", [])
         dims = len(z) - sum(tones)
-        z, tonal = z[:dims], z[dims:]
+        voiced = config.get("excitation") == "harmonic"
+        z, tonal = z[int(voiced) : dims], z[dims:]
         h = np.concatenate([z, tonal / np.sqrt(np.abs(tonal) + 1e-3)])
+        if voiced:
+            f = np.where(y[0] >= -72, 60 * 2 ** ((y[0] + 64) / 64), 0)
+            h = np.concatenate([np.where(f > 0, y[0] / 64, -4)[None], h])
+            train = np.pad(pulses(f / config["sample_rate"], 2 * p), (a, 4 * p))
         h = conv(h, t, "stem") * reference.lerp(t["condition.scale"], q)[:, :, 0]
         h = h + reference.lerp(t["condition.bias"], q)[:, :, 0]
         h = blocks(h, t, "blocks2", config["decoder_dilations"][0])
         h = blocks(unfold(conv(h, t, "up")), t, "blocks1", config["decoder_dilations"][1])
         logs = unfold(conv(z, t, "linear")) + conv(h, t, "head")
         real, imaginary, share = np.split(conv(h, t, "phase_head"), 3)
+        part = np.log1p(np.exp(conv(h, t, "pulse_head") - 3)) if voiced else None
         for channel in range(config["channels"]):
             rows = slice(channel * (2 * p + 1), (channel + 1) * (2 * p + 1))
             hiss = np.pad(noise(frames * 2 * p, channel), (a, 4 * p))
@@ -188,6 +215,9 @@ def synthesise(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
                 n = np.fft.rfft(hiss[column * p :][: 4 * p] * w / w.sum())
                 v, g = real[rows, column] + 1j * imaginary[rows, column], np.log1p(np.exp(share[rows, column]))
                 v, power = v + np.sqrt(8 * p) * g * n, np.abs(v) ** 2 + g**2
+                if voiced:
+                    v = v + np.sqrt(8 * p / 3) * part[:, column] * np.fft.rfft(train[column * p :][: 4 * p] * w / w.sum())
+                    power = real[:, column] ** 2 + imaginary[:, column] ** 2 + g**2 + part[:, column] ** 2
                 x = np.exp(np.minimum(2 * logs[rows, column] - 6, 3)) * v / np.sqrt(power + 1e-6)
                 x[0], x[-1] = x[0].real, x[-1].real
                 out[column * p :][: 4 * p] += np.fft.irfft(x) * w.sum() * w

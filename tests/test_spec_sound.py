@@ -132,6 +132,26 @@ def test_slices_that_only_high_qualities_have(tmp_path, quality, present):
             codec.encode_tokens(grids, described)
 
 
+def test_sound_of_a_model_with_pulses(tmp_path):
+    config = tiny_audio_config()
+    t = replace(config.transform, excitation="harmonic")
+    make_tiny_audio_model(tmp_path, replace(config, transform=t))
+    entry = registry.find_by_name("tinysound", tmp_path, None)
+    codec, model = AudioCodec.open(entry, encoder=False), reference_decoder.read_model(entry.path)
+    rng, frames = np.random.default_rng(0), 150
+    header = SoundHeader(model_id=entry.id, model_hash=entry.hash, quality=7, rate=8000, channels=1, coded_channels=1,
+                         length=frames * t.step, gain=0)
+    rows = []
+    for i in range(len(model.slices)):
+        alphabets = reference_decoder.alphabets(reference_decoder.slice_tensors(model, i), 7)
+        rows += [rng.integers(first, first + size, (1, frames)) for first, size in zip(*alphabets)]
+    data = codec.encode_tokens(np.stack(rows), header).data
+    pitch = reference_decoder.latents(np.stack(rows), model)[0, 0]
+    found, exact = codec.decode(data).samples, reference.synthesise(np.stack(rows), reference.parse(data)[0], model)
+    assert pitch.min() < -72 < pitch.max(), "some frames have a voice, some none"
+    assert close(found, exact, reference.parse(data)[0], model)
+
+
 @pytest.mark.parametrize("tones", [(), (8, 3)])
 def test_sound_of_a_stereo_model(tmp_path, tones):
     check(stereo_model(tmp_path, tones), Sound(synthetic_sound(2000, 3), 8000), 2)
@@ -233,7 +253,7 @@ def test_tables_of_the_shipped_models(name):
     reach2, reach1 = (sum(delta + 1 for delta in part) for part in (two, one))
     assert reach2 + -(-reach1 // 2) + 1 == 25 and "have reach = 25" in TEXT
     keys = set(re.findall(r"^\| transform\.(\w+) \|", TEXT[TEXT.index("In models of sound also"):], re.MULTILINE))
-    assert keys - {"tones"} <= set(t) and {"sample_rate", "channels", "hop", "chunk", "widths", "decoder_dilations"} <= keys
+    assert keys - {"tones", "excitation"} <= set(t) and {"sample_rate", "channels", "hop", "chunk", "widths", "decoder_dilations"} <= keys
 
 
 @pytest.mark.parametrize("heading, bound", [("Example", False), ("Example of a bound stream with metadata", True)])

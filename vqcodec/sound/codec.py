@@ -21,6 +21,7 @@ import numpy as np
 
 from .. import filelimits
 from . import gains as knotted
+from . import pulses
 from . import stream as streams
 from ..stream import Sealed, checked_metadata, grids_crc
 from ..indices.bounds import CDF_BITS
@@ -116,12 +117,18 @@ class AudioCodec:
 
     # --- latents → samples, in pieces --------------------------------------------------------------------
 
-    def _synthesise(self, latents: np.ndarray, first: int, before: int, count: int, sixteenths: int) -> np.ndarray:
-        """Latents f32[U,D,1,n], the first of which is frame `first` → f32[count·step,U·C] of `count` frames after `before`."""
+    def advanced(self, phases: np.ndarray, latents: np.ndarray, count: int) -> np.ndarray:
+        """Cycles f64[U] of the pitch where latents f32[U,D,1,n] begin → those `count` frames later; 0 in models without pitch."""
+        t = self.model.transform
+        return pulses.advanced(phases, latents, count, t.step, t.sample_rate) if t.pitch_dims else phases
+
+    def _synthesise(self, latents: np.ndarray, first: int, before: int, count: int, sixteenths: int, phases: np.ndarray) -> np.ndarray:
+        """Latents f32[U,D,1,n], the first of which is frame `first` → f32[count·step,U·C] of `count` frames after `before`.
+        phases: see `advanced`."""
         t = self.model.transform
         noise = white_noise(first * t.step, latents.shape[3] * t.step, t.channels)
-        parts = [self.decoder(np.ascontiguousarray(unit[:, 0].T), sixteenths, noise)
-                 [:, before * t.step : (before + count) * t.step] for unit in latents]
+        parts = [self.decoder(np.ascontiguousarray(unit[:, 0].T), sixteenths, noise, phase)
+                 [:, before * t.step : (before + count) * t.step] for unit, phase in zip(latents, phases)]
         return np.concatenate(parts).T
 
     # --- whole recordings --------------------------------------------------------------------------------
@@ -289,10 +296,11 @@ class DecodedStream:
         units, dims = codec.units(header), codec.model.transform.latent_dims
         held, first = np.empty((units, dims, 1, 0), np.float32), 0  # latents from frame `first` on
         waiting: list[tuple[int, int, bool, np.ndarray | None]] = []
+        phases = np.zeros(units)  # of the pitch, where `held` begins
         before, last = True, None  # whether the chunk before is whole, and its gains
 
         def flush(known: int) -> Iterator[np.ndarray]:
-            nonlocal held, first, before, last
+            nonlocal held, first, before, last, phases
             while waiting and (known >= waiting[0][1] + margin or known == sizes.frames):
                 begin, end, whole, gains = waiting.pop(0)
                 fades = begin > 0 and before, bool(waiting) and waiting[0][2]
@@ -300,9 +308,10 @@ class DecodedStream:
                     gains = _gains_of_lost(last, waiting[0][3] if waiting else None, header.coded_channels, end - begin)
                 before, last = whole, gains
                 start, stop = max(0, begin - margin), min(known, end + margin)
+                phases = codec.advanced(phases, held, start - first)
                 held, first = held[..., start - first :], start
                 if whole or any(fades):
-                    block = codec._synthesise(held[..., : stop - start], start, begin - start, end - begin, header.quality)
+                    block = codec._synthesise(held[..., : stop - start], start, begin - start, end - begin, header.quality, phases)
                 else:
                     block = np.zeros(((end - begin) * codec.model.transform.step, header.coded_channels), np.float32)
                 if gains is not None:

@@ -10,6 +10,7 @@ from ..indices.config import PriorConfig, QuantizerConfig
 from ..limits import ADDED_LATER, Limits
 
 MAX_CHUNK = 1 << 20  # samples
+EXCITATIONS = ("noise", "harmonic")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class AudioTransformConfig:
     lambdas: tuple[float, ...] = (0.05, 0.12, 0.28, 0.65, 1.5, 3.6, 8.5, 20.0)
     bands: int = field(default=0, metadata=ADDED_LATER)  # per channel, of the encoder's linear path; 0: single bins
     floor: float = field(default=1e-4, metadata=ADDED_LATER)  # magnitudes below this are nothing; a full-scale sine has 0.5
+    excitation: str = field(default="noise", metadata=ADDED_LATER)  # or "harmonic": pulses at the pitch, the first latent dim, too
     tones: tuple[int, ...] = field(default=(), metadata=ADDED_LATER)  # lowest lapped coefficients of each channel among the latents
 
     LIMITS: ClassVar = {
@@ -59,13 +61,21 @@ class AudioTransformConfig:
 
     @property
     def network_dims(self) -> int:
-        """Latent dims that the encoder's network makes; tones follow."""
-        return self.latent_dims - sum(self.tones)
+        """Latent dims that the encoder's network makes; the pitch comes before, tones follow."""
+        return self.latent_dims - sum(self.tones) - self.pitch_dims
+
+    @property
+    def pitch_dims(self) -> int:
+        return int(self.excitation == "harmonic")
 
     def check(self) -> None:
         """Raises UsageError for values within their limits that do not fit together."""
         if self.chunk * self.step > MAX_CHUNK:
             raise UsageError(f"config: a 'transform.chunk' of {self.chunk} frames has more than {MAX_CHUNK} samples")
+        if self.excitation not in EXCITATIONS:
+            raise UsageError(f"config: 'transform.excitation' must be one of {', '.join(EXCITATIONS)}")
+        if self.pitch_dims and (self.channels != 1 or self.sample_rate < 8000):
+            raise UsageError("config: a harmonic 'transform.excitation' is for one channel, at 8000 Hz or more")
         if self.tones and len(self.tones) != self.channels:
             raise UsageError("config: 'transform.tones' needs one entry per channel, or none")
         if self.network_dims < 1 or any(not 0 <= count <= self.step for count in self.tones):

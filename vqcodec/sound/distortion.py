@@ -20,6 +20,11 @@ NEAR_PEAK = 3.5  # nepers
 ENVELOPE_SHARE = 1.5
 LOWEST_BAND = 150.0  # Hz, of thirds of octaves up to half the rate
 ENVELOPE_FRAMES = 30  # of 12.8 ms: the syllables that short-time intelligibility is about
+STEADY = 4096  # the size, in samples at 16 kHz, of windows that see how long phases stay: 256 ms
+STEADY_SHARE = 0.15
+PERIODIC_SHARE = 0.6
+PERIODIC_BAND = (1000.0, 4000.0)  # Hz, where voices turn hoarse
+PERIOD_WINDOW = 0.03  # seconds
 QUIET = 1e-4  # of the loudest: power of segments of a band that do not count
 
 
@@ -62,6 +67,43 @@ def spectral(decoded: torch.Tensor, samples: torch.Tensor, rate: int, floor: flo
     total = sum(a.distance(b, b) for a, b in zip(_views(d, rate, floor), _views(s, rate, floor)))
     total = total / len(SIZES) + ENVELOPE_SHARE * unlike(envelopes(d, rate), envelopes(s, rate))
     return total.view(len(decoded), -1).mean(1)
+
+
+def steady(decoded: torch.Tensor, other: torch.Tensor, samples: torch.Tensor, rate: int, floor: float) -> torch.Tensor:
+    """f32[B]: generalised energy distance, as in `energy`, of log magnitudes of single bins of long windows. Phases that a decoder
+    gives to noise again and again are lines there, the same with either noise."""
+    length = STEADY * max(1, round(rate / 16000))
+    d, o, s = ((magnitudes(stft(x.flatten(0, 2), length), floor / 10) + floor / 4).log() for x in (decoded, other, samples))
+    apart = 0.5 * ((d - s).abs() + (o - s).abs() - (d - o).abs()).mean((1, 2))
+    return STEADY_SHARE * apart.view(len(decoded), -1).mean(1)
+
+
+def hoarse(decoded: torch.Tensor, samples: torch.Tensor, frequency: torch.Tensor, step: int, rate: int) -> torch.Tensor:
+    """f32[B] of sounds f32[B,1,1,N] of a voice of Hz f64[B,T] (0: none): by how much what is decoded correlates less at the pitch period
+    than the sound itself, in `PERIODIC_BAND`; the mean of voiced frames."""
+    size, longest = int(PERIOD_WINDOW * rate), rate // 50
+    count = (samples.shape[3] - size - longest) // step + 1
+    if count < 1:
+        return samples.new_zeros(len(samples))
+    voiced = (frequency[:, :count] > 0).float()
+    lags = (rate / frequency[:, :count].clamp_min(rate / longest)).round().long()
+    starts = torch.arange(count) * step
+    here = (starts[:, None] + torch.arange(size)).flatten()
+    later = (starts[:, None] + lags[:, :, None] + torch.arange(size)).flatten(1)
+    found = []
+    for x in (decoded, samples):
+        band = _band(x[:, 0, 0], rate)
+        a, b = band[:, here].view(len(x), count, size), band.gather(1, later).view(len(x), count, size)
+        found.append((a * b).sum(2) * torch.rsqrt(a.square().sum(2) * b.square().sum(2) + 1e-12))
+    short = F.relu(found[1] - found[0]) * voiced
+    return PERIODIC_SHARE * short.sum(1) / voiced.sum(1).clamp_min(1)
+
+
+def _band(x: torch.Tensor, rate: int) -> torch.Tensor:
+    spectrum = _RealFourier.apply(x)
+    hertz = torch.linspace(0, rate / 2, spectrum.shape[1])
+    mask = ((hertz >= PERIODIC_BAND[0]) & (hertz < PERIODIC_BAND[1])).float()
+    return torch.fft.irfft(spectrum * mask, n=x.shape[1])
 
 
 @dataclass(frozen=True)

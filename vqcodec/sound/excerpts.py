@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from .config import AudioTransformConfig
+from .drawn import draw
 from ..errors import InputError, VqcodecError
 from ..train.data import LIMIT, Shelves, reading
 from .file import SoundReader, read_sound, resample
@@ -43,8 +44,9 @@ class Excerpts:
     batch, so that a resumed run hears the data it would have heard. Short recordings are followed by others.
     """
 
-    def __init__(self, paths, config: AudioTransformConfig, *, seed: int = 0, limit: int = LIMIT):
-        self.seed, self.config, self.paths = seed, config, []
+    def __init__(self, paths, config: AudioTransformConfig, *, seed: int = 0, limit: int = LIMIT, drawn: float = 0.0):
+        """drawn: share of the excerpts that are made by program, or in part (`drawn.py`)."""
+        self.seed, self.config, self.paths, self.drawn = seed, config, [], drawn
         lengths = []  # of each, as its header has it, at the model's rate
         for path in reading(list(paths), "looking at recordings:"):
             length = _length(path, config.sample_rate)
@@ -95,6 +97,8 @@ class Excerpts:
                 level = 10 ** (rng.uniform(*LEVELS) / 20) * rng.choice((-1, 1))
                 row[:, 0, filled : filled + piece.shape[1]] = piece.astype(np.float32) * level
                 filled += piece.shape[1]
+            if self.drawn and rng.random() < self.drawn:
+                row[:, 0] = draw(rng, row[:, 0], self.config.sample_rate)
         return torch.from_numpy(out)
 
 

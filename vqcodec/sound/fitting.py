@@ -40,6 +40,7 @@ class Fitting:
         self.chunks, self.margin = codec.chunks(header), halo(codec.model.transform)[1]
         self.waiting: list[Waiting] = []
         self.latents, self.first = None, 0  # f32[U,D,1,n] from frame `first` on
+        self.phases = np.zeros(codec.units(header))  # of the pitch, where latents begin
         self.count = 0
 
     def add(self, piece: torch.Tensor, before: int, grids: torch.Tensor, segments) -> Iterator[Ready]:
@@ -60,10 +61,11 @@ class Fitting:
     def _ready(self, chunk: Waiting, known: int) -> Ready:
         begin, end = self.chunks[chunk.number]
         start, stop = max(0, begin - self.margin - chunk.before), min(known, end + self.margin)
+        self.phases = self.codec.advanced(self.phases, self.latents, start - self.first)
         self.latents, self.first = self.latents[..., start - self.first :], start
         frames = chunk.powers.shape[1]
         decoded = self.codec._synthesise(self.latents[..., : stop - start], start, begin - chunk.before - start, frames,
-                                         self.header.quality)[:, : self.header.coded_channels]
+                                         self.header.quality, self.phases)[:, : self.header.coded_channels]
         powers = _powers(decoded.T, self.codec.model.transform.step)
         gains = fitted(self.plan.of_chunk(begin, end), powers, chunk.powers[:, : powers.shape[1]], chunk.before, end - begin)
         return chunk.number, chunk.grids, chunk.segments, gains

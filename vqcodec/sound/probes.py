@@ -158,6 +158,7 @@ def probed(codecs: list[BenchCodec], rate: int) -> Iterator[Probed]:
                 try:
                     decoded = conformed(codec.decode(codec.encode(sound, setting)), sound).samples[:, 0].astype(np.float64)
                     value = probe.measure(original, decoded, rate)
+                    value = None if value is None else float(value)
                 except VqcodecError:
                     value = None
                 values[codec.label, codec.describe(setting)] = value

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..indices.numpy_layers import interpolated, silu, soften
 from .config import AudioTransformConfig
+from .pulses import hertz, pulses
 
 OVERLAP = 4  # windows over each sample
 FRAMES = 2  # spectral frames per latent frame
@@ -18,6 +19,8 @@ LOG_CENTRE, LOG_SPREAD = -6.0, 2.0  # brings log magnitudes to about -1..1
 LOG_LIMIT = 3.0  # of decoded log magnitudes
 TONE_POWER = 0.7  # of coefficients as they are quantised: loud ones more coarsely
 TONE_FLOOR = 1e-3  # of the companded coefficients whose square roots the decoder's network sees
+PULSE_BIAS = 3.0  # of the softplus that gives the share of pulses
+VOICE_CENTRE = 4.0  # octaves below the usual pitch: what the network sees where there is no voice
 Shape = tuple[int, ...]
 
 
@@ -35,6 +38,8 @@ def shapes(config: AudioTransformConfig) -> dict[str, Shape]:
     layer("up", c2, FRAMES * c1)
     layer("head", c1, bins)
     layer("phase_head", c1, 3 * bins)
+    if config.pitch_dims:
+        layer("pulse_head", c1, bins)
     for stage, channels, dilations in ((2, c2, config.decoder_dilations[0]), (1, c1, config.decoder_dilations[1])):
         for i in range(len(dilations)):
             layer(f"blocks{stage}.{i}.conv1", channels, channels, 3)
@@ -96,6 +101,7 @@ class Synthesis:
         self.log_gain, self.scale, self.bias = (weights[n] for n in ("log_gain", "condition.scale", "condition.bias"))
         self.linear, self.stem = Layer(weights, "linear", frames=FRAMES), Layer(weights, "stem")
         self.up, self.head, self.phase_head = Layer(weights, "up", frames=FRAMES), Layer(weights, "head"), Layer(weights, "phase_head")
+        self.pulse_head = Layer(weights, "pulse_head") if config.pitch_dims else None
         self.blocks2, self.blocks1 = (
             [[Layer(weights, f"blocks{stage}.{i}.conv1", dilation), Layer(weights, f"blocks{stage}.{i}.conv2")]
              for i, dilation in enumerate(dilations)] for stage, dilations in zip((2, 1), config.decoder_dilations))
@@ -103,12 +109,13 @@ class Synthesis:
             2 * np.pi / (OVERLAP * config.hop) * np.arange(OVERLAP * config.hop)).astype(np.float32)  # Hann's, periodic
         self.cosines = cosines(config.step, max(config.tones, default=0))
 
-    def __call__(self, latents: np.ndarray, sixteenths: int, noise: np.ndarray) -> np.ndarray:
-        """f32[T,D] in quantiser units at a quality in sixteenths, with noise f32[C,T·step] → f32[C,T·step]."""
-        c, hop = self.config.channels, self.config.hop
+    def __call__(self, latents: np.ndarray, sixteenths: int, noise: np.ndarray, phase: float = 0.0) -> np.ndarray:
+        """f32[T,D] in quantiser units at a quality in sixteenths, with noise f32[C,T·step] → f32[C,T·step]. phase: of the pitch, in
+        cycles, where the first frame begins."""
+        c, hop, first = self.config.channels, self.config.hop, self.config.pitch_dims
         with np.errstate(over="ignore", under="ignore"):
-            y, tones = np.split(latents * np.exp(-interpolated(self.log_gain, sixteenths)), [self.config.network_dims], 1)
-            x = np.concatenate([y, tones / np.sqrt(np.abs(tones) + np.float32(TONE_FLOOR))], 1)
+            _, y, tones = np.split(latents * np.exp(-interpolated(self.log_gain, sixteenths)), [first, first + self.config.network_dims], 1)
+            x = np.concatenate([voice(latents[:, :first]), y, tones / np.sqrt(np.abs(tones) + np.float32(TONE_FLOOR))], 1)
             x = self.stem(x) * interpolated(self.scale, sixteenths) + interpolated(self.bias, sixteenths)
             x = residual(self.blocks1, self.up(residual(self.blocks2, x)))
             logs = self.linear(y)
@@ -116,7 +123,14 @@ class Synthesis:
             real, imaginary, share = np.split(self.phase_head(x), 3, 1)
             share = np.logaddexp(share, np.float32(0))
             magnitude = np.exp(np.minimum(logs * np.float32(LOG_SPREAD) + np.float32(LOG_CENTRE), np.float32(LOG_LIMIT)))
-            scale = magnitude / np.sqrt(real * real + imaginary * imaginary + share * share + np.float32(1e-6))
+            total = real * real + imaginary * imaginary + share * share + np.float32(1e-6)
+            if self.pulse_head:
+                pulsed = np.logaddexp(self.pulse_head(x) - np.float32(PULSE_BIAS), np.float32(0))
+                total += pulsed * pulsed
+                train = self.stft(pulses(hertz(latents[:, 0]), self.config.step, self.config.sample_rate, phase)[None])[0]
+                pulsed *= np.float32((2 * OVERLAP * hop / 3) ** 0.5)  # of pulses, whose mean power is the square of their share then
+                real, imaginary = real + train.real * pulsed, imaginary + train.imag * pulsed
+            scale = magnitude / np.sqrt(total)
             share *= np.float32((2 * OVERLAP * hop) ** 0.5)  # of the noise, whose mean power is share² then
             grain = self.stft(noise).transpose(1, 0, 2).reshape(len(share), -1)
             spectrum = np.empty(share.shape, np.complex64)
@@ -160,6 +174,11 @@ class Synthesis:
         parts = np.split(coefficients, [counts[0]], 1)[: len(counts)]
         root = np.float32(math.sqrt(self.config.step / 2))
         return np.stack([rotated(part @ self.cosines[:, : part.shape[1]].T * root).ravel() for part in parts])
+
+
+def voice(pitch: np.ndarray) -> np.ndarray:
+    """f32[T,0 or 1]: what the network sees of the pitch."""
+    return np.where(hertz(pitch) > 0, pitch / np.float32(64), np.float32(-VOICE_CENTRE)).astype(np.float32)
 
 
 def residual(blocks, x: np.ndarray) -> np.ndarray:

@@ -119,13 +119,13 @@ class TorchAudioCodec(AudioCodec):
         return torch.cat(parts)[..., before : before + count]
 
     @torch.inference_mode()
-    def _synthesise(self, latents: np.ndarray, first: int, before: int, count: int, sixteenths: int) -> np.ndarray:
-        """Latents f32[U,D,1,n], the first of which is frame `first` → f32[count·step,U·C] of `count` frames after `before`."""
+    def _synthesise(self, latents: np.ndarray, first: int, before: int, count: int, sixteenths: int, phases: np.ndarray) -> np.ndarray:
+        """As `AudioCodec._synthesise`."""
         t = self.model.transform
         level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
         noise = white_noise(first * t.step, latents.shape[3] * t.step, t.channels)
-        parts = [self.decoder(units, level.expand(len(units)), noise.expand(len(units), -1, -1, -1))
-                 [..., before * t.step : (before + count) * t.step] for units in torch.from_numpy(latents).split(UNITS)]
+        parts = [self.decoder(units, level.expand(len(units)), noise.expand(len(units), -1, -1, -1), phases[i * UNITS :])
+                 [..., before * t.step : (before + count) * t.step] for i, units in enumerate(torch.from_numpy(latents).split(UNITS))]
         return torch.cat(parts).reshape(-1, count * t.step).T.numpy()
 
     # --- whole recordings --------------------------------------------------------------------------------

@@ -14,10 +14,11 @@ from ..train.config import StageConfig, TrainingConfig
 from ..train.items import Items
 from ..train.medium import Coded, Medium, Networks
 from ..train.validate import code
-from . import distortion, transform
+from . import distortion, grow, transform
 from .config import AudioModelConfig
 from .excerpts import PEAK, Excerpts, find_sounds, load
 from .file import Sound
+from .pulses import hertz
 
 SHOWN_SECONDS = 20  # of validation recordings
 
@@ -42,9 +43,9 @@ class AudioRunConfig:
     searches: ClassVar[bool] = False
 
     def check(self) -> None:
-        """Raises UsageError for drawn crops."""
-        if self.training.drawn:
-            raise UsageError("config: 'training.drawn' is a share, from 0 to 1, of crops of pictures")
+        """Raises UsageError for a share of drawn sounds that is none."""
+        if not 0 <= self.training.drawn <= 1:
+            raise UsageError("config: 'training.drawn' is a share, from 0 to 1, of excerpts")
 
 
 class Sounds(Medium):
@@ -60,13 +61,21 @@ class Sounds(Medium):
                                config.model.prior.labels, seed=t.seed, unlabelled=t.unlabelled)
             return
         self.excerpts = Excerpts(paths, config.model.transform, seed=config.training.seed,
-                                 limit=config.training.cache_megabytes << 20)
+                                 limit=config.training.cache_megabytes << 20, drawn=config.training.drawn)
 
     @staticmethod
     def networks(config):
         t = config.transform
         return Networks(transform.Encoder(t), transform.Decoder(t), t.step,
                         partial(distortion.spectral, rate=t.sample_rate, floor=t.floor), error=error)
+
+    @staticmethod
+    def smaller(config, theirs):
+        return grow.smaller(config, theirs)
+
+    @staticmethod
+    def grow(large, small, batches):
+        grow.grow(large, small)
 
     def batch(self, step, size, count, rank=0):
         return self.items.batch(step, count, rank) if self.items else self.excerpts.batch(step, size, count, rank)
@@ -113,8 +122,12 @@ def error(model, latents, level, samples):
     """f32[B]: a generalised energy distance of what the decoder makes with two noises, and that of tones."""
     t = model.config.transform
     noises = (torch.rand_like(samples).mul_(2).sub_(1) for _ in range(2))
-    apart = distortion.energy(*(model.synthesise(latents, level, noise) for noise in noises), samples, rate=t.sample_rate,
-                              floor=t.floor)
+    decoded, other = (model.synthesise(latents, level, noise) for noise in noises)
+    apart = distortion.energy(decoded, other, samples, rate=t.sample_rate, floor=t.floor)
+    if t.pitch_dims:
+        frequency = torch.from_numpy(hertz(latents[:, 0, 0].detach().float().numpy()))
+        apart = apart + distortion.steady(decoded, other, samples, rate=t.sample_rate, floor=t.floor)
+        apart = apart + distortion.hoarse(decoded, samples, frequency, t.step, t.sample_rate)
     return apart + tone_error(model, latents, level, samples) if t.tones else apart
 
 

@@ -22,11 +22,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from . import lapped, synthesis
+from .pitch import track
+from .pulses import hertz, pulses
 from ..indices.layers import QualityScale, lerp_rows, soften
 from .config import AudioTransformConfig
 from .synthesis import (  # noqa: F401
@@ -35,6 +38,7 @@ from .synthesis import (  # noqa: F401
     LOG_LIMIT,
     LOG_SPREAD,
     OVERLAP,
+    PULSE_BIAS,
     TONE_FLOOR,
     TONE_POWER,
     halo,
@@ -219,7 +223,12 @@ class Encoder(nn.Module):
         latents = direct.float() + self.head(h).float()
         if self.config.tones:
             latents = torch.cat([latents, to_tones(channels, self.config)], 1)
-        return latents * lerp_rows(self.log_gain, level).exp()[:, :, None, None]
+        first = self.config.pitch_dims
+        latents = latents * lerp_rows(self.log_gain, level)[:, first:].exp()[:, :, None, None]
+        if first:
+            pitch = track(samples[:, 0, 0].detach().float().cpu().numpy(), self.config.step, self.config.sample_rate)
+            latents = torch.cat([torch.from_numpy(pitch)[:, None, None], latents], 1)
+        return latents
 
 
 class Decoder(nn.Module):
@@ -242,22 +251,40 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.log_gain = nn.Parameter(torch.zeros(levels, config.latent_dims))
+        if config.pitch_dims:
+            self.pulse_head = nn.Conv2d(c1, bins, 1)  # share of pulses
+            nn.init.zeros_(self.pulse_head.weight)
+            nn.init.zeros_(self.pulse_head.bias)
 
-    def forward(self, latents, level, noise=None):
-        """`noise`: white, uniform in -1..1; None: `white_noise` of the first positions."""
+    def forward(self, latents, level, noise=None, phases=None):
+        """`noise`: white, uniform in -1..1; None: `white_noise` of the first positions. phases: cycles f64[B] of the pitch where the
+        first frame begins; None: 0."""
         b, _, _, t = latents.shape
         if noise is None:
             noise = white_noise(0, t * FRAMES * self.config.hop, self.config.channels)[None].expand(b, -1, -1, -1)
-        y, tones = self.unscaled(latents, level).tensor_split([self.config.network_dims], 1)
+        first = self.config.pitch_dims
+        _, y, tones = self.unscaled(latents, level).tensor_split([first, first + self.config.network_dims], 1)
         direct = unfold(self.linear(y)).float()
         h = torch.cat([y, tones * torch.rsqrt(tones.abs() + TONE_FLOOR)], 1)
+        if first:
+            pitch = latents[:, 0, 0].detach().float().cpu().numpy()
+            h = torch.cat([torch.from_numpy(synthesis.voice(pitch))[:, None, None], h], 1)
         h = self.blocks2(self.condition(self.stem(h), level))
         h = self.blocks1(unfold(self.up(h)))
         logs = by_bins(direct + self.head(h).float(), self.config.channels)
         real, imaginary, share = (by_bins(p, self.config.channels) for p in self.phase_head(h).float().chunk(3, 1))
         share = F.softplus(share)
         magnitude = (logs * LOG_SPREAD + LOG_CENTRE).clamp(max=LOG_LIMIT).exp()
-        scale = magnitude * torch.rsqrt(real.square() + imaginary.square() + share.square() + 1e-6)
+        total = real.square() + imaginary.square() + share.square() + 1e-6
+        if first:
+            pulsed = by_bins(F.softplus(self.pulse_head(h).float() - PULSE_BIAS), 1)
+            total = total + pulsed.square()
+            trains = np.stack([pulses(hertz(row), self.config.step, self.config.sample_rate, phase)
+                               for row, phase in zip(pitch, np.zeros(b) if phases is None else phases)])
+            train = stft(torch.from_numpy(trains)[:, None, None], self.config.hop) * (
+                pulsed * (2 * OVERLAP * self.config.hop / 3) ** 0.5)  # of mean power pulsed²
+            real, imaginary = real + train.real, imaginary + train.imag
+        scale = magnitude * torch.rsqrt(total)
         grain = stft(noise, self.config.hop) * (share * (2 * OVERLAP * self.config.hop) ** 0.5)  # of mean power share²
         spectrum = torch.complex((real + grain.real) * scale, (imaginary + grain.imag) * scale)
         channels = inverse_stft(spectrum, self.config.hop)
@@ -302,5 +329,6 @@ def init_linear_path(encoder: Encoder, decoder: Decoder, samples: torch.Tensor, 
         spread = torch.einsum("bn,nfd->bfd", to_bins, backward.view(-1, FRAMES, backward.shape[1]))
         decoder.linear.weight.copy_(spread.flatten(0, 1)[:, :, None, None])
         decoder.linear.bias.copy_((to_bins @ mean.view(-1, FRAMES)).flatten())
-        encoder.log_gain.copy_(gains.log())
-        decoder.log_gain.copy_(gains.log())
+        gains = F.pad(gains.log(), (config.pitch_dims, 0))
+        encoder.log_gain.copy_(gains)
+        decoder.log_gain.copy_(gains)
