@@ -94,3 +94,11 @@ def test_contrast_falls_and_never_rises():
     crop = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
     spans = [int(np.ptp(drawn.varied(random.Random(seed), crop).astype(int))) for seed in range(60)]
     assert max(spans) == 255 and 6 < sum(span < 240 for span in spans) < 40
+
+
+def test_fonts_that_have_one_size_or_none_are_left_out(monkeypatch, tmp_path):
+    (tmp_path / "broken.ttf").write_bytes(b"no font")
+    monkeypatch.setattr(drawn, "FONTS", str(tmp_path))
+    assert drawn.fonts() == []
+    monkeypatch.setattr(drawn.ImageFont, "truetype", lambda path, size: path)
+    assert drawn.fonts() == [str(tmp_path / "broken.ttf")]

@@ -23,8 +23,15 @@ def pictures(count: int, seed: int) -> list[np.ndarray]:
 
 
 def fonts() -> list[str]:
-    """TrueType fonts below FONTS, sorted; none is fine: Pillow brings one."""
-    return sorted(map(str, Path(FONTS).rglob("*.ttf")))
+    """TrueType fonts below FONTS, sorted; none is fine: Pillow brings one. Those of bitmaps (emoji) have no other size."""
+    return [path for path in sorted(map(str, Path(FONTS).rglob("*.ttf"))) if scalable(path)]
+
+
+def scalable(path: str) -> bool:
+    try:
+        return bool(ImageFont.truetype(path, 13))
+    except OSError:
+        return False
 
 
 def draw(rng: random.Random, kind: Callable, found: list[str]) -> Image.Image:
