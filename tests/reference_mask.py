@@ -90,8 +90,8 @@ def tiles(data: bytes, rows: int, columns: int):
 
     for y in range(rows):
         for x in range(columns):
-            around = [busy.get(place, 0) for place in ((y, x - 1), (y, x - 2), (y - 1, x + 1), (y - 1, x), (y - 1, x - 1), (y - 2, x))]
-            around += [black.get((y, x - 1), 0), black.get((y - 1, x), 0)]
+            near = ((y, x - 1), (y, x - 2), (y - 1, x + 1), (y - 1, x), (y - 1, x - 1), (y - 2, x))
+            around = [busy.get(place, 0) for place in near] + [black.get((y, x - 1), 0), black.get((y - 1, x), 0)]
             context = int("".join(map(str, around)), 2)
             busy[y, x] = decided(0, context)
             black[y, x] = 0 if busy[y, x] else decided(1, context)
@@ -127,7 +127,8 @@ def decode(data: bytes, height: int, width: int, tensors) -> list[list[int]]:
             page.learn(step, bits)
         before += width + 3 * len(part) + 11
     found = [[page.pixels[page.place(y, x)] for x in range(width)] for y in range(height)]
-    packed = b"".join(int("".join(map(str, row)).ljust(-(-width // 8) * 8, "0"), 2).to_bytes(-(-width // 8), "big") for row in found)
+    size = -(-width // 8)
+    packed = b"".join(int("".join(map(str, row)).ljust(8 * size, "0"), 2).to_bytes(size, "big") for row in found)
     assert zlib.crc32(packed) == int.from_bytes(data[-4:], "little")
     return found
 

@@ -88,8 +88,9 @@ def encode_sound(sound, *, quality: float | None = None, kbps: float | None = No
 
 
 def decode(data, *, models_dir=None, limits: Limits | None = None):
-    """A .vq file (its path, its bytes, or an open binary file) → PIL.Image of mode L, LA, RGB or RGBA, or `Sound`; of a document a
-    list of PIL.Images, of mode 1, L or RGB. Raises CorruptStreamError, UnsupportedError, UnknownModelError or, beyond `limits` (None is `Limits()`), LimitError."""
+    """A .vq file (its path, its bytes, or an open binary file) → PIL.Image of mode L, LA, RGB or RGBA, or `Sound`; of a document
+    a list of PIL.Images, of mode 1, L or RGB. Raises CorruptStreamError, UnsupportedError, UnknownModelError or, beyond `limits`
+    (None is `Limits()`), LimitError."""
     from .filelimits import check
     from .medium import AS_SAMPLES
 
@@ -113,8 +114,8 @@ def inspect(data):
 def tokens(source, *, quality: float | None = None, model: str | None = None, models_dir=None,
            limits: Limits | None = None):
     """Index grids of a .vq file, or of an image or sound (as in `encode`): int64[G, ceil(H/16), ceil(W/16)], of sound
-    int64[G, units, frames], a unit being the channels that the model takes at a time; of a document a list of the masks of its pages,
-    int64[1,H,W], or of pages that are pictures the grids of these. limits: as in `encode`."""
+    int64[G, units, frames], a unit being the channels that the model takes at a time; of a document a list of the masks of its
+    pages, int64[1,H,W], or of pages that are pictures the grids of these. limits: as in `encode`."""
     from .fileio import Source
     from .filelimits import check
     from .stream import MAGIC

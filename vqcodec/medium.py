@@ -149,6 +149,7 @@ class Medium(ABC):
     has_subtypes: bool  # formats of files with a choice of codings within
     reads_pieces: bool  # of files that need not fit into memory
     measures: Mapping[str, Measure] = MappingProxyType({})  # of "sample", "continue" and "fill", those that there are
+    trainable: bool = True  # by `vqcodec train`
     options: frozenset[str] = frozenset()  # of OPTIONS
     also: frozenset[str] = frozenset()  # extensions of other media's files that may be its own, by content
 

@@ -103,18 +103,17 @@ def test_files_of_several_pages(extension, data, tmp_path):
     if extension == "pdf":
         pypdfium2 = pytest.importorskip("pypdfium2")
         document = pypdfium2.PdfDocument(out)
-        shown = [document[i].render(scale=200 / 72).to_pil() for i in range(len(document))]
-        assert [document[0].get_size()] == [pytest.approx((220 * 72 / 200, 60 * 72 / 200))]
-        assert len(shown) == 3
-        assert all(np.abs(np.asarray(a.convert("L"), int) - np.asarray(b.convert("L"), int)).mean() < 2 for a, b in zip(shown, PAGES))
+        assert len(document) == 3 and document[0].get_size() == pytest.approx((220 * 72 / 200, 60 * 72 / 200), abs=0.01)
+        for number, page in enumerate(PAGES):
+            image, = document[number].get_objects()
+            assert same(image.get_bitmap().to_pil(), page)
     else:
         with Image.open(out) as image:
             assert image.n_frames == 3 and image.info["dpi"] == (200, 200) and image.info["compression"] == "group4"
             for number, page in enumerate(PAGES):
                 image.seek(number)
                 assert same(image, page)
-    again = vqcodec.encode(out)
-    assert all(map(same, vqcodec.decode(again), PAGES))
+        assert all(map(same, vqcodec.decode(vqcodec.encode(out)), PAGES))
 
 
 def test_some_pages(data, tmp_path):
@@ -132,7 +131,8 @@ def test_some_pages(data, tmp_path):
 
 
 def test_page_lists():
-    assert pages.chosen("1-3,7", 9) == [0, 1, 2, 6] and pages.chosen("-2,8-", 9) == [0, 1, 7, 8] and pages.chosen(None, 2) == [0, 1]
+    assert pages.chosen("1-3,7", 9) == [0, 1, 2, 6] and pages.chosen("-2,8-", 9) == [0, 1, 7, 8]
+    assert pages.chosen(None, 2) == [0, 1]
     for wrong in ("0", "3-2", "10", "1;2", "-"):
         with pytest.raises(UsageError):
             pages.chosen(wrong, 9 if wrong != "-" else 0)
@@ -150,7 +150,8 @@ def test_tokens_are_the_masks(data):
 def test_inspection_and_verification(data, tmp_path):
     source = tmp_path / "a.vq"
     source.write_bytes(data)
-    facts = json.loads(run("inspect", source, "--json", "--grids", tmp_path / "g.png", "--bits", tmp_path / "b.png", "--segments").stdout)
+    drawings = "--grids", tmp_path / "g.png", "--bits", tmp_path / "b.png"
+    facts = json.loads(run("inspect", source, "--json", *drawings, "--segments").stdout)
     assert [page["width"] for page in facts["pages"]] == [220, 180, 220] and facts["pages"][0]["dpi"] == [200, 200]
     assert facts["model"] == "pages-1" and len(facts["page_bytes"]) == 3
     assert sum(facts["page_bytes"]) + facts["header_bytes"] + 3 * 7 <= facts["bytes"] <= sum(facts["page_bytes"]) + 60

@@ -125,8 +125,8 @@ def decode(paths, folder, extension, subtype, pages, dpi, conceal, models_dir, f
 
     def work(path: str, output: str) -> None:
         with filelimits.within(allowed):
-            results.append(_decode(path, output, extension, subtype, pages, dpi, conceal, models_dir, force, as_json, verbose, quiet,
-                                   coders))
+            results.append(_decode(path, output, extension, subtype, pages, dpi, conceal, models_dir, force, as_json, verbose,
+                                   quiet, coders))
 
     return _each(_jobs(paths, folder, ending), work, results, as_json)
 

@@ -28,6 +28,7 @@ from . import layers, stream
 from .bilevel import decode_mask, encode_mask
 from .config import load
 from .judge import worth_layers
+from .opening import bodies
 from .pages import PageImage
 
 Progress = Callable[[str], None]
@@ -45,7 +46,7 @@ class Choice:
 
 
 class Codec:
-    """A loaded model. Pictures' models are opened when a page needs one: to decode those that streams name, to encode the default."""
+    """A loaded model. Pictures' models are opened when a page needs one: those that streams name, to encode the default one."""
 
     def __init__(self, entry: registry.ModelEntry, encoder: bool = False):
         self.entry, self.network, self.encoder = entry, load(entry), encoder
@@ -100,7 +101,7 @@ class Codec:
             clean, mask = choice.mask == "clean", layers.find_print(layers.luma(page.samples), dpi)
             mask = layers.cleaned(mask) if clean else mask
             parts = layers.split(page, mask, dpi)
-            if worth_layers(page, parts):
+            if worth_layers(page, parts, dpi):
                 return stream.pack_page(stream.Page(
                     stream.LAYERS, flags=grey | stream.CLEANED * clean, mask=encode_mask(mask, self.network, progress),
                     below=self._layer(parts.below, page.grey, choice), ink=self._layer(parts.ink, page.grey, choice), **common))
@@ -157,8 +158,6 @@ class Codec:
     @guarded
     def decode_grids(self, data: bytes) -> list[np.ndarray]:
         """Of each page int64[G,h,w], as `page_grid`."""
-        from .writing import bodies
-
         return [self.page_grid(body) for _, body in bodies(self, io.BytesIO(data))]
 
     @guarded

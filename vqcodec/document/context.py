@@ -70,7 +70,7 @@ SURER = np.array([256 * n // (n + 12) for n in range(COUNT + 1)], np.int32)
 
 
 class Contexts:
-    """Of one mask of height × width, growing as it is coded. `pixels`: uint8[...] flat, with margins; `at(y, x)` are places in it."""
+    """Of one mask of height × width, growing as it is coded. `pixels`: flat, with margins; `at(y, x)` are places in it."""
 
     def __init__(self, height: int, width: int):
         self.stride = width + 2 * MARGIN

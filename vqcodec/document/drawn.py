@@ -1,5 +1,5 @@
-"""Pages to train on, drawn by program: print in many fonts and scripts, tables, drawings, halftones; then clean, or as a scanner or
-a fax makes them: skewed, spread, noisy, one bit a pixel."""
+"""Pages to train on, drawn by program: print in many fonts and scripts, tables, drawings, halftones; clean, or as a scanner or a
+fax makes them: skewed, spread, noisy; one bit a pixel."""
 
 from __future__ import annotations
 
@@ -128,8 +128,8 @@ class Pages:
             elif kind < 0.75:
                 draw.ellipse((x0, y0, x1 + 1, y1 + 1), outline=0, width=thick, fill=0 if r.random() < 0.1 else None)
             elif kind < 0.9:
-                points = np.stack([np.linspace(0, width, 60), top + deep * (0.5 + 0.4 * np.sin(np.linspace(0, r.uniform(3, 40), 60)))], 1)
-                draw.line([tuple(p) for p in points.tolist()], fill=0, width=thick)
+                wave = top + deep * (0.5 + 0.4 * np.sin(np.linspace(0, r.uniform(3, 40), 60)))
+                draw.line(list(zip(np.linspace(0, width, 60).tolist(), wave.tolist())), fill=0, width=thick)
             else:
                 for x in range(x0, x1, max(3, int(dpi / r.integers(12, 60)))):
                     draw.line((x, y0, x + (y1 - y0) // 2, y1), fill=0, width=max(1, thick // 2))
@@ -138,7 +138,8 @@ class Pages:
     def _halftone(self, image, top, dpi) -> int:
         r, deep = self.random, int(dpi * self.random.uniform(0.5, 1.5))
         left, wide = int(r.integers(0, image.width // 2)), int(image.width * r.uniform(0.2, 0.5))
-        noise = Image.fromarray(r.normal(128, 60, (9, 9)).clip(0, 255).astype(np.uint8)).resize((wide, deep), Image.Resampling.BICUBIC)
+        noise = Image.fromarray(r.normal(128, 60, (9, 9)).clip(0, 255).astype(np.uint8))
+        noise = noise.resize((wide, deep), Image.Resampling.BICUBIC)
         if r.random() < 0.5:
             image.paste(noise.convert("1").convert("L"), (left, top))
         else:  # a screen of dots

@@ -80,7 +80,7 @@ def collected(masks) -> Samples:
         inputs, black, weight, bits = gathered(mask, number)
         pages.append((inputs, black.astype(np.float32), weight * np.float32(1000 / math.sqrt(bits + 2000)),
                       np.full(len(black), number, np.int32)))
-        click.echo(f"page {number}: {mask.shape[1]}x{mask.shape[0]}, {len(black)} samples, {bits / 8:.0f} bytes by one table", err=True)
+        click.echo(f"page {number}: {mask.shape}, {len(black)} samples, {bits / 8:.0f} bytes by one table", err=True)
     inputs, black, weight, page = (np.concatenate(part) for part in zip(*pages))
     return Samples(torch.from_numpy(inputs), torch.from_numpy(black), torch.from_numpy(weight), page)
 

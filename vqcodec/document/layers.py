@@ -59,8 +59,7 @@ def _spread(grey: np.ndarray, side: int) -> np.ndarray:
 
 
 def cleaned(mask: np.ndarray) -> np.ndarray:
-    """bool[H,W] without single pixels of either colour: specks of dust, and pinholes. Never more than one pixel changes at a place, so
-    that a dot of any letter stays."""
+    """bool[H,W] without single pixels of either colour, specks of dust and pinholes; a dot of two pixels stays."""
     around = np.zeros(mask.shape, np.uint8)
     padded = np.pad(mask, 1).astype(np.uint8)
     for y in range(3):
@@ -74,16 +73,19 @@ def cleaned(mask: np.ndarray) -> np.ndarray:
 
 
 def split(page: PageImage, mask: np.ndarray, dpi: float) -> Layers:
-    """Background and ink of a page for a mask. What is within a pixel of an edge is a mixture: it counts for neither."""
+    """Background and ink of a page for a mask. What is within a pixel of an edge is a mixture: it counts for ink only where that
+    has nothing else, and never for the background."""
     inside, outside = _shrunk(mask), _shrunk(~mask)
-    return Layers(mask, _layer(page.samples, outside, ~mask, dpi / BELOW_DPI), _layer(page.samples, inside, mask, dpi / INK_DPI))
+    below = _layer(page.samples, outside, outside, dpi / BELOW_DPI)
+    return Layers(mask, below, _layer(page.samples, inside, mask, dpi / INK_DPI))
 
 
 def _shrunk(mask: np.ndarray) -> np.ndarray:
     padded = np.pad(mask, 1, mode="edge")
     result = mask.copy()
-    for y, x in ((0, 1), (2, 1), (1, 0), (1, 2)):
-        result &= padded[y : y + mask.shape[0], x : x + mask.shape[1]]
+    for y in range(3):
+        for x in range(3):
+            result &= padded[y : y + mask.shape[0], x : x + mask.shape[1]]
     return result
 
 

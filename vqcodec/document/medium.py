@@ -1,4 +1,4 @@
-"""Documents, as everything that is not of one medium asks for them (`vqcodec/medium.py`). Imports what is slow when it is asked."""
+"""Documents, as everything that is not of one medium asks for them (`vqcodec/medium.py`)."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class Documents(Medium):
     noun, nouns, trained_on = "document", "documents", "pages"
     targets = ()
     default_extension, reads_pieces, conceals, has_subtypes = "pdf", True, False, False
+    trainable = False
     options = frozenset({"pages", "dpi", "mask"})
     also = frozenset({".tif", ".tiff"})
 

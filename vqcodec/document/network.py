@@ -2,8 +2,8 @@
 
     inputs int[n,I] → a: I × (H+1) → H hidden, and one that is the sum of a line → b: H × K → K hidden → c: K → + line
 
-Weights of `a` are in 2^-12, hidden values 0..511 in 2^-6, weights of `b` and `c` in 2^-8, log-odds in 2^-14 (natural). Every sum is
-of integers below 2^24 (`check`), so that floats hold it exactly in whatever order it is added up.
+Weights of `a` are in 2^-12, hidden values 0..511 in 2^-6, weights of `b` and `c` in 2^-8, natural log-odds in 2^-14. Every sum
+is of integers below 2^24 (`check`), so that floats hold it exactly in whatever order it is added up.
 """
 
 from __future__ import annotations

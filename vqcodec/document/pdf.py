@@ -1,8 +1,8 @@
 """PDF ⇄ its images and the shell around them.
 
-A PDF is taken for what it is, a container: the images in it, scans above all, become pages of the stream; all else (text layer,
-sizes and labels of pages, outline, links, fonts, vectors) stays as it is, in the shell: the PDF with empty images, which carry the
-number of the page that belongs there. Decoding puts images that any viewer knows back into it.
+A PDF is taken for a container: the images in it, scans above all, become pages of the stream; all else (text layer, sizes and
+labels of pages, outline, links, fonts, vectors) stays as it is, in the shell: the PDF with empty images, which carry the number of
+the page that belongs there. Decoding puts images that any viewer knows back into it.
 
 Needs pikepdf, and pypdfium2 for what is to be rendered (the extra `documents`). Both are imported when a PDF comes.
 """
@@ -82,7 +82,7 @@ class PdfPages:
         for page in self._pdf.pages:
             box = [float(value) for value in page.mediabox]
             try:
-                images = list(page.images.values())
+                images = list((page.get_images() if hasattr(page, "get_images") else page.images).values())
             except Exception:  # resources that make no sense: the page stays as it is
                 continue
             for image in images:
@@ -200,9 +200,9 @@ def _fax(data: bytes, parameters: dict, width: int, height: int) -> np.ndarray:
     """CCITT group 3 or 4, in a TIFF of our own for Pillow."""
     kind = int(parameters.get("/K", 0))
     tags = [(256, 4, width), (257, 4, height), (258, 3, 1), (259, 3, 4 if kind < 0 else 3), (262, 3, 0), (273, 4, 0),
-            (277, 3, 1), (278, 4, height), (279, 4, len(data)), (292, 4, int(kind > 0) | 4 * bool(parameters.get("/EncodedByteAlign", False)))]
-    if kind < 0:
-        tags.pop()
+            (277, 3, 1), (278, 4, height), (279, 4, len(data))]
+    if kind >= 0:
+        tags.append((292, 4, int(kind > 0) | 4 * bool(parameters.get("/EncodedByteAlign", False))))
     start = 8 + 2 + 12 * len(tags) + 4
     directory = b"".join(tag.to_bytes(2, "little") + code.to_bytes(2, "little") + (1).to_bytes(4, "little")
                          + (start if tag == 273 else value).to_bytes(4, "little") for tag, code, value in tags)

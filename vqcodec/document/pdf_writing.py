@@ -21,7 +21,7 @@ _OF_IMAGES = ("/Width", "/Height", "/ColorSpace", "/BitsPerComponent", "/Filter"
 
 
 def write_pdf(pages: Iterable[tuple[int, PageImage, Layers | None]], shell: bytes, file: BinaryIO) -> None:
-    """pages: (number, page, its layers), as `Codec.decode_parts` has them. Raises CorruptStreamError for a shell that does not fit."""
+    """pages: (number, page, its layers), as of `Codec.decode_parts`. Raises CorruptStreamError for a shell that does not fit."""
     pikepdf = libraries()
     if not shell:
         pdf = pikepdf.new()

@@ -95,8 +95,8 @@ def encoded(codec: Codec, document: Document, choice: Choice, metadata: bytes | 
         raise InputError(f"{document.name}: there is no page in it")
     shell = b"" if document.shell_of is None else stream.pack_shell(document.shell_of.shell())
     header = stream.DocumentHeader(
-        model_id=codec.entry.id, model_hash=codec.entry.hash, quality=sixteenths(choice), pages=len(bodies), largest=max(sizes),
-        pixels=sum(sizes), shell_length=len(shell))
+        model_id=codec.entry.id, model_hash=codec.entry.hash, pages=len(bodies), largest=max(sizes), pixels=sum(sizes),
+        quality=sixteenths(choice) if set(kinds) != {stream.MASK} else 0, shell_length=len(shell))
     data = _joined(header, metadata, shell, bodies)
     names = {stream.MASK: "bilevel", stream.LAYERS: "layers", stream.PICTURE: "picture"}
     facts = {"pages": len(bodies), "pixels": sum(sizes), "bytes": len(data), "bpp": 8 * len(data) / sum(sizes),

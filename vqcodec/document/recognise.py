@@ -1,4 +1,4 @@
-"""Is a file a document? PDFs, TIFFs of several pages or of one bit a pixel, PNGs of one bit a pixel are. Standard library only."""
+"""Is a file a document? PDFs are, TIFFs of several pages, TIFFs and PNGs of one bit a pixel. Standard library only."""
 
 from __future__ import annotations
 

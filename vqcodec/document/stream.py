@@ -2,8 +2,8 @@
 
     header | metadata | shell | record of page 1, of page 2, ...
 
-`bitstream_spec.md`, section "Documents", defines every byte; what media share is in `vqcodec/stream.py`. A page is a record with its
-length and a checksum of its own: who knows the header can decode any page alone.
+`bitstream_spec.md`, section "Documents", defines every byte. A page is a record with its length and a checksum of its
+own: who knows the header can decode any page alone.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ def pack_record(number: int, body: bytes, sealed: Sealed) -> bytes:
 
 
 def records(file: BinaryIO, header: DocumentHeader, sealed: Sealed, wanted=None) -> Iterator[tuple[int, bytes]]:
-    """(number, body) of the pages, or of those `wanted`; others are skipped unread. Raises CorruptStreamError, also for bytes behind
-    the last one where all are wanted."""
+    """(number, body) of the pages, or of those `wanted`; others are skipped unread. Raises CorruptStreamError, where all are
+    wanted also for bytes behind the last one."""
     position = sealed.end + header.shell_length
     for number in range(header.pages):
         if wanted is not None and number > max(wanted):

@@ -25,7 +25,7 @@ class _Contexts:
 
 
 def _walk(busy, black, code) -> None:
-    """`code(context, kind, y, x)` gives each tile's bits; busy and black have a margin of 2 rows above and columns on both sides."""
+    """`code(context, kind, y, x)` gives each tile's bits; busy and black have margins of 2 rows above, 2 columns on both sides."""
     rows, columns = busy.shape
     for y in range(2, rows):
         for x in range(2, columns - 2):

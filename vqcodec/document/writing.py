@@ -8,37 +8,17 @@ from typing import BinaryIO
 
 import numpy as np
 
-from .. import filelimits
-from ..errors import CorruptStreamError, UsageError
+from ..errors import UsageError
 from ..medium import Format
 from ..picture.codec import grids_image
 from . import stream
 from .codec import Codec
+from .opening import bodies, opened
 from .pages import PageImage, chosen, write_png, write_tiff
 from .stream import DocumentHeader
 
 RENDER_DPI = 300  # of pages of a PDF whose format has no vectors
 BLOCK = 16  # pixels on a side, of the heat map
-
-
-def bodies(codec: Codec, file: BinaryIO, wanted=None) -> Iterator[tuple[int, bytes]]:
-    """(number, record) of the pages of a stream, or of some; each is as large as the header lets it be. Raises CorruptStreamError."""
-    header, sealed = opened(codec, file)
-    pixels = 0
-    for number, body in stream.records(file, header, sealed, wanted):
-        filelimits.tick()
-        page = stream.unpack_page(body)
-        pixels += page.width * page.height
-        if page.width * page.height > header.largest or pixels > header.pixels:
-            raise CorruptStreamError("a page is larger than the header says")
-        yield number, body
-
-
-def opened(codec: Codec, file: BinaryIO):
-    file.seek(0)
-    header, sealed = stream.peek(file.read(stream.MAX_HEADER))
-    codec.checked(header)
-    return header, sealed
 
 
 def decoded_pages(codec: Codec, file: BinaryIO, pages: str | None = None, progress: Callable[[str], None] = lambda text: None,
