@@ -16,7 +16,7 @@ WORTH = 0.95  # of a PDF's size: what is not smaller than that is refused
 
 class Documents(Medium):
     key, modality, code = "document", "document", stream.CODE
-    noun, nouns, trained_on = "document", "documents", "pages"
+    nouns, trained_on = "documents", "pages"
     targets = ()
     default_extension, reads_pieces, conceals, has_subtypes = "pdf", True, False, False
     trainable = False
