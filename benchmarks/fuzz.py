@@ -43,7 +43,8 @@ MAX_MEMORY = 400 << 20  # that the process grows by, above what it has taken bef
 WALL = 300  # seconds of the clock: nothing takes so long
 MAX_FINDINGS = 20
 TARGETS = {"picture": "streams.Pictures", "sound": "streams.Sounds", "metadata": "streams.Metadatas", "models": "others.Models",
-           "picture-files": "others.PictureFiles", "sound-files": "others.SoundFiles", "golden": "golden.Golden"}
+           "picture-files": "others.PictureFiles", "sound-files": "others.SoundFiles", "golden": "golden.Golden",
+           "document": "documents.Documents", "document-files": "documents.DocumentFiles"}
 
 
 def target_of(name: str):

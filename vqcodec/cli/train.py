@@ -46,5 +46,5 @@ def _command(modality: str, nouns: str):
     return click.command(modality)(run)
 
 
-for _medium in media():
+for _medium in filter(lambda medium: medium.trainable, media()):
     train.add_command(_command(_medium.modality, _medium.trained_on))
