@@ -91,7 +91,7 @@ def test_targets(run):
 def test_standard_streams(run):
     with open("in.wav", "rb") as file:
         coded = run("encode - -", input=file.read())
-    assert coded.exit_code == 0 and coded.stdout_bytes[:4] == b"VQ\1\x09"
+    assert coded.exit_code == 0 and coded.stdout_bytes[:4] == b"VQ\1\x19"
     back = run("decode - -", input=coded.stdout_bytes)
     assert back.stdout_bytes[:4] == b"RIFF"
 
@@ -112,7 +112,7 @@ def test_damage(run):
     data = bytearray(Path("out.vq").read_bytes())
     data[-20] ^= 1
     Path("bad.vq").write_bytes(data)
-    error_line(run("decode bad.vq"), 3, "damaged")
+    error_line(run("decode bad.vq"), 3, "bad.vq: ")
     assert not os.path.exists("bad.wav")
     assert run("verify bad.vq").exit_code == 3
     result = run("decode bad.vq --conceal --json")
@@ -212,7 +212,8 @@ def test_tokens_and_back(run):
     assert vqcodec.from_tokens(grids, header) == data
     assert vqcodec.from_tokens(grids, header, model="tinysound") == data
     low = vqcodec.encode("in.wav", quality=1)
-    assert vqcodec.from_tokens(vqcodec.tokens(low), header, quality=1) == low
+    assert vqcodec.from_tokens(vqcodec.tokens(low), vqcodec.inspect(low)) == low
+    assert np.array_equal(vqcodec.tokens(vqcodec.from_tokens(vqcodec.tokens(low), header, quality=1)), vqcodec.tokens(low))  # other gains
     for arguments, options in (((grids[:, :, 1:], header), {}), ((0 * grids, header), {}), ((grids, header, 5), {}),
                                ((grids, 5), {}), ((grids, header), dict(quality=9)), ((grids, 30, 20), {})):
         with pytest.raises(UsageError):
