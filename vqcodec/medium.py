@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .fileio import Source
     from .filelimits import Extent
 
-MEDIA = ("vqcodec.picture", "vqcodec.sound")
+MEDIA = ("vqcodec.picture", "vqcodec.sound", "vqcodec.text")
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Medium(ABC):
     modality: str  # as models and commands call it, "image"
     code: int  # of the modality in streams
     nouns: str
-    trained_on: str  # "pictures"
+    trained_on: str  # "pictures"; "" where `train` has nothing for it
     targets: tuple[Target, ...]
     conceals: bool  # decoders can go on behind damage
     default_extension: str  # of what is decoded

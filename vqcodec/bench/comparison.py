@@ -64,6 +64,7 @@ class Comparison(ABC):
     more_codecs: tuple[str, ...]  # what else there is
     metrics: tuple[str, ...]  # by default, as far as they suit and are installed
     more_metrics: tuple[str, ...]
+    lossless: bool = False  # all codecs give back what they got: one setting each, and sizes are compared at equal quality
     efforts: int = 0  # of vqcodec's encoder, counted from 0; 0: it has none
     usual_effort: int | None = None
     packages: tuple[str, ...]  # whose versions a report states

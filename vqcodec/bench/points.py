@@ -79,6 +79,13 @@ def bd_rates(curves: list[Curve], metrics: list[Metric]) -> list[tuple[str, str,
     return [(a.label, t.label, m.key, _bd_rate(a, t, m)) for a, t in pairs for m in metrics]
 
 
+def size_differences(curves: list[Curve], metric: Metric) -> list[tuple[str, str, str, BdRate]]:
+    """As `bd_rates`, of codecs without loss: how many percent larger the test's files are, on the mean of all sources."""
+    ours = [c for c in curves if c.codec == "vqcodec"] or curves[:1]
+    return [(a.label, t.label, metric.key, BdRate(100 * (t.means[0].rate / a.means[0].rate - 1)))
+            for t in ours for a in curves if a is not t]
+
+
 def _bd_rate(anchor: Curve, test: Curve, metric: Metric) -> BdRate:
     if metric.better == "higher":
         return bd_rate(anchor.line(metric.key), test.line(metric.key), metric.span)

@@ -47,4 +47,5 @@ def _command(modality: str, nouns: str):
 
 
 for _medium in media():
-    train.add_command(_command(_medium.modality, _medium.trained_on))
+    if _medium.trained_on:
+        train.add_command(_command(_medium.modality, _medium.trained_on))
