@@ -47,7 +47,7 @@ class Excerpts(Gallery):
 
 class Texts(Comparison):
     key, noun, nouns = "text", "text", "texts"
-    lossless = True
+    lossless = common = True
     rate_unit, rate_name, log_rate, highest_shown = "bpc", "bits per character (byte)", False, 8.0
     speed_name, speed_extent = "s per MB", 1e6
     compared = "the bytes, which must be the same"

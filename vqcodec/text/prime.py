@@ -180,7 +180,7 @@ def export(tables: Tables, folder: Path) -> None:
     from safetensors.numpy import save
 
     folder.mkdir(parents=True, exist_ok=True)
-    files = {"prior.safetensors": save(to_tensors(tables)), "decoder.safetensors": save({}),
+    files = {"prior.safetensors": save(to_tensors(tables)), "decoder.safetensors": save({}), "encoder.safetensors": save({}),
              "codebook.safetensors": save({"codebook": np.arange(256, dtype=np.uint8)}),
              "config.toml": b'kind = "context mixing"\n'}
     for name, data in files.items():
