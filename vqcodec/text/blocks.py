@@ -34,7 +34,7 @@ def encode(tables: Tables, learnt: Learnt, text: bytes, progress: Callable[[floa
     ends = np.cumsum(lengths)
     segments = [coder.encode(bits[end - size : end].reshape(-1), ones[end - size : end].reshape(-1))
                 for end, size in zip(ends, lengths)]
-    return segments, np.where(bits, ones, 65536 - ones.astype(np.int64)).astype(np.uint16)
+    return segments, np.where(bits, ones, -ones)  # modulo 65536
 
 
 def decode(tables: Tables, learnt: Learnt, segments: list[bytes], length: int,

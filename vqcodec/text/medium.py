@@ -8,7 +8,7 @@ from ..medium import AS_SAMPLES, Format, Made, Medium, asked_quality, kept
 from . import inspection, stream
 from .file import EXTENSIONS, OTHERS, looks_like_text
 
-MEMORY = 160 << 20  # bytes: groups, tables and what a step takes, of the longest block
+MEMORY = 200 << 20  # bytes: groups, tables and what a step takes, of the longest block
 ROW = 128  # characters of a picture's row
 
 
