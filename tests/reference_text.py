@@ -1,4 +1,4 @@
-"""A second decoder of streams of text, in plain Python after bitstream_spec.md, section 11: one number at a time. It imports nothing
+"""A second decoder of streams of text, in plain Python after bitstream_spec.md, section 14: one number at a time. It imports nothing
 of vqcodec but the checks of safetensors files are left to safetensors."""
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Model:
 
 
 class Coder:
-    """One lane's segment: section 8, for alphabets of two."""
+    """One lane's segment: section 4, for alphabets of two."""
 
     def __init__(self, data):
         self.bits = "".join(f"{b:08b}" for b in data)
