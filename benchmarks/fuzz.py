@@ -44,6 +44,7 @@ WALL = 300  # seconds of the clock: nothing takes so long
 MAX_FINDINGS = 20
 TARGETS = {"picture": "streams.Pictures", "sound": "streams.Sounds", "metadata": "streams.Metadatas", "models": "others.Models",
            "picture-files": "others.PictureFiles", "sound-files": "others.SoundFiles", "golden": "golden.Golden",
+           "document": "documents.Documents", "document-files": "documents.DocumentFiles",
            "text": "texts.Texts"}
 
 

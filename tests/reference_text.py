@@ -1,4 +1,4 @@
-"""A second decoder of streams of text, in plain Python after bitstream_spec.md, section 14: one number at a time. It imports nothing
+"""A second decoder of streams of text, in plain Python after bitstream_spec.md, section 15: one number at a time. It imports nothing
 of vqcodec but the checks of safetensors files are left to safetensors."""
 
 from __future__ import annotations

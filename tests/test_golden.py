@@ -26,6 +26,7 @@ GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "golden.json").read_text())
 SOUNDS = json.loads((GOLDEN / "sounds.json").read_text())
 TEXTS = json.loads((GOLDEN / "texts.json").read_text())
+DOCUMENTS = json.loads((GOLDEN / "documents.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +91,22 @@ def test_golden_text(case):
     header = text_container.peek(data)[0]
     model = TextCodec.open(registry.find_by_stream(header.model_id, header.model_hash))
     assert vqcodec.decode(data) == text and model.encode(text) == data
+
+
+@pytest.mark.parametrize("case", DOCUMENTS, ids=lambda case: case["stream"])
+def test_golden_document(case):
+    data = (GOLDEN / case["stream"]).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == case["stream_sha256"]
+    grids, decoded = vqcodec.tokens(data), vqcodec.decode(data)
+    assert [list(grid.shape) for grid in grids] == case["grids_shapes"]
+    assert [hashlib.sha256(grid.astype("<u2").tobytes()).hexdigest() for grid in grids] == case["grids_sha256"]
+    with Image.open(GOLDEN / case["decoded"]) as reference:
+        for number, image in enumerate(decoded):
+            reference.seek(number)
+            assert image.mode == reference.mode and image.size == reference.size
+            assert np.abs(np.asarray(image, int) - np.asarray(reference, int)).max() <= case["near"]
+    if not case["near"]:
+        assert vqcodec.from_tokens(grids, vqcodec.inspect(data)) == data
 
 
 def test_shipped_models_are_intact():

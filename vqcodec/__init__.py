@@ -1,4 +1,4 @@
-"""vqcodec: a neural codec for images, sound and text with a vector-quantised autoencoder and an integer prior.
+"""vqcodec: a neural codec for images, sound, documents and text with a vector-quantised autoencoder and an integer prior.
 
     import vqcodec
     data = vqcodec.encode("photo.png", quality=4)      # bytes of a .vq file
@@ -50,25 +50,30 @@ def __getattr__(name: str):
 def encode(source, *, quality: float | None = None, bpp: float | None = None, psnr: float | None = None,
            kbps: float | None = None, size: int | None = None, effort: int | None = None, model: str | None = None,
            models_dir=None, exact: bool = False, strict: bool = False, strip: tuple[str, ...] = (),
+           pages: str | None = None, dpi: float | None = None, mask: str | None = None,
            limits: Limits | None = None) -> bytes:
-    """An image, a recording or a text → the bytes of a .vq file.
+    """An image, a recording, a document or a text → the bytes of a .vq file.
 
     source: a path, the bytes of a file or an open binary file; PIL.Image, uint8 array [H,W], [H,W,3] or [H,W,4]; `Sound` or
-    (float array [N] or [N,C], rate in Hz).
+    (float array [N] or [N,C], rate in Hz); of a document a list of pages: PIL.Images, or arrays as above or bool [H,W], black
+    where true.
     One of: quality (1..N, default the middle), bpp or psnr (dB) of images, kbps of sound, size (bytes, an upper bound). A
     target that is missed by more than 3 % gives a VqcodecWarning.
     effort: 0..5, how long to look for a smaller file (default 2 up to 4 megapixels, 1 above and for sound).
     exact: keep the colours of pixels that are wholly transparent. strict: damage of the input is an error, not a warning.
     strip: what of the file's metadata to leave out: "all", or any of "gps", "exif", "xmp", "icc", "density", "tags".
-    limits: None is `Limits()`. Raises InputError for what is neither, UsageError for bad arguments, LimitError beyond limits.
+    pages, dpi, mask: of documents, as the options of `vqcodec encode`: "1-3,7"; pages of a PDF are drawn at dpi; "lossless",
+    "clean" or "off".
+    limits: None is `Limits()`. Raises InputError for what is none of these, UsageError for bad arguments, LimitError beyond limits.
     """
     from . import medium
 
     with _within(limits):
-        source, kind = _source(source)
+        source, kind = _source(source, model, models_dir)
+        medium.check_options(kind, dict(pages=pages, dpi=dpi, mask=mask))
         return _encode(kind, source, medium.Request.of(
             quality, dict(bpp=bpp, psnr=psnr, kbps=kbps, size=size), effort=effort, exact=exact, strict=strict,
-            strip=(strip,) if isinstance(strip, str) else tuple(strip)), model, models_dir)
+            strip=(strip,) if isinstance(strip, str) else tuple(strip), pages=pages, dpi=dpi, mask=mask), model, models_dir)
 
 
 def encode_sound(sound, *, quality: float | None = None, kbps: float | None = None, size: int | None = None,
@@ -85,8 +90,9 @@ def encode_sound(sound, *, quality: float | None = None, kbps: float | None = No
 
 
 def decode(data, *, models_dir=None, limits: Limits | None = None):
-    """A .vq file (its path, its bytes, or an open binary file) → PIL.Image of mode L, LA, RGB or RGBA, `Sound`, or bytes of text. Raises
-    CorruptStreamError, UnsupportedError, UnknownModelError or, beyond `limits` (None is `Limits()`), LimitError."""
+    """A .vq file (its path, its bytes, or an open binary file) → PIL.Image of mode L, LA, RGB or RGBA, or `Sound`; of a document
+    a list of PIL.Images, of mode 1, L or RGB; of text bytes. Raises CorruptStreamError, UnsupportedError, UnknownModelError or, beyond `limits`
+    (None is `Limits()`), LimitError."""
     from .filelimits import check
     from .medium import AS_SAMPLES
 
@@ -101,7 +107,8 @@ decode_sound = decode
 
 def inspect(data):
     """What a .vq file (its path, its bytes, or an open binary file) says of itself: an `Inspection` of
-    `vqcodec.picture.inspection`, of sound a `SoundInspection`, of text a `TextInspection`. Needs no model."""
+    `vqcodec.picture.inspection`, of sound a `SoundInspection` of `vqcodec.sound.inspection`, of a document a `DocumentInspection`
+    of `vqcodec.document.inspection`, of text a `TextInspection`. Needs no model."""
     kind, data = _stream(data)
     return kind.inspect(data)
 
@@ -109,7 +116,8 @@ def inspect(data):
 def tokens(source, *, quality: float | None = None, model: str | None = None, models_dir=None,
            limits: Limits | None = None):
     """Index grids of a .vq file, or of an image or sound (as in `encode`): int64[G, ceil(H/16), ceil(W/16)], of sound
-    int64[G, units, frames], a unit being the channels that the model takes at a time, of text int64[1, N], its bytes. limits: as in `encode`."""
+    int64[G, units, frames], a unit being the channels that the model takes at a time; of a document a list of the masks of its
+    pages, int64[1,H,W], or of pages that are pictures the grids of these; of text int64[1,N], its bytes. limits: as in `encode`."""
     from .fileio import Source
     from .filelimits import check
     from .stream import MAGIC
@@ -204,17 +212,21 @@ def _within(limits: Limits | None):
     return within(Limits() if limits is None else limits)
 
 
-def _source(source):
-    """(a `fileio.Source` for what is a file, else the thing itself; its medium)."""
+def _source(source, model: str | None = None, models_dir=None):
+    """(a `fileio.Source` for what is a file, else the thing itself; its medium, or that of the model that is named)."""
     from . import medium
     from .fileio import Source
+    from .zoo import registry
 
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else ""
     if isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)):
         source = Source.open(source)
     elif hasattr(source, "read") and not hasattr(source, "tobytes"):  # an image of Pillow's has `tobytes`
         source = Source.of_file(source)
-    return source, medium.of_head(source.head, name) if isinstance(source, Source) else medium.of_thing(source)
+    if not isinstance(source, Source):
+        return source, medium.of_thing(source)
+    modality = None if model is None else registry.find_by_name(model, models_dir, None).modality
+    return source, medium.of_input(source.head, name, modality)
 
 
 def _encode(kind, source, request, model, models_dir) -> bytes:

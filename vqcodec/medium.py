@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .fileio import Source
     from .filelimits import Extent
 
-MEDIA = ("vqcodec.picture", "vqcodec.sound", "vqcodec.text")
+MEDIA = ("vqcodec.picture", "vqcodec.sound", "vqcodec.document", "vqcodec.text")
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Target:
     whole: bool = False  # a number of bytes
 
 
+OPTIONS = ("pages", "dpi", "mask")  # that only some media have
 STRIPPED = ("all", "gps", "exif", "xmp", "icc", "density", "tags")
 SIZE = Target("size", "Stay within this many bytes per file: 20000, 20k, 20KiB.", whole=True)
 
@@ -71,7 +72,8 @@ class Measure:
 class Request:
     """How to encode. quality: None where there is a target, or for the middle of the model's scale; target: (name, value);
     exact: what cannot be seen or heard is coded as it is; strict: damage of the input is an error; strip: what of the metadata
-    to leave out (of STRIPPED); modified: the file's time, in nanoseconds since 1970, if it is to be kept."""
+    to leave out (of STRIPPED); modified: the file's time, in nanoseconds since 1970, if it is to be kept; pages, dpi, mask: of
+    documents (of `OPTIONS`), None where they are not given."""
 
     quality: float | None = None
     target: tuple[str, float] | None = None
@@ -80,6 +82,9 @@ class Request:
     strict: bool = False
     strip: tuple[str, ...] = ()
     modified: int | None = None
+    pages: str | None = None
+    dpi: float | None = None
+    mask: str | None = None
 
     @classmethod
     def of(cls, quality: float | None, targets: Mapping[str, float | None], **more) -> Request:
@@ -93,11 +98,14 @@ class Request:
 
 @dataclass(frozen=True)
 class Format:
-    """What a stream is decoded to. name: as the library that writes it has it; subtype: of sound, the coding within it."""
+    """What a stream is decoded to. name: as the library that writes it has it; subtype: of sound, the coding within it; pages:
+    of a document, which of them ("1-5"); dpi: at which they are drawn where they have no pixels."""
 
     extension: str
     name: str
     subtype: str | None = None
+    pages: str | None = None
+    dpi: float | None = None
 
 
 AS_SAMPLES = Format("", "samples")  # as Python programs take them, in memory
@@ -134,13 +142,16 @@ class Medium(ABC):
     modality: str  # as models and commands call it, "image"
     code: int  # of the modality in streams
     nouns: str
-    trained_on: str  # "pictures"; "" where `train` has nothing for it
+    trained_on: str  # "pictures"
     targets: tuple[Target, ...]
     conceals: bool  # decoders can go on behind damage
     default_extension: str  # of what is decoded
     has_subtypes: bool  # formats of files with a choice of codings within
     reads_pieces: bool  # of files that need not fit into memory
     measures: Mapping[str, Measure] = MappingProxyType({})  # of "sample", "continue" and "fill", those that there are
+    trainable: bool = True  # by `vqcodec train`
+    options: frozenset[str] = frozenset()  # of OPTIONS
+    also: frozenset[str] = frozenset()  # extensions of other media's files that may be its own, by content
 
     # --- is it you? --------------------------------------------------------------------------------------------
 
@@ -151,6 +162,10 @@ class Medium(ABC):
     @abstractmethod
     def recognises(self, head: bytes, name: str = "") -> bool:
         """Whether a file that begins so is of this medium; where the bytes do not tell, its name may."""
+
+    def may_read(self, head: bytes, name: str = "") -> bool:
+        """Whether it can read such a file too, where the user names one of its models, though another medium recognises it."""
+        return self.recognises(head, name)
 
     @abstractmethod
     def takes(self, thing) -> bool:
@@ -323,6 +338,13 @@ def of_head(head: bytes, name: str = "") -> Medium:
     return next((medium for medium in media() if medium.recognises(head, name)), media()[0])
 
 
+def of_input(head: bytes, name: str, modality: str | None) -> Medium:
+    """Of a file to encode, as `of_head`; but of the medium of the model that the user names, `modality`, if that may read it."""
+    recognised = of_head(head, name)
+    asked = next((medium for medium in media() if medium.modality == modality), recognised)
+    return asked if asked.may_read(head, name) else recognised
+
+
 def of_stream(head: bytes) -> Medium:
     """Of a stream, by its first bytes. Raises CorruptStreamError for what is none, UnsupportedError for what is of a later
     release."""
@@ -353,6 +375,14 @@ def extension_of(path: str) -> str:
 def all_targets() -> tuple[Target, ...]:
     """Of all media, each name once."""
     return tuple({target.name: target for medium in media() for target in medium.targets}.values())
+
+
+def check_options(medium: Medium, options: Mapping[str, Any], prefix: str = "") -> None:
+    """Raises UsageError for one of OPTIONS that is given (not None) and another medium's. prefix: of options, "--"."""
+    for name in OPTIONS:
+        if options.get(name) is not None and name not in medium.options:
+            owner = next(m for m in media() if name in m.options)
+            raise UsageError(f"{prefix}{name} is for {owner.nouns}, not for {medium.nouns}")
 
 
 def check_target(medium: Medium, request: Request, prefix: str = "") -> None:

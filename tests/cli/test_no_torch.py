@@ -76,6 +76,18 @@ def test_commands_on_streams(name, extension, tmp_path):
     assert all(Image.open(drawing).size > (1, 1) for drawing in drawings)
 
 
+def test_commands_on_documents(tmp_path):
+    stream, out = str(GOLDEN / "pages-1_fax.vq"), tmp_path / "out.tiff"
+    commands = [["decode", stream, str(out)], ["verify", stream], ["inspect", stream, "--bits", str(tmp_path / "bits.png"), "--json"]]
+    assert run(COMMANDS, json.dumps(commands)) == "[0, 0, 0]"
+    with Image.open(out) as found, Image.open(GOLDEN / "pages-1_fax.tiff") as expected:
+        assert found.n_frames == expected.n_frames == 3
+        for number in range(3):
+            found.seek(number)
+            expected.seek(number)
+            assert (np.asarray(found) == np.asarray(expected)).all()
+
+
 @pytest.mark.parametrize("name, expected", [("photo-3_photo", "Image"), ("speech-2_mono", "Sound")])
 def test_python(name, expected):
     kind, _, shape = run(PYTHON, str(GOLDEN / f"{name}.vq")).partition(" ")

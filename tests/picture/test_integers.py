@@ -14,18 +14,20 @@ import reference_decoder as reference
 import torch
 from conftest import synthetic_picture
 from integer_models import drawn_integers
+from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from vqcodec.errors import InputError, UsageError
 from vqcodec.indices.config import QuantizerConfig
 from vqcodec.picture import codec as codec_module
-from vqcodec.picture import integer, integer_synthesis, rounding
+from vqcodec.picture import integer, integer_synthesis, rounding, to_integers
 from vqcodec.picture.codec import Codec
 from vqcodec.picture.config import TransformConfig
 from vqcodec.picture.file import Picture
 from vqcodec.picture.integer_decoder import IntegerDecoder
 from vqcodec.picture.integer_synthesis import IntegerSynthesis
 from vqcodec.picture.psnr import psnr
+from vqcodec.picture.training import Pictures
 from vqcodec.picture.transform import Decoder
 from vqcodec.zoo import registration, registry
 
@@ -270,3 +272,35 @@ def test_the_bounds_of_the_docstring():
     assert integer.SOFTEN_LIMIT + (1 << 23) < 1 << 53  # no value is greater than the root
     greatest = (1 << integer.WORD_BITS) * 4096 << integer.EXP2_BITS + 1
     assert greatest + (1 << 21 + -integer.LEAST_GAIN) < 1 << 63
+
+
+def test_export_says_what_integers_cost(codecs, tiny_model_dir, tmp_path):
+    path, picture = tmp_path / "picture.png", synthetic_picture(64, 96)
+    Image.fromarray(picture).save(path)
+    floats = Codec.open(registry.find_by_name("tiny", tiny_model_dir))
+    for codec in (codecs[1], floats):
+        coded = Pictures.code_file(codec, path, 2.0)
+        loss = Pictures.decoder_loss(codec, path, coded.grids, 2.0)
+        assert (loss is None) == (codec is floats)
+    before, after = Pictures.decoder_loss(codecs[1], path, Pictures.code_file(codecs[1], path, 2.0).grids, 2.0)
+    assert before > 20 and abs(before - after) < 0.2
+
+
+def test_a_published_model_in_integers(tiny_model_dir, tmp_path, monkeypatch):
+    """Without training: the same encoder, codebooks and prior, and pixels that hardly differ."""
+    monkeypatch.setattr(to_integers, "BATCHES", 2)
+    floats = Codec.open(registry.find_by_name("tiny", tiny_model_dir))
+
+    class Crops:
+        def batch(self, step, size, count):
+            return torch.stack([torch.from_numpy(synthetic_picture(size, size, step + i)).permute(2, 0, 1) for i in range(count)])
+
+    to_integers.convert(floats, Crops(), tmp_path / "exact")
+    entry = registration.register(tmp_path / "exact", "exact", tmp_path / "models", id=61001)
+    same = {file for file in entry.sha256 if entry.sha256[file] == floats.entry.sha256[file]}
+    assert same == {"codebook.safetensors", "encoder.safetensors", "prior.safetensors", "card.md"}
+    codec, grids = Codec.open(entry), floats.decode_grids(floats.encode(Picture(synthetic_picture(80, 64)), 2).data)
+    pixels = [one.pixels(torch.from_numpy(grids), 80, 64, 16).astype(int) for one in (floats, codec)]
+    assert codec.exact and np.abs(pixels[0] - pixels[1]).max() <= 1
+    with pytest.raises(InputError, match="File exists"):
+        to_integers.convert(floats, Crops(), tmp_path / "exact")

@@ -14,6 +14,7 @@ from helpers import joined, sample_grids, tabled
 from vqcodec.errors import CorruptStreamError, UsageError
 from vqcodec.indices.grids import indices_at_rest
 from vqcodec.picture import stream as container
+from vqcodec.picture.finish import of_stream
 from vqcodec.picture.codec import Codec
 from vqcodec.picture.file import Picture
 from vqcodec.train.model import Model, centre_codebooks
@@ -56,7 +57,7 @@ def test_a_slice_is_absent_below_its_quality(codec, picture):
         found, rest = last(codec, codec.decode_grids(encoded.data))
         assert (found != rest).any() == present and stream.slices is None
         assert (sum(codec.segment_bytes(encoded.data)[-2:]) > 0) == present
-        again = codec.encode_tokens(codec.decode_grids(encoded.data), 168, 120, quality)
+        again = codec.encode_tokens(codec.decode_grids(encoded.data), 168, 120, quality, finish=of_stream(stream))
         assert again.data == encoded.data
 
 

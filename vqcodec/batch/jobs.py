@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from ..errors import InputError
 from ..filelimits import Limits
-from ..medium import Format, Request
+from ..medium import OPTIONS, Format, Request
 
 @dataclass(frozen=True)
 class Encoding:
@@ -57,7 +57,8 @@ class Settings:
         encoding = self.encodings[kind]
         request = encoding.request
         choices = {"quality": request.quality, **dict([request.target] if request.target else []), "effort": request.effort,
-                   "exact": request.exact or None, "strip": list(request.strip) or None}
+                   "exact": request.exact or None, "strip": list(request.strip) or None,
+                   **{name: getattr(request, name) for name in OPTIONS}}
         return {"command": "encode", **{name: value for name, value in choices.items() if value is not None},
                 "model_hash": encoding.model_hash, "encoder": encoding.encoder_hash, "threads": self.threads,
                 "gpu": self.gpu}

@@ -121,7 +121,8 @@ def _kinds(source: Store, paths: list[str], command: str, all_files: bool) -> di
         return {path: _kind_of_stream(head) for path, head in source.heads(streams, HEAD).items()}
     # Streams never, so that no output can be a source.
     known = {path: kind.modality for path in others if (kind := medium.of_extension(path)) is not None}
-    unknown = [path for path in others if path not in known] if all_files else []
+    doubtful = frozenset().union(*(kind.also for kind in medium.media()))
+    unknown = [path for path in others if medium.extension_of(path) in doubtful or (all_files and path not in known)]
     return known | {path: medium.of_head(head).modality for path, head in source.heads(unknown, HEAD).items()}
 
 

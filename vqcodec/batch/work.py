@@ -136,7 +136,7 @@ class Worker:
 
     def _open(self, kind: str, entry: registry.ModelEntry, encoder: bool):
         codec = medium.of_modality(kind).open(entry, encoder=encoder, **({"on_torch": True} if self.settings.gpu else {}))
-        if self.settings.gpu:
+        if self.settings.gpu and hasattr(codec, "decoder"):
             codec.decoder = OnDevice(codec.decoder, "cuda")
             codec.encoder = OnDevice(codec.encoder, "cuda") if encoder else None
         return codec

@@ -148,15 +148,14 @@ def _formats(extensions: tuple[str, ...], subtype: str | None) -> dict[str, Form
 
 
 def _writer_of(extension: str) -> medium.Medium:
-    """The medium that writes files of an extension; the first, which will say what is wrong, where none does."""
-    first, *others = medium.media()
-    for kind in others:
+    """The first medium that writes files of an extension; the first of all, which will say what is wrong, where none does."""
+    for kind in medium.media():
         try:
             kind.format_for(f"output.{extension}")
             return kind
         except UsageError:
             continue
-    return first
+    return medium.media()[0]
 
 
 def _run(options: dict, all_files: bool, refused: dict[str, Failure], settings: dict) -> int:

@@ -16,6 +16,7 @@ from . import drawing
 from .progress import Progress
 from .support import (
     EncodingCommand,
+    Number,
     echo_json,
     encoding_model,
     encoding_options,
@@ -23,7 +24,9 @@ from .support import (
     json_option,
     limit_options,
     limits_of,
+    modality_of,
     models_dir_option,
+    pages_option,
     request_of,
     shown,
     verbose_option,
@@ -49,7 +52,7 @@ _FOLDER = click.option("-d", "--dir", "folder", type=click.Path(), metavar="DIR"
 @verbose_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
 def encode(paths, folder, model, models_dir, verify, keep_time, force, as_json, verbose, quiet, **options):
-    """Encode the images, recordings or texts IN as .vq files."""
+    """Encode the images, recordings, documents or texts IN as .vq files."""
     request, allowed = request_of(options), limits_of(options)
     coders, results = {}, []
 
@@ -68,8 +71,9 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
         raise UsageError(f"{shown(output)}: a .vq file cannot be called so; to encode several files, name a folder with -d")
     fileio.ensure_writable(output, force)
     source = fileio.Source.open(path)
-    kind = medium.of_head(source.head, path)
+    kind = medium.of_input(source.head, path, modality_of(model, models_dir))
     medium.check_target(kind, request, "--")
+    medium.check_options(kind, vars(request), "--")
     entry = encoding_model(model, models_dir, kind.modality)
     if keep_time:
         request = replace(request, modified=source.modified_ns)
@@ -95,8 +99,10 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
                       "of --format; from standard input, to standard output. Several files need -d.")
 @click.argument("paths", metavar="IN [OUT] | IN... -d DIR", nargs=-1, required=True, type=click.Path())
 @_FOLDER
-@click.option("--format", "extension", metavar="EXT", help="Format, by its extension [OUT's, or png, wav or txt].")
+@click.option("--format", "--to", "extension", metavar="EXT", help="Format, by its extension [OUT's, or png, wav, pdf, txt].")
 @click.option("--subtype", metavar="NAME", help="Of sound: coding within the format, such as PCM_24 [PCM_16].")
+@pages_option
+@click.option("--dpi", type=Number("dpi", 1), help="Of documents: of pages of a PDF that are drawn as pixels [300].")
 @click.option("--conceal", is_flag=True, help="Of sound: go on behind damage, and say which seconds are lost.")
 @limit_options()
 @models_dir_option
@@ -104,8 +110,8 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
 @json_option
 @verbose_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
-def decode(paths, folder, extension, subtype, conceal, models_dir, force, as_json, verbose, quiet, **options):
-    """Decode the .vq files IN, by default to IN's name with .png, .wav or .txt."""
+def decode(paths, folder, extension, subtype, pages, dpi, conceal, models_dir, force, as_json, verbose, quiet, **options):
+    """Decode the .vq files IN, by default to IN's name with .png, .wav, .pdf or .txt."""
     extension, allowed = extension and extension.lstrip("."), limits_of(options)
     coders, results = {}, []
 
@@ -119,12 +125,13 @@ def decode(paths, folder, extension, subtype, conceal, models_dir, force, as_jso
 
     def work(path: str, output: str) -> None:
         with filelimits.within(allowed):
-            results.append(_decode(path, output, extension, subtype, conceal, models_dir, force, as_json, verbose, quiet, coders))
+            results.append(_decode(path, output, extension, subtype, pages, dpi, conceal, models_dir, force, as_json, verbose,
+                                   quiet, coders))
 
     return _each(_jobs(paths, folder, ending), work, results, as_json)
 
 
-def _decode(path, output, extension, subtype, conceal, models_dir, force, as_json, verbose, quiet, coders) -> dict:
+def _decode(path, output, extension, subtype, pages, dpi, conceal, models_dir, force, as_json, verbose, quiet, coders) -> dict:
     started = time.monotonic()
     refuse_same_file(path, output)
     fileio.ensure_writable(output, force)
@@ -133,7 +140,8 @@ def _decode(path, output, extension, subtype, conceal, models_dir, force, as_jso
     if conceal and not kind.conceals:
         raise UsageError(f"--conceal is not for {kind.nouns}")
     ending = extension or (kind.default_extension if output == fileio.STDIO else None)
-    made_as = kind.format_for(f"output.{ending}" if ending else output, subtype)
+    medium.check_options(kind, {"pages": pages, "dpi": dpi}, "--")
+    made_as = replace(kind.format_for(f"output.{ending}" if ending else output, subtype), pages=pages, dpi=dpi)
     header = kind.header(source.head)
     filelimits.check(kind.extent(source.head, made_as), source.size)
     entry = registry.find_by_stream(header.model_id, header.model_hash, models_dir)

@@ -144,11 +144,17 @@ effort_option = click.option("--effort", type=click.IntRange(0, 5),
                              help="How long to look for a smaller file [2 up to 4 megapixels, 1 above]. Of sound, 0 or 1; "
                              "more is as 1.")
 _model_option = click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list').")
+pages_option = click.option("--pages", metavar="LIST", help="Of documents: these pages, 1-5 or 1,3,7-9.")
 _more_encoding_options = (
     click.option("--exact", is_flag=True, help="Keep the colours of what is wholly transparent."),
     click.option("--strict", is_flag=True, help="Take what is cut short or damaged for an error."),
     click.option("--strip", multiple=True, type=click.Choice(medium.STRIPPED),
                  help="Leave the metadata out [all], or part of them: --strip gps."),
+    pages_option,
+    click.option("--dpi", type=Number("dpi", 1), help="Of documents: draw a PDF's pages at this resolution; that of images "
+                                                      "that do not say theirs."),
+    click.option("--mask", type=click.Choice(("lossless", "clean", "off")),
+                 help="Of documents: print is kept bit by bit, without specks, or is part of the picture [lossless]."),
 )
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -207,7 +213,7 @@ def limits_of(options: dict, **others) -> Limits:
 def request_of(options: dict) -> medium.Request:
     """What the options of `target_options` ask for. Raises UsageError where they ask for more than one thing."""
     targets = {target.name: options.get(target.name) for target in medium.all_targets()}
-    more = {name: options[name] for name in ("effort", "exact", "strict", "strip")}
+    more = {name: options[name] for name in ("effort", "exact", "strict", "strip", *medium.OPTIONS)}
     return medium.Request.of(options["quality"], targets, **more)
 
 
@@ -221,6 +227,11 @@ class EncodingCommand(click.Command):
             if word == "--strip" and (i + 1 == len(args) or args[i + 1] not in medium.STRIPPED):
                 found.append("all")
         return super().parse_args(ctx, found)
+
+
+def modality_of(name: str | None, models_dir) -> str | None:
+    """Of the model that the user names, if any. Raises UnknownModelError."""
+    return None if name is None else registry.find_by_name(name, models_dir, None).modality
 
 
 def encoding_model(name: str | None, models_dir, modality: str) -> registry.ModelEntry:

@@ -46,6 +46,5 @@ def _command(modality: str, nouns: str):
     return click.command(modality)(run)
 
 
-for _medium in media():
-    if _medium.trained_on:
-        train.add_command(_command(_medium.modality, _medium.trained_on))
+for _medium in filter(lambda medium: medium.trainable, media()):
+    train.add_command(_command(_medium.modality, _medium.trained_on))

@@ -210,10 +210,7 @@ class Codec:
         if finish.whole:
             return finish(np.empty((height, width, 3), np.uint8))
         rgb = self.pixels(grids, height, width, sixteenths, progress)
-        if grey:
-            luma = (rgb.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) + 128) >> 8
-            rgb = np.repeat(luma.astype(np.uint8)[:, :, None], 3, axis=2)
-        return finish(rgb)
+        return finish(without_colour(rgb) if grey else rgb)
 
     @guarded
     def decode_grids(self, data: bytes) -> np.ndarray:
@@ -262,6 +259,12 @@ class Codec:
 def decoder_file(transform: TransformConfig) -> NetworkFile:
     """What decoder.safetensors holds."""
     return IntegerNetwork(transform) if transform.arithmetic == "integer" else FloatNetwork(shapes(transform))
+
+
+def without_colour(rgb: np.ndarray) -> np.ndarray:
+    """uint8[H,W,3] → uint8[H,W,3] with R = G = B, as a decoder makes it grey."""
+    luma = (rgb.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) + 128) >> 8
+    return np.repeat(luma.astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def segment_reader(stream: streams.Stream, pieces: list[tuple[int, int]], prior: Prior, slices: int,

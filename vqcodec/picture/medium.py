@@ -37,6 +37,9 @@ class Pictures(Medium):
     def recognises(self, head, name=""):
         return False  # but takes what nobody else does
 
+    def may_read(self, head, name=""):
+        return head.startswith((b"\x89PNG", b"II*\0", b"MM\0*"))
+
     def takes(self, thing):
         return False
 

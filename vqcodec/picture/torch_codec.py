@@ -13,7 +13,7 @@ from . import curves, find_plain
 from . import search as refine
 from .aiming import Aim, encode_to
 from .alpha import encode_alpha
-from .codec import PATCH, STRIP_PIXELS, Codec, Encoded, Progress, bands, check_size, strips
+from .codec import PATCH, STRIP_PIXELS, Codec, Encoded, Progress, bands, check_size, strips, without_colour
 from .config import REMEMBERED_PIXELS, ModelConfig
 from ..indices.choosing import GridCoder
 from ..indices.context import fast_arithmetic
@@ -92,14 +92,14 @@ class TorchCodec(Codec):
     @guarded
     @torch.inference_mode()
     def pixels(self, grids: torch.Tensor, height: int, width: int, sixteenths: int,
-               progress: Progress = lambda text: None) -> np.ndarray:
-        """Index grids int64[G,h,w] → uint8[height,width,3]."""
+               progress: Progress = lambda text: None, *, nearly: bool = False) -> np.ndarray:
+        """Index grids int64[G,h,w] → uint8[height,width,3]; `nearly`: in floats, which is faster, where the model has integers."""
         level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
         out = np.empty((height, width, 3), np.uint8)
         several = len(strips(*grids.shape[1:])) > 1
         for (top, bottom), before, near in self._strips(grids, progress):
             with more_threads() if several else nullcontext():
-                if self.integers:
+                if self.integers and not nearly:
                     x = self.integers(near, sixteenths)
                 else:
                     y = self.coder.dequantize(near[None])
@@ -151,7 +151,8 @@ class TorchCodec(Codec):
         if plain is None and not effort:
             return Finish()
         rgb, transform = picture.rgb, self.model.transform
-        decoded = self._as_decoded(grids, *rgb.shape[:2], sixteenths, picture.grey, Finish())
+        decoded = self.pixels(grids, *rgb.shape[:2], sixteenths, nearly=True)
+        decoded = without_colour(decoded) if picture.grey else decoded
         bits = WORTH[transform.distortion] * refine.slope(transform, sixteenths / SIXTEENTHS)
         coded = None if plain is None else spread(~plain.painted, *rgb.shape[:2])
         found = curves.find(decoded, rgb, coded, picture.grey, bits, size)

@@ -1,0 +1,1 @@
+"""Documents: pages of print, drawings and photographs."""
