@@ -3,7 +3,7 @@
     python benchmarks/fuzz.py --minutes 10 [--target sound ...] [--seed N] [--add SUMMARY]
     python benchmarks/fuzz.py --target sound --replay fuzz-findings/finding-sound-0123456789ab
 
-Targets are streams of pictures and of sound, metadata, models, files of pictures and of sound that are to be encoded, and the
+Targets are streams of pictures, of sound and of text, metadata, models, files of pictures and of sound that are to be encoded, and the
 golden files of all media and models. Streams are of these kinds: bytes of real files changed at random; fields (flags among
 them), payloads, chunks and metadata changed below checksums that fit (header, metadata, chunks, alpha); arbitrary payloads
 made into valid files (of pictures); sizes up to the format's limits that the payloads cannot fill. Models have hashes that fit,
@@ -44,7 +44,8 @@ WALL = 300  # seconds of the clock: nothing takes so long
 MAX_FINDINGS = 20
 TARGETS = {"picture": "streams.Pictures", "sound": "streams.Sounds", "metadata": "streams.Metadatas", "models": "others.Models",
            "picture-files": "others.PictureFiles", "sound-files": "others.SoundFiles", "golden": "golden.Golden",
-           "document": "documents.Documents", "document-files": "documents.DocumentFiles"}
+           "document": "documents.Documents", "document-files": "documents.DocumentFiles",
+           "text": "texts.Texts"}
 
 
 def target_of(name: str):

@@ -138,3 +138,13 @@ def tiny_audio_dir(tmp_path_factory):
     make_tiny_model(folder)
     make_tiny_audio_model(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_text_dir(tmp_path_factory):
+    """A models folder with one model, "tinytext"."""
+    from text_samples import make_tiny_text_model
+
+    folder = tmp_path_factory.mktemp("models")
+    make_tiny_text_model(folder)
+    return folder

@@ -127,6 +127,7 @@ def test_examples_in_python_run(page, tiny_audio_dir, tmp_path, monkeypatch, cap
     monkeypatch.setenv("VQCODEC_MODELS_DIR", str(tiny_audio_dir))
     monkeypatch.chdir(tmp_path)
     Image.fromarray(synthetic_picture(96, 144)).save("photo.png")
+    Path("notes.md").write_text("# Notes\n\nWhat was to be shown.\n")
     soundfile.write("speech.wav", np.asarray(synthetic_sound(8000)), 8000)
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
     assert blocks

@@ -19,10 +19,13 @@ from vqcodec.sound.codec import AudioCodec
 from vqcodec.picture.file import digest
 from vqcodec.picture.psnr import psnr
 from vqcodec.sound.file import read_sound
+from vqcodec.text import stream as text_container
+from vqcodec.text.codec import TextCodec
 
 GOLDEN = Path(__file__).parent / "golden"
 CASES = json.loads((GOLDEN / "golden.json").read_text())
 SOUNDS = json.loads((GOLDEN / "sounds.json").read_text())
+TEXTS = json.loads((GOLDEN / "texts.json").read_text())
 DOCUMENTS = json.loads((GOLDEN / "documents.json").read_text())
 
 
@@ -79,6 +82,15 @@ def test_golden_sound(case):
     assert (decoded.rate, decoded.samples.shape) == (reference.rate, reference.samples.shape)
     # Half of it the specification allows; FLAC rounds to 2^-16; resampling is the decoder's own affair.
     assert np.abs(decoded.samples - reference.samples).max() <= 2**-11 * max(1, 2 ** (header.gain / 4))
+
+
+@pytest.mark.parametrize("case", TEXTS, ids=lambda case: case["stream"])
+def test_golden_text(case):
+    data, text = (GOLDEN / case["stream"]).read_bytes(), (GOLDEN / case["decoded"]).read_bytes()
+    assert hashlib.sha256(data).hexdigest() == case["stream_sha256"] and len(text) == case["length"]
+    header = text_container.peek(data)[0]
+    model = TextCodec.open(registry.find_by_stream(header.model_id, header.model_hash))
+    assert vqcodec.decode(data) == text and model.encode(text) == data
 
 
 @pytest.mark.parametrize("case", DOCUMENTS, ids=lambda case: case["stream"])

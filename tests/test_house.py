@@ -30,7 +30,7 @@ FLOORS = (
     ("zoo",),
     ("medium",),
     ("batch", "bench", "train"),
-    ("picture", "sound"),
+    ("picture", "sound", "text"),
     ("document",),  # whose pages hold pictures, by the codec's public functions
     ("cli",),
     ("", "__main__"),  # the package itself: __init__.py

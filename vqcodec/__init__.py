@@ -1,4 +1,4 @@
-"""vqcodec: a neural codec for images, sound and documents with a vector-quantised autoencoder and an integer prior.
+"""vqcodec: a neural codec for images, sound, documents and text with a vector-quantised autoencoder and an integer prior.
 
     import vqcodec
     data = vqcodec.encode("photo.png", quality=4)      # bytes of a .vq file
@@ -7,6 +7,8 @@
     data = vqcodec.sample("photo-3e", seed=1)           # one that the model's prior makes up
     data = vqcodec.encode("speech.wav", kbps=3)        # bytes of a .vq file
     sound = vqcodec.decode(data)                       # Sound(samples f32[N,C], rate)
+    data = vqcodec.encode("notes.md")                  # text, without loss
+    text = vqcodec.decode(data)                        # the same bytes
 
 Everything below raises errors of the `vqcodec.errors.VqcodecError` family. Heavy libraries are imported on
 the first call, not with the package.
@@ -50,7 +52,7 @@ def encode(source, *, quality: float | None = None, bpp: float | None = None, ps
            models_dir=None, exact: bool = False, strict: bool = False, strip: tuple[str, ...] = (),
            pages: str | None = None, dpi: float | None = None, mask: str | None = None,
            limits: Limits | None = None) -> bytes:
-    """An image, a recording or a document → the bytes of a .vq file.
+    """An image, a recording, a document or a text → the bytes of a .vq file.
 
     source: a path, the bytes of a file or an open binary file; PIL.Image, uint8 array [H,W], [H,W,3] or [H,W,4]; `Sound` or
     (float array [N] or [N,C], rate in Hz); of a document a list of pages: PIL.Images, or arrays as above or bool [H,W], black
@@ -89,7 +91,7 @@ def encode_sound(sound, *, quality: float | None = None, kbps: float | None = No
 
 def decode(data, *, models_dir=None, limits: Limits | None = None):
     """A .vq file (its path, its bytes, or an open binary file) → PIL.Image of mode L, LA, RGB or RGBA, or `Sound`; of a document
-    a list of PIL.Images, of mode 1, L or RGB. Raises CorruptStreamError, UnsupportedError, UnknownModelError or, beyond `limits`
+    a list of PIL.Images, of mode 1, L or RGB; of text bytes. Raises CorruptStreamError, UnsupportedError, UnknownModelError or, beyond `limits`
     (None is `Limits()`), LimitError."""
     from .filelimits import check
     from .medium import AS_SAMPLES
@@ -106,7 +108,7 @@ decode_sound = decode
 def inspect(data):
     """What a .vq file (its path, its bytes, or an open binary file) says of itself: an `Inspection` of
     `vqcodec.picture.inspection`, of sound a `SoundInspection` of `vqcodec.sound.inspection`, of a document a `DocumentInspection`
-    of `vqcodec.document.inspection`. Needs no model."""
+    of `vqcodec.document.inspection`, of text a `TextInspection`. Needs no model."""
     kind, data = _stream(data)
     return kind.inspect(data)
 
@@ -115,7 +117,7 @@ def tokens(source, *, quality: float | None = None, model: str | None = None, mo
            limits: Limits | None = None):
     """Index grids of a .vq file, or of an image or sound (as in `encode`): int64[G, ceil(H/16), ceil(W/16)], of sound
     int64[G, units, frames], a unit being the channels that the model takes at a time; of a document a list of the masks of its
-    pages, int64[1,H,W], or of pages that are pictures the grids of these. limits: as in `encode`."""
+    pages, int64[1,H,W], or of pages that are pictures the grids of these; of text int64[1,N], its bytes. limits: as in `encode`."""
     from .fileio import Source
     from .filelimits import check
     from .stream import MAGIC

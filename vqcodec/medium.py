@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .fileio import Source
     from .filelimits import Extent
 
-MEDIA = ("vqcodec.picture", "vqcodec.sound", "vqcodec.document")
+MEDIA = ("vqcodec.picture", "vqcodec.sound", "vqcodec.document", "vqcodec.text")
 
 
 @dataclass(frozen=True)

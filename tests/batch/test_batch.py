@@ -44,7 +44,7 @@ def tree(tmp_path):
         Image.fromarray(synthetic_picture(40 + 9 * i, 70 - 3 * i, i)).save(src / name)
     for name, data in BAD.items():
         (src / name).write_bytes(data)
-    (src / "notes.txt").write_text("not a picture")
+    (src / "notes.dat").write_text("not a picture")
     return src
 
 
@@ -152,7 +152,7 @@ def test_the_exit_code_is_the_highest_class(tree):
 
 def test_all_reports_unknown_kinds(tree):
     summary = batch("encode src dst --all --exclude bad", code=1)
-    assert [failure["source"] for failure in summary["failures"]] == ["notes.txt"] and summary["ignored"] == 0
+    assert [failure["source"] for failure in summary["failures"]] == ["notes.dat"] and summary["ignored"] == 0
 
 
 @pytest.mark.parametrize("arguments, code", [

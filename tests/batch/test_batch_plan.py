@@ -114,7 +114,7 @@ def test_kinds():
 
 def test_kinds_of_streams_are_told_by_their_flags():
     assert plan._kind_of_stream(b"VQ\1\0") == "image" and plan._kind_of_stream(b"VQ\1\1") == "audio"
-    for head in (b"", b"VQ", b"RIFF", b"VQ\7\1", b"VQ\1\2"):  # whoever decodes it says what is wrong
+    for head in (b"", b"VQ", b"RIFF", b"VQ\7\1", b"VQ\1\7"):  # whoever decodes it says what is wrong
         assert plan._kind_of_stream(head) == "image"
 
 

@@ -48,7 +48,7 @@ def tree(tmp_path):
     Image.fromarray(synthetic_picture(50, 33)).save(src / "sub" / "d.webp")
     for name, data in BAD.items():
         (src / name).write_bytes(data)
-    (src / "notes.txt").write_text("neither")
+    (src / "notes.dat").write_text("neither")
     return src
 
 
@@ -191,9 +191,9 @@ def test_damage(tree):
 def test_all_looks_into_files_of_unknown_extensions(tree):
     (tree / "speech.data").write_bytes((tree / "a.wav").read_bytes())
     (tree / "picture.data").write_bytes((tree / "a.png").read_bytes())
-    summary = batch("encode src dst --all --include *.data --include *.txt", code=1)
+    summary = batch("encode src dst --all --include *.data --include *.dat", code=1)
     assert summary["done"] == 2 and header("dst/speech.vq").length == 6000
-    assert [failure["source"] for failure in summary["failures"]] == ["notes.txt"]
+    assert [failure["source"] for failure in summary["failures"]] == ["notes.dat"]
 
 
 def test_a_dry_run_names_outputs_by_what_streams_hold(tree):
@@ -211,7 +211,7 @@ def test_memory_limit(tree):
     with store.open("many.vq") as file:
         assert sound_memory.size_of(file, "decode") == (200, 200)
     assert memory.of_file(store, "many.vq", "audio", "decode") == sound_memory.needed(200, 200, "decode")
-    with LocalStore("src").open("notes.txt") as file:
+    with LocalStore("src").open("notes.dat") as file:
         assert sound_memory.size_of(file, "encode") == (0, 0)
 
 

@@ -73,10 +73,10 @@ class Pages(Gallery):
 
 
 class Texts(Comparison):
-    key, noun, nouns = "text", "text", "texts"
+    key, noun, nouns = "letter", "text", "texts"
     rate_unit, rate_name, log_rate, highest_shown = "bpl", "bits per letter", False, 8.0
     speed_name, speed_extent, compared = "s/MB", 1e6, "the letters"
-    suffixes, codecs, more_codecs, beside = (".text",), ("zlib",), ("stored",), ("zlib", "stored")
+    suffixes, codecs, more_codecs, beside = (".toy",), ("zlib",), ("stored",), ("zlib", "stored")
     metrics, more_metrics, packages, compare = ("error",), (), (), (2.0,)
 
     def codecs_by_name(self):
@@ -105,7 +105,7 @@ class Texts(Comparison):
 
 
 class Medium:
-    key, code = "text", 9
+    key, code = "letter", 9
 
     def comparison(self):
         return Texts()
@@ -130,7 +130,7 @@ def toys(tmp_path, monkeypatch):
     folder = tmp_path / "texts"
     folder.mkdir()
     for i in range(2):
-        (folder / f"{i}.text").write_bytes(bytes((7 * k * k + i) % 256 for k in range(3000)))
+        (folder / f"{i}.toy").write_bytes(bytes((7 * k * k + i) % 256 for k in range(3000)))
     yield folder
     medium._load.cache_clear()
     sweep.opened.cache_clear()
@@ -144,7 +144,7 @@ def test_a_toy_medium_is_compared(toys, tmp_path):
                      standalone_mode=False)
     assert code == 0
     results = json.loads((out / "results.json").read_text())
-    assert results["medium"] == "text" and [t["length"] for t in results["texts"]] == [3000, 3000]
+    assert results["medium"] == "letter" and [t["length"] for t in results["texts"]] == [3000, 3000]
     stored = next(c for c in results["curves"] if c["label"] == "Stored")
     assert [m["bpl"] for m in stored["means"]] == [8 * 3011 / 3000] * 4
     assert stored["means"][-1]["values"] == {"error": 0.0}
@@ -158,18 +158,18 @@ def test_choices_and_messages_follow_the_list(toys, tmp_path, capsys):
         return code, capsys.readouterr().err
 
     code, error = run("--medium", "mute")
-    assert code == 2 and "'picture', 'sound', 'text'" in error
+    assert code == 2 and "'picture', 'sound', 'text', 'letter'" in error
     assert run("--effort", "1") == (2, "vqcodec: error: --effort is for pictures only\n")
-    assert "(for texts there are zlib, stored)" in run("--codecs", "jpeg")[1]
-    assert "(for texts there are error)" in run("--metrics", "psnr")[1]
+    assert "(for letters there are zlib, stored)" in run("--codecs", "jpeg")[1]
+    assert "(for letters there are error)" in run("--metrics", "psnr")[1]
     assert run("--published") == (2, "vqcodec: error: --published: there are no published curves of texts\n")
     (toys / "a.png").touch()
-    assert "holds pictures and texts: choose with --medium picture or --medium text" in run()[1]
+    assert "holds pictures and texts: choose with --medium picture or --medium letter" in run()[1]
     text = CliRunner().invoke(benchmark, ["--help"]).output
-    assert "texts: zlib, also stored" in " ".join(text.split()) and "[picture|sound|text]" in text
+    assert "texts: zlib, also stored" in " ".join(text.split()) and "[picture|sound|text|letter]" in text
 
 
-@pytest.mark.parametrize("key", ["picture", "sound"])
+@pytest.mark.parametrize("key", ["picture", "sound", "text"])
 def test_help_names_all_that_there_is(key):
     compared = comparison.of_key(key)
     assert {*compared.codecs, *compared.more_codecs} == set(compared.codecs_by_name())
@@ -185,7 +185,7 @@ def test_efforts_are_those_of_the_encoder(tmp_path):
 
 
 def test_too_few_qualities_are_told_before_the_sweep(toys, tmp_path, monkeypatch):
-    compared = comparison.of_key("text")
+    compared = comparison.of_key("letter")
     monkeypatch.setattr(compared.codecs_by_name()["zlib"], "settings", (2, 4))
     monkeypatch.setattr(sweep, "run", _stop)
     specs = tuple(compared.specs(["zlib", "stored"], [], None, None))
@@ -201,5 +201,5 @@ def _stop(*_):
 def test_nothing_of_the_benchmark_imports_a_medium():
     code = ("import importlib, pkgutil, sys, vqcodec.bench as bench\n"
             "for module in pkgutil.iter_modules(bench.__path__): importlib.import_module(f'vqcodec.bench.{module.name}')\n"
-            "print([m for m in sys.modules if m.split('.')[:2] in (['vqcodec', 'picture'], ['vqcodec', 'sound'])])")
+            "print([m for m in sys.modules if m.split('.')[:2] in (['vqcodec', 'picture'], ['vqcodec', 'sound'], ['vqcodec', 'text'])])")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

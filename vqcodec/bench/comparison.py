@@ -64,6 +64,8 @@ class Comparison(ABC):
     more_codecs: tuple[str, ...]  # what else there is
     metrics: tuple[str, ...]  # by default, as far as they suit and are installed
     more_metrics: tuple[str, ...]
+    lossless: bool = False  # all codecs give back what they got: one setting each, and sizes are compared at equal quality
+    common: bool = False  # its files lie beside those of others: a folder is theirs
     efforts: int = 0  # of vqcodec's encoder, counted from 0; 0: it has none
     usual_effort: int | None = None
     packages: tuple[str, ...]  # whose versions a report states
@@ -178,6 +180,7 @@ def of_folder(folder: Path) -> Comparison:
     known = comparisons()
     paths = list(folder.iterdir()) if folder.is_dir() else [folder]
     found = [c for c in known if any(p.suffix.lower() in c.suffixes for p in paths)]
+    found = [c for c in found if not c.common] or found
     if len(found) > 1:
         choices = " or ".join(f"--medium {c.key}" for c in found)
         raise UsageError(f"{folder} holds {' and '.join(c.nouns for c in found)}: choose with {choices}")

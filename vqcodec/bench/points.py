@@ -74,9 +74,17 @@ def means(points: list[Point], metrics: list[Metric]) -> list[Mean]:
 def bd_rates(curves: list[Curve], metrics: list[Metric]) -> list[tuple[str, str, str, BdRate]]:
     """(anchor, test, metric key, BD-rate) of every vqcodec curve against all others; of all against the first
     where there is no vqcodec curve."""
+    return [(a.label, t.label, m.key, _bd_rate(a, t, m)) for a, t in _pairs(curves) for m in metrics]
+
+
+def _pairs(curves: list[Curve]) -> list[tuple[Curve, Curve]]:
     ours = [c for c in curves if c.codec == "vqcodec"]
-    pairs = [(a, t) for t in ours for a in curves if a is not t] if ours else [(curves[0], t) for t in curves[1:]]
-    return [(a.label, t.label, m.key, _bd_rate(a, t, m)) for a, t in pairs for m in metrics]
+    return [(a, t) for t in ours for a in curves if a is not t] if ours else [(curves[0], t) for t in curves[1:]]
+
+
+def size_differences(curves: list[Curve], metric: Metric) -> list[tuple[str, str, str, BdRate]]:
+    """As `bd_rates`, of codecs without loss: how many percent larger the test's files are, on the mean of all sources."""
+    return [(a.label, t.label, metric.key, BdRate(100 * (t.means[0].rate / a.means[0].rate - 1))) for a, t in _pairs(curves)]
 
 
 def _bd_rate(anchor: Curve, test: Curve, metric: Metric) -> BdRate:

@@ -102,10 +102,11 @@ def _bd_table(result: Result, shades: dict[str, str]) -> str:
                 cells.append(f'<td class="none">{escape(rate.reason)}</td>')
             else:
                 kind = "good" if rate.percent < 0 else "worse"
-                cells.append(f'<td class="{kind}" title="over {rate.low:.2f} … {rate.high:.2f}">'
+                over = "" if rate.low is None else f' title="over {rate.low:.2f} … {rate.high:.2f}"'
+                cells.append(f'<td class="{kind}"{over}>'
                              f"{rate.percent:+.1f} %</td>".replace("-", "−"))
         rows.append(f"<tr>{''.join(cells)}</tr>")
-    head = "".join(f"<th>{escape(cell)}</th>" for cell in ["codec", "against", *(m.label for m in result.metrics)])
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in tables.bd_head(result)).replace("BD-rate, ", "")
     return f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
 
 

@@ -11,7 +11,7 @@ from . import machine, matched, sweep, timing
 from .bdrate import LEAST_POINTS
 from .codecs import BenchCodec, CodecSpec
 from .comparison import Comparison, Source
-from .points import Curve, bd_rates, means, same_sources
+from .points import Curve, bd_rates, means, same_sources, size_differences
 from .progress import Progress
 from .result import Result
 
@@ -40,7 +40,8 @@ def run(folder: Path, options: Options) -> Result:
     """Raises InputError where nothing can be read or a package is missing, UsageError for bad options."""
     medium = options.medium
     codecs = sweep.describe_codecs(list(options.specs))
-    _warn_of_few_settings(codecs, options.qualities)
+    if not medium.lossless:
+        _warn_of_few_settings(codecs, options.qualities)
     sources, bad = medium.find(folder)
     if not sources:
         raise InputError(f"{folder}: none of its {len(bad)} {medium.nouns} can be read ({bad[0][0]}: {bad[0][1]})")
@@ -70,7 +71,8 @@ def run(folder: Path, options: Options) -> Result:
             timings.append(timing.time_codec(spec, sources[: options.timing_sources], options.threads))
     sweep.limit_threads(options.threads)
     probes = medium.probed(codecs, sources) if options.probes else []
-    return Result(medium, machine.describe(medium.packages), sources, bad, absent, metrics, points, curves, bd_rates(curves, metrics),
+    differences = size_differences(curves, metrics[0]) if medium.lossless else bd_rates(curves, metrics)
+    return Result(medium, machine.describe(medium.packages), sources, bad, absent, metrics, points, curves, differences,
                   options.jobs, options.threads, timings, _matches(chosen, options, metrics), probes)
 
 

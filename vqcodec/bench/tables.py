@@ -34,7 +34,8 @@ def bd_pairs(result: Result) -> list[tuple[str, str, list[BdRate]]]:
     """(test, anchor, BD-rate by each metric) of every pair of curves."""
     pairs = dict.fromkeys((anchor, test) for anchor, test, _, _ in result.bd_rates)
     found = {(a, t, m): rate for a, t, m, rate in result.bd_rates}
-    return [(test, anchor, [found[anchor, test, m.key] for m in result.metrics]) for anchor, test in pairs]
+    return [(test, anchor, [found[anchor, test, m.key] for m in result.metrics if (anchor, test, m.key) in found])
+            for anchor, test in pairs]
 
 
 def bd_rows(result: Result) -> list[list[str]]:
@@ -42,6 +43,8 @@ def bd_rows(result: Result) -> list[list[str]]:
 
 
 def bd_head(result: Result) -> list[str]:
+    if result.medium.lossless:
+        return ["codec", "against", "size"]
     return ["codec", "against", *(f"BD-rate, {m.label}" for m in result.metrics)]
 
 

@@ -52,7 +52,7 @@ _FOLDER = click.option("-d", "--dir", "folder", type=click.Path(), metavar="DIR"
 @verbose_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
 def encode(paths, folder, model, models_dir, verify, keep_time, force, as_json, verbose, quiet, **options):
-    """Encode the images, recordings or documents IN as .vq files."""
+    """Encode the images, recordings, documents or texts IN as .vq files."""
     request, allowed = request_of(options), limits_of(options)
     coders, results = {}, []
 
@@ -99,7 +99,7 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
                       "of --format; from standard input, to standard output. Several files need -d.")
 @click.argument("paths", metavar="IN [OUT] | IN... -d DIR", nargs=-1, required=True, type=click.Path())
 @_FOLDER
-@click.option("--format", "--to", "extension", metavar="EXT", help="Format, by its extension [OUT's, or png, wav, pdf].")
+@click.option("--format", "--to", "extension", metavar="EXT", help="Format, by its extension [OUT's, or png, wav, pdf, txt].")
 @click.option("--subtype", metavar="NAME", help="Of sound: coding within the format, such as PCM_24 [PCM_16].")
 @pages_option
 @click.option("--dpi", type=Number("dpi", 1), help="Of documents: of pages of a PDF that are drawn as pixels [300].")
@@ -111,7 +111,7 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
 @verbose_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
 def decode(paths, folder, extension, subtype, pages, dpi, conceal, models_dir, force, as_json, verbose, quiet, **options):
-    """Decode the .vq files IN, by default to IN's name with .png, .wav or .pdf."""
+    """Decode the .vq files IN, by default to IN's name with .png, .wav, .pdf or .txt."""
     extension, allowed = extension and extension.lstrip("."), limits_of(options)
     coders, results = {}, []
 
