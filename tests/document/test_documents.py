@@ -228,6 +228,28 @@ def test_pdfs_keep_all_but_the_coding_of_their_images(tmp_path):
         assert image.n_frames == 2 and image.size == (612, 792)
 
 
+@pytest.mark.parametrize("black_is_1", (False, True))
+def test_fax_codings_of_pdfs_are_read(black_is_1):
+    from vqcodec.document.pdf import _bits
+    from vqcodec.document.pdf_writing import _group4
+
+    black = ~np.asarray(PAGES[0])
+    pdf = pikepdf.new()
+    image = pdf.make_stream(b"")
+    image.Type, image.Subtype = pikepdf.Name.XObject, pikepdf.Name.Image
+    image.Width, image.Height, image.BitsPerComponent, image.ColorSpace = 220, 60, 1, pikepdf.Name.DeviceGray
+    image.write(_group4(black), filter=pikepdf.Name.CCITTFaxDecode,
+                decode_parms=pikepdf.Dictionary(K=-1, Columns=220, Rows=60, BlackIs1=black_is_1))
+    np.testing.assert_array_equal(_bits(image), black if black_is_1 else ~black)  # black is 0, if not said otherwise
+    page = pdf.add_blank_page(page_size=(220, 60))
+    page.Resources = pikepdf.Dictionary(XObject=pikepdf.Dictionary(Im=image))
+    page.Contents = pdf.make_stream(b"q 220 0 0 60 0 0 cm /Im Do Q")
+    out = io.BytesIO()
+    pdf.save(out)
+    shown = pytest.importorskip("pypdfium2").PdfDocument(out.getvalue())[0].render().to_pil()
+    assert same(shown, Image.fromarray(_bits(image)))
+
+
 def test_pdfs_without_scans_are_refused_with_the_reason(tmp_path):
     pdf = pikepdf.new()
     pdf.add_blank_page()

@@ -70,7 +70,7 @@ def test_classes_learn_what_their_symbols_are():
     decoder = BlockDecoder(data)
     assert all((decoder.step(classes) == unlikely).all() for classes, unlikely in steps)
     count = sum(len(classes) for classes, _ in steps)
-    assert len(data) < 1.5 * count * 0.2864 / 8  # the entropy of 0.05
+    assert len(data) < 1.9 * count * 0.2864 / 8  # the entropy of 0.05; unlearned it would be twice that
 
 
 def test_small_steps_of_any_kind_come_back():
