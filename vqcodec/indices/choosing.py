@@ -20,9 +20,9 @@ class GridCoder(GridReader):
         return dequantize(grids, self.codebooks, self.quantizer)
 
     @torch.inference_mode()
-    def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None):
+    def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None, **given):
         """Latents f32[D,h,w] → (index grids int64[G,h,w], segments); codewords of least distance² + weight·bits, with a weight
-        for each slice. Only the first `slices` are chosen (all, if not given), the others are at rest."""
+        for each slice. Only the first `slices` are chosen (all, if not given), the others are at rest. given: of `_walk`."""
         segments, prices = [], self._prices(weights)
 
         def supply(step: Step) -> torch.Tensor:
@@ -31,7 +31,7 @@ class GridCoder(GridReader):
             segments.append(code_symbols(found))
             return symbols
 
-        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices), segments
+        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, **given), segments
 
     def _prices(self, weights: Sequence[float]) -> dict[SliceLayout, torch.Tensor]:
         """The table of `price_of_mass` of each slice."""

@@ -39,7 +39,8 @@ class ContextPrior(nn.Module):
     slices with d > 1 (slices with d = 1 keep their logistic, integrated over each codeword's cell). `phases` of each slice:
     of a published model, which may have others than models get today."""
 
-    def __init__(self, config: GridModel, phases: Sequence[int] | None = None):
+    def __init__(self, config: GridModel, phases: Sequence[int] | None = None, seen: int = 0):
+        """seen: features of a reference that contexts look at too (`led_prior.LedPrior`)."""
         super().__init__()
         levels, rank = len(config.transform.lambdas), config.transform.grid_rank
         self.layouts = layouts(config.quantizer)
@@ -48,7 +49,7 @@ class ContextPrior(nn.Module):
         for i, s in enumerate(self.layouts):
             dims, width = s.groups * s.d, config.prior.context_channels[i]
             own = dims + wide_count(s.dim, dims)
-            self.contexts.append(SliceContext(past, own, width, phases[i] if phases else phase_count(s.dim, rank), levels, rank))
+            self.contexts.append(SliceContext(past + seen, own + (dims if seen else 0), width, phases[i] if phases else phase_count(s.dim, rank), levels, rank))
             self.soft.append(LogisticHead(width, dims, 4.0 if i == 0 else 1.0))
             self.heads.append(nn.Identity() if s.d == 1 else
                               CategoricalHead(width, s.groups, s.codewords, config.prior.rank[i]))
@@ -59,6 +60,14 @@ class ContextPrior(nn.Module):
     def steps(self) -> list[torch.Tensor]:
         """`feature_steps` of each slice."""
         return [getattr(self, f"steps{i}") for i in range(len(self.layouts))]
+
+    def past_steps(self, i: int) -> torch.Tensor:
+        """Of all that the context of slice i looks at beside its own features."""
+        return torch.cat(self.steps[:i])
+
+    def near_steps(self, i: int) -> torch.Tensor:
+        """Of its own."""
+        return self.steps[i]
 
     def set_mode(self, mode: str) -> None:
         """'float', 'calibrate' (observe ranges, from nothing) or 'quantized'."""

@@ -93,9 +93,9 @@ class GridReader:
         """Of so many slices, in a band."""
         return sum(s.phases for s in self.prior.slices[:slices])
 
-    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None) -> list[bytes]:
-        """Index grids int64[G,h,w] → segments, of the first `slices`. Raises UsageError for an index that the quality cannot
-        use."""
+    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, **given) -> list[bytes]:
+        """Index grids int64[G,h,w] → segments, of the first `slices`. given: `reference` and `rest` of `_walk`. Raises UsageError
+        for an index that the quality cannot use."""
         segments, part = [], grids.reshape(len(grids), -1)
 
         def supply(step) -> np.ndarray:
@@ -105,11 +105,11 @@ class GridReader:
             segments.append(code_symbols(step.bounds(symbols)))
             return symbols
 
-        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices)
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, **given)
         return segments
 
     def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None,
-             slices: int | None = None) -> np.ndarray:
+             slices: int | None = None, **given) -> np.ndarray:
         """The inverse of `code`. `seen(step, symbols, length)` is told of every step that has symbols, and of the
         bytes of its segment. Raises CorruptStreamError."""
 
@@ -120,10 +120,11 @@ class GridReader:
                 seen(step, symbols, reader.position - before)
             return symbols
 
-        return self._walk(height, width, sixteenths, supply, reader.skip, slices)
+        return self._walk(height, width, sixteenths, supply, reader.skip, slices, **given)
 
-    def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None) -> np.ndarray:
-        """Runs the prior; `skip()` stands in for `supply` in steps without positions, and in those of absent slices."""
+    def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None, *, reference=None, rest=None) -> np.ndarray:
+        """Runs the prior; `skip()` stands in for `supply` in steps without positions, and in those of absent slices. reference: as
+        `Prior.code` has it; rest: int64[G,h,w], what the absent slices hold, if not the codewords at rest."""
         done = 0
 
         def skip_to(number):
@@ -139,7 +140,9 @@ class GridReader:
             done += 1
             return supply(step)
 
-        grids = self.prior.code(height, width, sixteenths, counted, self.rest[slices:] if slices else ())
+        absent = self.layouts[slices:] if slices is not None else ()
+        held = [self.rest[self.layouts.index(s)] if rest is None else rest[s.planes].reshape(s.groups, -1) for s in absent]
+        grids = self.prior.code(height, width, sixteenths, counted, held, reference)
         skip_to(self.prior.steps)
         return grids
 
