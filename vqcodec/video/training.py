@@ -42,7 +42,8 @@ class Videos(Medium):
         out = Path(out)
         stored = out / "config.toml"
         path = config or (stored if stored.exists() else None)
-        run_config = configuration.from_dict(RunConfig, configuration.load_toml(path) if path else {})
+        table = configuration.load_toml(path) if path else {}
+        run_config = configuration.from_dict(RunConfig, table)
         check(run_config.training)
         entry = registry.find_by_name(from_model or run_config.model.base.name, models_dir, "image")
         wanted = run_config.model.base.fingerprint
@@ -50,7 +51,7 @@ class Videos(Medium):
             raise UsageError(f"model '{entry.name}' is not the base of this configuration: its fingerprint is another")
         base = Codec.open(entry, encoder=True)
         named = replace(run_config.model.base, name=entry.name, fingerprint=entry.fingerprint.hex())
-        model = VideoModelConfig(named, run_config.model.prior if path else base.model.prior)
+        model = VideoModelConfig(named, run_config.model.prior if "prior" in table.get("model", {}) else base.model.prior)
         run_config = replace(run_config, model=model)
         frames = frames_config(model, base.model)
         if model.prior != base.model.prior:
