@@ -91,11 +91,11 @@ class Group:
 
 @dataclass(frozen=True)
 class Totals:
-    """What the end says: groups, frames, and how long the last frame is shown."""
+    """What the end says: groups, frames, and the time at which the last frame ends."""
 
     groups: int
     frames: int
-    last_duration: int
+    end: int
 
 
 def pack_header(header: VideoHeader, metadata: bytes | None = None) -> bytes:
@@ -182,7 +182,7 @@ def pack_sound(number: int, kind: int, piece: bytes, seed: bytes) -> bytes:
 
 
 def pack_end(totals: Totals, seed: bytes) -> bytes:
-    return pack_segment(END, 0, b"".join(map(uvarint, (totals.groups, totals.frames, totals.last_duration))), b"", seed)
+    return pack_segment(END, 0, b"".join(map(uvarint, (totals.groups, totals.frames, totals.end))), b"", seed)
 
 
 def unpack_end(segment: Segment) -> Totals:
