@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .fileio import Source
     from .filelimits import Extent
 
-MEDIA = ("vqcodec.picture", "vqcodec.sound")
+MEDIA = ("vqcodec.picture", "vqcodec.video", "vqcodec.sound")
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,9 @@ SIZE = Target("size", "Stay within this many bytes per file: 20000, 20k, 20KiB."
 class Request:
     """How to encode. quality: None where there is a target, or for the middle of the model's scale; target: (name, value);
     exact: what cannot be seen or heard is coded as it is; strict: damage of the input is an error; strip: what of the metadata
-    to leave out (of STRIPPED); modified: the file's time, in nanoseconds since 1970, if it is to be kept."""
+    to leave out (of STRIPPED); modified: the file's time, in nanoseconds since 1970, if it is to be kept. Of what lasts and is
+    seen: start, duration: the seconds that are taken; track: what becomes of its sound ("code", "copy", "none"), track_model: by
+    which model."""
 
     quality: float | None = None
     target: tuple[str, float] | None = None
@@ -58,6 +60,10 @@ class Request:
     strict: bool = False
     strip: tuple[str, ...] = ()
     modified: int | None = None
+    start: float = 0.0
+    duration: float | None = None
+    track: str = "code"
+    track_model: str | None = None
 
     @classmethod
     def of(cls, quality: float | None, targets: Mapping[str, float | None], **more) -> Request:
@@ -119,6 +125,7 @@ class Medium(ABC):
     default_extension: str  # of what is decoded
     has_subtypes: bool  # formats of files with a choice of codings within
     reads_pieces: bool  # of files that need not fit into memory
+    stands_in = "silence"  # for what is lost, where damage is concealed
 
     # --- is it you? --------------------------------------------------------------------------------------------
 

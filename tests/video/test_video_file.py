@@ -9,7 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from clips import clip, moving
+from video.clips import clip, moving
 from vqcodec.errors import InputError, UsageError, VqcodecWarning
 from vqcodec.fileio import Source
 from vqcodec.video import kinds

@@ -147,7 +147,7 @@ def _decode(path, output, extension, subtype, conceal, models_dir, force, as_jso
     seconds = time.monotonic() - started
     lost = [[round(begin, 3), round(end, 3)] for begin, end in made.lost]
     for begin, end in lost:
-        warn(f"{shown(path)}: damaged; silence from {begin:.3f} to {end:.3f} s")
+        warn(f"{shown(path)}: damaged; {kind.stands_in} from {begin:.3f} to {end:.3f} s")
     if not (quiet or as_json or output == fileio.STDIO):
         click.echo(f"{shown(path)} -> {shown(output)}: {made.summary.format(output=size)}, {seconds:.1f} s", err=True)
     return {"input": path, "output": output, "format": made_as.name, "seconds": round(seconds, 3),

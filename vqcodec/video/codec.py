@@ -226,8 +226,8 @@ class DecodedClip:
         self.totals: streams.Totals | None = None
 
     def grids(self, seen=None, begin: Callable[[], object] = lambda: None) -> Iterator:
-        """(whether a group begins, time, index grids int64[G,h,w]) of each frame. Frames of a group that turns out to be damaged at
-        its end have been given by then, in which case the last is followed by (None, time, None): they are not to be trusted."""
+        """(whether a group begins, time, index grids int64[G,h,w]) of each frame; if damage is concealed, grids are of uint16, and
+        (None, 0, None) stands for groups that are lost."""
         groups = frames = 0
         for segment in streams.SegmentsOf(self.file, self.seed, conceal=self.conceal):
             if segment.kind == GROUP:
@@ -235,14 +235,12 @@ class DecodedClip:
                 if segment.number >= groups:  # some are missing
                     groups = segment.number + 1
                     yield None, 0, None
-                try:
-                    for i, (time, grids) in enumerate(self.codec.read_group(segment, self.header, seen, begin)):
-                        frames += 1
-                        yield i == 0, time, grids
-                except CorruptStreamError:
-                    if not self.conceal:
-                        raise
-                    yield None, 0, None
+                found = ((i == 0, *each) for i, each in enumerate(self.codec.read_group(segment, self.header, seen, begin)))
+                if self.conceal:
+                    found = self._whole(found)
+                for each in found:
+                    frames += 1
+                    yield each
             elif segment.kind == streams.END:
                 self.totals = streams.unpack_end(segment)
                 if self.conceal and self.totals.groups > groups:
@@ -261,7 +259,7 @@ class DecodedClip:
     def frames(self) -> Iterator[Frame]:
         """All frames. Of a group that is damaged none is shown, if damage is concealed: the last good frame is repeated."""
         held, usual, gap = None, None, False
-        for first, time, grids in self._whole_groups():
+        for first, time, grids in self.grids():
             if grids is None:
                 gap = True
                 continue
@@ -284,22 +282,13 @@ class DecodedClip:
         else:
             yield Frame(held.rgb, held.time, end - held.time if self.totals else usual or 1)
 
-    def _whole_groups(self) -> Iterator:
-        """As `grids`; if damage is concealed, a group at a time, once it has been checked."""
-        if not self.conceal:
-            yield from self.grids()
-            return
-        group = []
-        for first, time, grids in self.grids():
-            if first:
-                yield from group
-                group = []
-            if first is None:
-                group = []
-                yield None, 0, None
-            else:
-                group.append((first, time, np.asarray(grids).astype(np.uint16)))
-        yield from group
+    @staticmethod
+    def _whole(group) -> list:
+        """A group once it has been checked; (None, 0, None) in its place if it is damaged."""
+        try:
+            return [(first, time, np.asarray(grids).astype(np.uint16)) for first, time, grids in group]
+        except CorruptStreamError:
+            return [(None, 0, None)]
 
     def _repeated(self, held: Frame, until: int, usual: int) -> Iterator[Frame]:
         """The last good frame, up to the time of the next one."""

@@ -63,7 +63,7 @@ def require_av():
     try:
         import av
     except ImportError:
-        raise InputError('video is read and written by PyAV, which is not installed: pip install "vqcodec[video]"') from None
+        raise InputError('video is read and written by PyAV, the extra "video": pip install ".[video]"') from None
     return av
 
 

@@ -53,7 +53,7 @@ class VideoWriter:
     """A file that is open to write and to seek. `write` frame by frame, then `close`."""
 
     def __init__(self, file, coding: Coding, shape: Shape, tags: dict[str, str] | None = None, sound=None):
-        """sound: something with `add_to(container)` and `write(container)`, or None."""
+        """sound: a `sound_track.Track`, or None."""
         self.av, self.coding, self.shape, self.sound = require_av(), coding, shape, sound
         try:
             self.container = self.av.open(file, "w", format=coding.container)
@@ -87,6 +87,8 @@ class VideoWriter:
         made.pts, made.time_base, made.duration = frame.time, self.shape.time_base, frame.duration
         try:
             self.container.mux(self.stream.encode(made))
+            if self.sound:
+                self.sound.write(self.container, float((frame.time + frame.duration) * self.shape.time_base))
         except self.av.FFmpegError as error:
             raise InputError(f"video cannot be written ({error})") from error
 
