@@ -49,7 +49,7 @@ _FOLDER = click.option("-d", "--dir", "folder", type=click.Path(), metavar="DIR"
 @verbose_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
 def encode(paths, folder, model, models_dir, verify, keep_time, force, as_json, verbose, quiet, **options):
-    """Encode the images or recordings IN as .vq files."""
+    """Encode the images, recordings or clips IN as .vq files."""
     request, allowed = request_of(options), limits_of(options)
     coders, results = {}, []
 
@@ -95,9 +95,9 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
                       "of --format; from standard input, to standard output. Several files need -d.")
 @click.argument("paths", metavar="IN [OUT] | IN... -d DIR", nargs=-1, required=True, type=click.Path())
 @_FOLDER
-@click.option("--format", "extension", metavar="EXT", help="Format, by its extension [OUT's, or png, or wav].")
+@click.option("--format", "extension", metavar="EXT", help="Format, by its extension [OUT's, or png, wav or mp4].")
 @click.option("--subtype", metavar="NAME", help="Of sound: coding within the format, such as PCM_24 [PCM_16].")
-@click.option("--conceal", is_flag=True, help="Of sound: go on behind damage, and say which seconds are lost.")
+@click.option("--conceal", is_flag=True, help="Of sound and video: go on behind damage, and say which seconds are lost.")
 @limit_options()
 @models_dir_option
 @force_option
@@ -105,7 +105,7 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
 @verbose_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
 def decode(paths, folder, extension, subtype, conceal, models_dir, force, as_json, verbose, quiet, **options):
-    """Decode the .vq files IN, by default to IN's name with .png or .wav."""
+    """Decode the .vq files IN, by default to IN's name with .png, .wav or .mp4."""
     extension, allowed = extension and extension.lstrip("."), limits_of(options)
     coders, results = {}, []
 
