@@ -215,7 +215,9 @@ class Videos(Medium):
         return needed(header.width, header.height)
 
     def comparison(self):
-        return None
+        from .bench import Videos as Compared
+
+        return Compared()
 
     def training(self):
         from .training import Videos as Trained
