@@ -107,3 +107,31 @@ def test_values_beyond_the_limit_are_cut(tiny_video_dir):
     values = np.full((2, 3, 24), 1 << 20)
     assert prior.reference(values).values.max() == 1 << 14
     assert (prior.reference(values).features == Reference.of(np.full((2, 3, 24), 1 << 14), prior.table, prior.on).features).all()
+
+
+def test_the_float_twin_is_restored_from_integers(tiny_video_dir):
+    """Its bits are those of the integer prior, nearly."""
+    codec = VideoCodec.open(registry.find_by_name("tinyvideo", tiny_video_dir, "video"), encoder=True)
+    pictures = moving(2, 64, 96)
+    before = codec.choose(codec.latents(pictures[0], 16), None, 16)[0]
+    latents = codec.latents(pictures[1], 16)
+    grids, _, payload = codec.choose(latents, before, 16)
+    from vqcodec.indices.rates import Rates
+
+    given = codec.context.given(codec.coder.dequantize(before[None]))
+    rates = Rates(given, codec.coder.codebooks, codec.weights, torch.tensor([1.0]))
+    indices = [[grids[s.planes].flatten(1) for s in codec.coder.layouts]]
+    bits = rates.bits(codec.coder.dequantize(grids[None]), indices)
+    assert 8 * len(payload) == pytest.approx(bits, rel=0.1, abs=8 * codec.coder.prior.steps)
+
+
+def test_a_search_makes_less_of_rate_and_error(tiny_video_dir):
+    codec = VideoCodec.open(registry.find_by_name("tinyvideo", tiny_video_dir, "video"), encoder=True)
+    pictures = moving(2, 64, 96)
+    before = codec.choose(codec.latents(pictures[0], 16), None, 16)[0]
+    slope, costs = codec.base.model.transform.lambdas[1], []
+    for effort in (0, 4):
+        grids, _, payload = codec.following(pictures[1], codec.latents(pictures[1], 16), before, 16, effort)
+        rgb = codec.base.pixels(grids, 64, 96, 16)
+        costs.append(8 * len(payload) / rgb[..., 0].size + slope * np.square(rgb.astype(float) - pictures[1]).mean())
+    assert costs[1] < 1.02 * costs[0]

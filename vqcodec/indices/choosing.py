@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from .cdf import CDF_BITS, Step
-from .grids import GridReader, code_symbols
+from .grids import NO_BOUNDS, GridReader, code_symbols
 from .layout import SliceLayout
 from .quantize import choose, dequantize, neighbours
 
@@ -20,18 +20,19 @@ class GridCoder(GridReader):
         return dequantize(grids, self.codebooks, self.quantizer)
 
     @torch.inference_mode()
-    def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None, **given):
+    def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None, *,
+               coded=None, **given):
         """Latents f32[D,h,w] → (index grids int64[G,h,w], segments); codewords of least distance² + weight·bits, with a weight
-        for each slice. Only the first `slices` are chosen (all, if not given), the others are at rest. given: of `_walk`."""
-        segments, prices = [], self._prices(weights)
+        for each slice. Only the first `slices` are chosen (all, if not given), the others are at rest. coded, given: as in `code`."""
+        segments, prices, coded = [], self._prices(weights), coded or code_symbols
 
         def supply(step: Step) -> torch.Tensor:
             best = self._best_scalars if step.layout.d == 1 else self._best_vectors
             symbols, found = best(latents, step, prices[step.layout])
-            segments.append(code_symbols(found))
+            segments.append(coded(found))
             return symbols
 
-        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, **given), segments
+        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(coded(NO_BOUNDS)), slices, **given), segments
 
     def _prices(self, weights: Sequence[float]) -> dict[SliceLayout, torch.Tensor]:
         """The table of `price_of_mass` of each slice."""

@@ -46,6 +46,27 @@ class SegmentReader:
             raise CorruptStreamError(message)
 
 
+class OneSegment:
+    """As a `SegmentReader`, of a payload that is one segment, whose symbols are those of all steps."""
+
+    def __init__(self, data: bytes):
+        self.data, self.decoder = data, rangecoder.SegmentDecoder(data)
+
+    @property
+    def position(self) -> int:
+        return self.decoder.length
+
+    def read(self, cdf: np.ndarray) -> np.ndarray:
+        return self.decoder.read(cdf.reshape(-1, cdf.shape[2])).reshape(cdf.shape[:2])
+
+    def skip(self) -> None:
+        """A step without symbols."""
+
+    def finish(self) -> None:
+        if self.decoder.length != len(self.data) or not self.decoder.canonical:
+            raise CorruptStreamError("a segment is damaged: it is not what an encoder writes")
+
+
 class GridReader:
     """Bands of index grids under a model's prior and codebooks f32[G,K,d], arrays of NumPy; `choosing.GridCoder` is the same
     with tensors of torch. Nothing changes after it is made."""
@@ -93,19 +114,21 @@ class GridReader:
         """Of so many slices, in a band."""
         return sum(s.phases for s in self.prior.slices[:slices])
 
-    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, **given) -> list[bytes]:
-        """Index grids int64[G,h,w] → segments, of the first `slices`. given: `reference` and `rest` of `_walk`. Raises UsageError
-        for an index that the quality cannot use."""
+    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, *, coded=None, **given) -> list:
+        """Index grids int64[G,h,w] → segments, of the first `slices`. coded: what is made of the bounds int32[N,G,2] of a step's
+        symbols, if not a segment of its own; given: `reference` and `rest` of `_walk`. Raises UsageError for an index that the
+        quality cannot use."""
+        coded = coded or code_symbols
         segments, part = [], grids.reshape(len(grids), -1)
 
         def supply(step) -> np.ndarray:
             symbols = part[step.layout.planes][:, step.positions].T - step.start
             if not ((symbols >= 0) & (symbols < step.size)).all():
                 raise UsageError("index grids hold a codeword that this quality does not use")
-            segments.append(code_symbols(step.bounds(symbols)))
+            segments.append(coded(step.bounds(symbols)))
             return symbols
 
-        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, **given)
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(coded(NO_BOUNDS)), slices, **given)
         return segments
 
     def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None,
@@ -153,6 +176,14 @@ def indices_at_rest(codebook: np.ndarray) -> np.ndarray:
     return sum(codebook[:, :, i].astype(np.float64) ** 2 for i in range(codebook.shape[2])).argmin(1)
 
 
+NO_BOUNDS = np.zeros((0, 0, 2), np.int32)  # of a step without symbols
+
+
+def flat(bounds) -> np.ndarray:
+    """int32[N·G,2] of the `bounds` int32[N,G,2] of symbols."""
+    return np.asarray(bounds).reshape(-1, 2)
+
+
 def code_symbols(bounds) -> bytes:
     """A segment, of the `bounds` int32[N,G,2] of its symbols."""
-    return rangecoder.encode_bounds(*np.asarray(bounds).reshape(-1, 2).T)
+    return rangecoder.encode_bounds(*flat(bounds).T)

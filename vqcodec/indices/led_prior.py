@@ -19,9 +19,9 @@ from torch import nn
 from .bounds import MEAN_UNIT, wide_count
 from .config import GridModel
 from .context import bfloat16, features, feature_steps, round_through, round_weight
-from .float_prior import BITS, ContextPrior, fill
+from .float_prior import BITS, UNIT, ContextPrior, fill
 from .quantize import split_groups
-from .reference import GATE_LIMIT, GATE_UNIT, feature_count
+from .reference import GATE_LIMIT, GATE_UNIT, MATRIX_SHIFT, feature_count
 
 FIRST_GATE = 0.1
 
@@ -48,7 +48,6 @@ class LedPrior(ContextPrior):
         """Starts as the prior without a reference whose integer tensors these are. What the reference says of vectors begins as
         the nearest that their coefficients have to -|codeword - reference|²."""
         fill(self, tensors)
-        self.contexts[0].past3.weight.zero_()
         for context in self.contexts:
             for activation in context.ranges():
                 activation.step.clamp_(min=1e-6)
@@ -60,6 +59,17 @@ class LedPrior(ContextPrior):
                 found = torch.linalg.lstsq(torch.cat([vectors, ones], 2).double(), wanted.double(), driver="gelsd").solution.float()
                 self.matrices[i].copy_(found[:, :-1, :-1].mT)
                 self.biases[i].copy_(found[:, :-1, -1])
+
+    def fill_lead(self, i: int, tensors: dict[str, torch.Tensor], step: float) -> None:
+        if "gate.weight" not in tensors:  # of a prior without a reference
+            return
+        gain = tensors["gate.mult"] / (UNIT * GATE_UNIT * step)
+        self.gates[i].weight.copy_((tensors["gate.weight"] * gain[:, None])[:, :, None, None])
+        self.gates[i].bias.copy_(tensors["gate.bias"] / (UNIT * GATE_UNIT))
+        if self.layouts[i].d > 1:
+            unit = self.heads[i].step.double() / (1 << MATRIX_SHIFT)
+            self.matrices[i].copy_(tensors["lead.matrix"] * unit * MEAN_UNIT)
+            self.biases[i].copy_(tensors["lead.bias"] * unit)
 
     def past_steps(self, i: int) -> torch.Tensor:
         return torch.cat([*self.steps[:i], self.seen_steps])

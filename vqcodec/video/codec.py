@@ -23,8 +23,9 @@ import numpy as np
 from .. import filelimits
 from ..errors import CorruptStreamError, UnknownModelError, UnsupportedError, UsageError, VqcodecWarning
 from ..guard import guarded
+from ..indices import rangecoder
 from ..indices.bounds import CDF_BITS
-from ..indices.grids import GridReader, SegmentReader
+from ..indices.grids import GridReader, OneSegment, flat
 from ..indices.numpy_prior import NumpyPrior
 from ..indices.quality import checked_quality
 from ..indices.reference import values_of, whole_codewords
@@ -94,15 +95,16 @@ class VideoCodec:
     def code_frame(self, grids, before, sixteenths: int) -> tuple[int, bytes]:
         """(slices, payload) of index grids int64[G,h,w]; before: those of the frame before, None in front of a group."""
         slices = self._needed(grids, before, sixteenths)
-        return slices, b"".join(segment for top, bottom in bands(*grids.shape[1:])
-                                for segment in self._code_band(grids, before, slice(top, bottom), sixteenths, slices))
+        return slices, one_segment([part for top, bottom in bands(*grids.shape[1:])
+                                    for part in self._code_band(grids, before, slice(top, bottom), sixteenths, slices)])
 
-    def _code_band(self, grids, before, rows: slice, sixteenths: int, slices: int) -> list[bytes]:
+    def _code_band(self, grids, before, rows: slice, sixteenths: int, slices: int) -> list[np.ndarray]:
         if before is None:
-            return self.base.coder.code(grids[:, rows], sixteenths, slices)
+            return self.base.coder.code(grids[:, rows], sixteenths, slices, coded=flat)
         if not slices:
             return []
-        return self.coder.code(grids[:, rows], sixteenths, slices, reference=self.reference(before, rows), rest=before[:, rows])
+        return self.coder.code(grids[:, rows], sixteenths, slices, coded=flat, reference=self.reference(before, rows),
+                               rest=before[:, rows])
 
     def _needed(self, grids, before, sixteenths: int) -> int:
         """How many slices there must be. Raises UsageError where that is more than the quality has."""
@@ -121,7 +123,7 @@ class VideoCodec:
         present = self.coder.present(sixteenths)
         if not (before is None) <= slices <= present:
             raise CorruptStreamError(f"a frame has {slices} of {present} slices")
-        reader, (rows, columns) = SegmentReader(payload), shape
+        reader, (rows, columns) = OneSegment(payload), shape
         prior = self.base.coder.prior if before is None else self.coder.prior
         if slices and len(payload) < prior.least_bytes(rows * columns, sixteenths, slices):
             raise CorruptStreamError(f"{len(payload)} bytes cannot hold a frame")
@@ -203,6 +205,11 @@ class VideoCodec:
         for _ in self.decode_stream(io.BytesIO(data)).grids(add, lambda: spent.append(0.0)):
             pass
         return np.array(spent)
+
+
+def one_segment(bounds: list[np.ndarray]) -> bytes:
+    """The payload of a frame, of the bounds int32[N,2] of the symbols of each step."""
+    return rangecoder.encode_bounds(*np.concatenate([*bounds, np.zeros((0, 2), np.int32)]).T)
 
 
 def grid_shape(header: VideoHeader) -> tuple[int, int]:

@@ -22,7 +22,7 @@ from ..errors import UsageError
 from ..indices.context import logistic_bits
 from ..indices.float_prior import ContextPrior, fill
 from ..indices.led_prior import LedPrior
-from ..indices.quantize import choose, codewords_of, layouts, look_up, nearest, neighbours, split_groups
+from ..indices.quantize import choose, codewords_of, layouts, nearest, neighbours, split_groups
 from ..indices.tensors import forms
 from ..picture.search import SEARCHES
 from ..picture.synthesis import PATCH
@@ -30,10 +30,10 @@ from ..train.data import say
 from ..train.optim import MuonAdam, parameter_groups
 from ..zoo.loading import read_prior
 from .config import VideoModelConfig
+from .torch_codec import kept
 from .windows import Windows, WindowsConfig
 
 CALIBRATION_STEPS = 30
-KEPT = 0.35  # squared latent units that staying with the codeword of the frame before may be off more than the nearest one
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,7 @@ class PriorRun:
         guess = nearest(latents, self.codebooks, self.layouts)
         if before is not None:
             for i, s in enumerate(self.layouts):
-                vectors = split_groups(latents[:, s.dims], s.d)
-                off = [(look_up(each, self.codebooks[i]) - vectors).square().sum(2) for each in (before[i], guess[i])]
-                guess[i] = torch.where(off[0] - off[1] < KEPT, before[i], guess[i])
+                guess[i] = kept(guess[i], before[i], split_groups(latents[:, s.dims], s.d), self.codebooks[i])
         values, found = self.values(guess, shape, level), []
         for i, h in enumerate(prior.hidden(values, level)):
             s, vectors = self.layouts[i], split_groups(latents[:, self.layouts[i].dims], self.layouts[i].d)

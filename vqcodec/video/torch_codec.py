@@ -11,22 +11,31 @@ import torch
 
 from .. import filelimits
 from ..errors import UnsupportedError
-from ..guard import guarded
+from ..guard import guarded, more_threads
 from ..indices.choosing import GridCoder
 from ..indices.context import fast_arithmetic
+from ..indices.float_prior import fill
+from ..indices.grids import flat
+from ..indices.led_prior import LedPrior
 from ..indices.prior import Prior
-from ..indices.quality import checked_sixteenths
+from ..indices.quality import SIXTEENTHS, checked_sixteenths
+from ..indices.quantize import look_up, nearest, split_groups
+from ..indices.rates import Rates
+from ..indices.tensors import forms
+from ..picture import search as refine
 from ..picture.codec import bands
 from ..picture.search import SEARCHES
 from ..zoo.loading import as_tensors
 from . import stream as streams
-from .codec import Progress, VideoCodec
+from .codec import Progress, VideoCodec, one_segment
 from .file import VideoReader
 from .stream import VideoHeader
 
 KEY_DISTANCE = 48  # frames from one key frame to the next, at most
 CUT = 0.5  # of the variance of a frame's first dims that the frame before leaves unexplained: then a key frame is tried
 FIRST_DIMS = 8
+KEPT = 0.35  # squared latent units that staying with the codeword of the frame before may be off more than the nearest one
+USUAL_EFFORT = 1
 CHEAPER = 1.02  # times the bytes of the other that a key frame may take at a cut
 
 
@@ -45,11 +54,20 @@ class EncodedVideo:
 class TorchVideoCodec(VideoCodec):
     """A loaded model. Thread-safe: nothing changes after `of`."""
 
+    context: LedPrior | None = None  # what the search asks, where there is an encoder
+
     @classmethod
     @guarded
     def of(cls, entry, base, tensors, frames) -> TorchVideoCodec:
         """tensors: of prior.safetensors, arrays of NumPy."""
-        return cls(entry, base, GridCoder(Prior(as_tensors(tensors), frames.quantizer), base.coder.codebooks, frames.quantizer))
+        tensors = as_tensors(tensors)
+        codec = cls(entry, base, GridCoder(Prior(tensors, frames.quantizer), base.coder.codebooks, frames.quantizer))
+        if base.encoder is not None:
+            with torch.random.fork_rng(devices=[]):
+                codec.context = LedPrior(frames, [form.phases for form in forms(tensors, frames)]).float()
+            fill(codec.context, tensors)
+            codec.context.eval().requires_grad_(False)
+        return codec
 
     # --- a frame -----------------------------------------------------------------------------------------
 
@@ -72,24 +90,43 @@ class TorchVideoCodec(VideoCodec):
         for top, bottom in bands(*latents.shape[1:]):
             rows = slice(top, bottom)
             if before is None:
-                grids, segments = self.base.coder.choose(latents[:, rows], sixteenths, self.weights, present)
+                grids, segments = self.base.coder.choose(latents[:, rows], sixteenths, self.weights, present, coded=flat)
             else:
-                grids, segments = self.coder.choose(latents[:, rows], sixteenths, self.weights, present,
+                grids, segments = self.coder.choose(latents[:, rows], sixteenths, self.weights, present, coded=flat,
                                                     reference=self.reference(before, rows))
             parts.append(grids)
             pieces.append(segments)
         grids = torch.cat(parts, 1)
         slices = self._needed(grids, before, sixteenths)
         kept = self.coder.steps(slices) if before is not None else self.base.coder.steps(slices)
-        return grids, slices, b"".join(segment for segments in pieces for segment in segments[:kept])
+        return grids, slices, one_segment([bounds for segments in pieces for bounds in segments[:kept]])
 
     @guarded
     def key(self, rgb: np.ndarray, latents: torch.Tensor, sixteenths: int, effort: int) -> tuple[torch.Tensor, int, bytes]:
         """As `choose`, of a key frame; with some effort its codewords are searched for, as those of pictures."""
         if not effort:
             return self.choose(latents, None, sixteenths)
-        grids, segments = self.base.search(rgb, sixteenths, effort)
-        return grids, self._needed(grids, None, sixteenths), b"".join(segments)
+        grids, _ = self.base.search(rgb, sixteenths, effort)
+        return grids, *self.code_frame(grids, None, sixteenths)
+
+    @guarded
+    def following(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, effort: int):
+        """As `choose`, of a frame that follows another; with some effort its codewords are searched for."""
+        steps = SEARCHES[self.base.model.transform.distortion].steps[effort]
+        one_band = len(bands(*latents.shape[1:])) == 1
+        if steps and one_band and refine.applicable(self.base.model.transform, *rgb.shape[:2]):
+            with more_threads():
+                latents = self._searched(rgb, latents, before, sixteenths, steps)
+        return self.choose(latents, before, sixteenths)
+
+    def _searched(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, steps: int) -> torch.Tensor:
+        model, level = self.base.model, sixteenths / SIXTEENTHS
+        search = SEARCHES[model.transform.distortion]
+        rates = FollowingRates(self.context.given(self.coder.dequantize(before[None])), self.coder.codebooks, self.weights,
+                               torch.tensor([level], dtype=torch.float32), windows=self.coder.prior.windows(sixteenths),
+                               present=torch.tensor([model.quantizer.present(level)]))
+        gradient = refine.DistortionGradient(self.base.decoder, model.transform, rgb, level)
+        return refine.refine(latents[None].clone(), steps, search, rates, gradient, damping=search.damping(gradient.slope))[0][0]
 
     def is_cut(self, latents: torch.Tensor, before, sixteenths: int) -> bool:
         """Whether a frame has little to do with the grids of the frame before."""
@@ -103,11 +140,11 @@ class TorchVideoCodec(VideoCodec):
     def encode_stream(self, reader: VideoReader, write: Callable[[bytes], object], quality: float, *, effort: int | None = None,
                       metadata: bytes | None = None, sound: Callable[[], tuple[int, bytes] | None] = lambda: None,
                       key_distance: int = KEY_DISTANCE, progress: Progress = lambda text: None) -> EncodedVideo:
-        """A clip → a .vq file, group by group. quality: in 1..`qualities`, in sixteenths. effort: above 0 key frames are searched
-        for; sound: gives (kind, bytes) of the sound track, or None."""
+        """A clip → a .vq file, group by group. quality: in 1..`qualities`, in sixteenths. effort: in 0..5, as of
+        pictures, by default 1; sound: gives (kind, bytes) of the sound track, or None."""
         if self.base.encoder is None:
             raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
-        sixteenths, effort = checked_sixteenths(quality, self.qualities), 1 if effort is None else effort
+        sixteenths, effort = checked_sixteenths(quality, self.qualities), USUAL_EFFORT if effort is None else effort
         shape = reader.shape
         header = VideoHeader(model_id=self.entry.id, model_hash=self.entry.hash, quality=sixteenths, width=shape.width,
                              height=shape.height, aspect=shape.aspect, time_base=shape.time_base, primaries=shape.colour.primaries,
@@ -124,7 +161,7 @@ class TorchVideoCodec(VideoCodec):
                 coded = self.key(frame.rgb, latents, sixteenths, effort)
                 writer.begin()
             else:
-                coded = self.choose(latents, before, sixteenths)
+                coded = self.following(frame.rgb, latents, before, sixteenths, effort)
                 if self.is_cut(latents, before, sixteenths):
                     key = self.key(frame.rgb, latents, sixteenths, effort)
                     if len(key[2]) <= CHEAPER * len(coded[2]):
@@ -145,6 +182,23 @@ class TorchVideoCodec(VideoCodec):
         last = streams.pack_end(streams.Totals(writer.groups, count, end), writer.seed)
         write(last)
         return EncodedVideo(header, writer.size, size + len(last), count, writer.groups, float(end * shape.time_base))
+
+
+class FollowingRates(Rates):
+    """Of a frame that follows another: the first guess is to stay with its codewords where they are hardly worse than the nearest."""
+
+    @torch.no_grad()
+    def nearest(self, latents: torch.Tensor):
+        found = super().nearest(latents)[0]
+        before = nearest(self.prior.reference, self.codebooks[: len(self.layouts)], self.layouts)
+        return [[kept(near, old, split_groups(latents[:, s.dims], s.d), book).short()
+                 for near, old, s, book in zip(found, before, self.layouts, self.codebooks)]]
+
+
+def kept(near: torch.Tensor, old: torch.Tensor, vectors: torch.Tensor, book: torch.Tensor) -> torch.Tensor:
+    """int64[G,N]: `old` indices, int64[G,N], but those `near` f32[G,N,d] where the old ones are much farther from them."""
+    off = [(look_up(each.long(), book) - vectors).square().sum(2) for each in (old, near)]
+    return torch.where(off[0] - off[1] < KEPT, old.long(), near.long())
 
 
 class _Groups:
