@@ -2,7 +2,7 @@
 
     python benchmarks/fuzz.py --minutes 10 [--target sound ...]
 
-Targets are streams of pictures and of sound, metadata, models, and files of pictures and of sound that are to be encoded. Streams
+Targets are streams of pictures, of sound and of video, metadata, models, and files of pictures and of sound that are to be encoded. Streams
 are of these kinds: bytes of real files changed at random; fields, payloads, chunks and metadata changed below checksums that
 fit (header, metadata, chunks, alpha); arbitrary payloads made into valid files (of pictures); sizes up to the format's limits
 that the payloads cannot fill. Models have hashes that fit, PNG checksums that do.
@@ -37,7 +37,7 @@ MAX_SECONDS = 20  # of processor time, for one input
 MAX_MEMORY = 400 << 20  # that the process grows by, above what it has taken before
 WALL = 300  # seconds of the clock: nothing takes so long
 MAX_FINDINGS = 20
-TARGETS = {"picture": "streams.Pictures", "sound": "streams.Sounds", "metadata": "streams.Metadatas", "models": "others.Models",
+TARGETS = {"picture": "streams.Pictures", "sound": "streams.Sounds", "video": "clips.Videos", "metadata": "streams.Metadatas", "models": "others.Models",
            "picture-files": "others.PictureFiles", "sound-files": "others.SoundFiles"}
 
 

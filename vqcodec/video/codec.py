@@ -123,21 +123,23 @@ class VideoCodec:
         present = self.coder.present(sixteenths)
         if not (before is None) <= slices <= present:
             raise CorruptStreamError(f"a frame has {slices} of {present} slices")
+        if not slices:
+            if payload:
+                raise CorruptStreamError("a frame without slices has bytes")
+            return before
         reader, (rows, columns) = OneSegment(payload), shape
         prior = self.base.coder.prior if before is None else self.coder.prior
-        if slices and len(payload) < prior.least_bytes(rows * columns, sixteenths, slices):
+        if len(payload) < prior.least_bytes(rows * columns, sixteenths, slices):
             raise CorruptStreamError(f"{len(payload)} bytes cannot hold a frame")
         parts = []
         for top, bottom in bands(rows, columns):
             told = seen and partial(seen, top=top)
             if before is None:
                 parts.append(self.base.coder.read(reader, bottom - top, columns, sixteenths, told, slices))
-            elif slices:
+            else:
                 band = slice(top, bottom)
                 parts.append(self.coder.read(reader, bottom - top, columns, sixteenths, told, slices,
                                              reference=self.reference(before, band), rest=before[:, band]))
-            else:
-                parts.append(before[:, top:bottom])
         reader.finish()
         return self.coder.joined(parts, 1)
 
@@ -235,7 +237,7 @@ class DecodedClip:
     def grids(self, seen=None, begin: Callable[[], object] = lambda: None) -> Iterator:
         """(whether a group begins, time, index grids int64[G,h,w]) of each frame; if damage is concealed, grids are of uint16, and
         (None, 0, None) stands for groups that are lost."""
-        groups = frames = 0
+        groups, frames, last = 0, 0, -1
         for segment in streams.SegmentsOf(self.file, self.seed, conceal=self.conceal):
             if segment.kind == GROUP:
                 groups += 1
@@ -245,17 +247,22 @@ class DecodedClip:
                 found = ((i == 0, *each) for i, each in enumerate(self.codec.read_group(segment, self.header, seen, begin)))
                 if self.conceal:
                     found = self._whole(found)
-                for each in found:
-                    frames += 1
-                    yield each
+                for first, time, grids in found:
+                    if first is not None and time <= last:
+                        if not self.conceal:
+                            raise CorruptStreamError(f"the times of group {segment.number} do not rise")
+                        yield None, 0, None
+                        break
+                    frames, last = frames + 1, time if first is not None else last
+                    yield first, time, grids
             elif segment.kind == streams.END:
                 self.totals = streams.unpack_end(segment)
                 if self.conceal and self.totals.groups > groups:
                     yield None, 0, None
             else:
                 self._keep_sound(segment)
-        if not self.conceal and (self.totals.groups, self.totals.frames) != (groups, frames):
-            raise CorruptStreamError(f"the stream has {frames} frames in {groups} groups, and says that it has other numbers")
+        if not self.conceal and ((self.totals.groups, self.totals.frames) != (groups, frames) or self.totals.end <= last):
+            raise CorruptStreamError(f"the stream has {frames} frames in {groups} groups, and its end says something else")
 
     def _keep_sound(self, segment: Segment) -> None:
         whole = zlib.crc32(segment.payload).to_bytes(4, "little") == segment.table
@@ -265,7 +272,7 @@ class DecodedClip:
 
     def frames(self) -> Iterator[Frame]:
         """All frames. Of a group that is damaged none is shown, if damage is concealed: the last good frame is repeated."""
-        held, usual, gap = None, None, False
+        held, usual, gap, shown = None, None, False, None
         for first, time, grids in self.grids():
             if grids is None:
                 gap = True
@@ -280,7 +287,8 @@ class DecodedClip:
             elif gap:
                 self.lost.append(Lost(0.0, float(time * self.header.time_base)))
                 gap = False
-            held = Frame(self._pixels(grids), time, 0)
+            again = shown is not None and np.array_equal(grids, shown)  # as often in what stands still
+            held, shown = Frame(held.rgb if again else self._pixels(grids), time, 0), grids
         if held is None:
             raise CorruptStreamError("no frame of the stream could be decoded")
         end = max(self.totals.end if self.totals else 0, held.time + 1)

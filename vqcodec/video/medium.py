@@ -102,6 +102,7 @@ class Videos(Medium):
     def decode(self, codec, source, made, file, *, conceal=False, progress=lambda text: None):
         import time
 
+        from .. import filelimits
         from .codec import shape_of
         from .writer import Kept, VideoWriter, coding_of
 
@@ -116,6 +117,8 @@ class Videos(Medium):
             for frame in decoded.frames():
                 writer.write(frame)
                 count, end = count + 1, frame.time + frame.duration
+                if coding.container == "yuv4mpegpipe":  # of others the bytes are few
+                    filelimits.check(filelimits.Extent(output=count * frame.rgb.nbytes), source.size)
                 progress(f"frame {count}, {count / max(time.monotonic() - started, 1e-6):.1f} frames a second")
             writer.close()
         seconds = float(end * header.time_base)
