@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 TINY_ID = 60000
 TINY_SOUND_ID = 60001
+TINY_EXACT_ID = 60005
 
 
 def synthetic_picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -116,6 +119,15 @@ def tiny_model_dir(tmp_path_factory):
     """A models folder with one model, "tiny"."""
     folder = tmp_path_factory.mktemp("models")
     make_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_exact_dir(tmp_path_factory):
+    """A models folder with one model, "tinyexact", which decodes in integers."""
+    folder = tmp_path_factory.mktemp("models")
+    config = tiny_config()
+    make_tiny_model(folder, replace(config, transform=replace(config.transform, arithmetic="integer")), "tinyexact", TINY_EXACT_ID)
     return folder
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import re
 import sys
 import zlib
@@ -141,6 +142,8 @@ class Header(Common):
     height: int
     grids_crc: int
     slices: int | None
+    plain: bytes | None
+    curves: bytes | None
     segments: list[bytes] | None  # None: joined
     payload: bytes
     alpha: bytes | None
@@ -155,13 +158,17 @@ def parse(data: bytes) -> Header:
     common, b = parse_common(data, 0, 0)
     has_alpha, joined = common.flags & 16, common.flags & 32
     width, height, grids_crc = b.uvarint(3), b.uvarint(3), b.uint(4)
-    slices = b.uint(1) if common.flags & 128 else None
+    more = b.uint(1) if common.flags & 128 else None
+    require(more is None or more < 128, "reserved bits")
+    slices, has_plain = (more or 0) % 32 or None, (more or 0) & 32
     if joined:
         payload_length = b.uvarint(5)
     else:
         count, bits = b.uvarint(2), b.uint(1)
         require(1 <= count <= 4096 and bits <= 31, "count or bits are out of range")
         packed = b.uint((count * bits + 7) // 8)
+    curves = b.take(b.uint(1)) if (more or 0) & 64 else None
+    plain_length, plain_crc = (b.uvarint(5), b.uint(4)) if has_plain else (0, 0)
     alpha_length, alpha_crc = (b.uvarint(5), b.uint(4)) if has_alpha else (0, 0)
     metadata_length, metadata_crc = parse_end(common.flags, b)
     if not joined:
@@ -169,19 +176,22 @@ def parse(data: bytes) -> Header:
         require(packed >> count * bits == 0 and max(lengths).bit_length() == bits, "segment lengths")
         payload_length = sum(lengths)
     require(not joined or payload_length < 1 << 31, "payload length")
-    require(common.model_id < 1 << 16 and alpha_length < 1 << 31, "model number or alpha length is out of range")
-    require(slices != 0, "no slices")
+    require(common.model_id < 1 << 16 and max(alpha_length, plain_length) < 1 << 31, "a field is out of range")
+    require(more != 0, "no slices")
+    channels = 1 if common.flags & 8 else 3
+    require(curves is None or len(curves) in range(channels, 9 * channels + 1, channels), "curves")
     require(1 <= width <= 1 << 17 and 1 <= height <= 1 << 17 and width * height <= 1 << 30, "size")
-    require(len(data) == b.position + metadata_length + payload_length + alpha_length, "length of the file")
-    metadata, payload, alpha = (b.take(length) for length in (metadata_length, payload_length, alpha_length))
+    require(len(data) == b.position + metadata_length + plain_length + payload_length + alpha_length, "length of the file")
+    metadata, plain, payload, alpha = map(b.take, (metadata_length, plain_length, payload_length, alpha_length))
     segments = None
     if not joined:
         ends = itertools.accumulate(lengths)
         segments = [payload[end - length : end] for end, length in zip(ends, lengths)]
     require(zlib.crc32(metadata) == metadata_crc, "metadata checksum")
     require(zlib.crc32(alpha) == alpha_crc, "alpha checksum")
-    return Header(**vars(common), width=width, height=height, grids_crc=grids_crc, slices=slices, segments=segments,
-                  payload=payload, alpha=alpha if has_alpha else None, metadata=metadata or None)
+    require(zlib.crc32(plain) == plain_crc, "plain checksum")
+    return Header(**vars(common), width=width, height=height, grids_crc=grids_crc, slices=slices, curves=curves,
+                  plain=plain if has_plain else None, segments=segments, payload=payload, alpha=alpha if has_alpha else None, metadata=metadata or None)
 
 
 # Section 4: arithmetic coder. `rows`: one sequence C[0..A] per symbol.
@@ -228,16 +238,18 @@ def encode_segment(symbols, rows) -> bytes:
     return np.packbits(np.array(bits, np.uint8)).tobytes()
 
 
-def decode_segment(data: bytes, rows) -> tuple[list[int], int]:
-    """(symbols, bytes read) of the segment that `data` begins with."""
+def decode_segment(data: bytes, rows, symbols=None) -> tuple[list[int], int]:
+    """(symbols, bytes read) of the segment that `data` begins with. Rows may depend on what is in `symbols` by then."""
     if len(rows) == 0:
         return [], 0
     turns = 0
     bits = iter(np.unpackbits(np.frombuffer(data, np.uint8)).tolist())
-    low, high, value, symbols = 0, (1 << 32) - 1, 0, []
+    low, high, value, used = 0, (1 << 32) - 1, 0, []
+    symbols = [] if symbols is None else symbols
     for _ in range(32):
         value = 2 * value + next(bits, 0)
     for c in rows:
+        used.append(c)
         span = high - low + 1
         count = ((value - low + 1 << 16) - 1) // span
         s = next(s for s in range(len(c) - 1) if c[s] <= count < c[s + 1])
@@ -247,8 +259,8 @@ def decode_segment(data: bytes, rows) -> tuple[list[int], int]:
             value = 2 * (value - base) + next(bits, 0)
             turns += 1
     length = (turns + 2 + 7) // 8  # section 4.5
-    assert length >= least_length([len(c) - 1 for c in rows])
-    require(encode_segment(symbols, rows) == data[:length], "a segment is not canonical")  # section 5.3
+    assert length >= least_length([len(c) - 1 for c in used])
+    require(encode_segment(symbols, used) == data[:length], "a segment is not canonical")  # section 5.3
     return symbols, length
 
 
@@ -295,6 +307,11 @@ class Model:
     def qualities(self) -> int:
         return len(self.config["transform"]["lambdas"])
 
+    @property
+    def integer(self) -> bool:
+        """Whether section 9.12 holds."""
+        return self.config["transform"].get("arithmetic", "float") == "integer"
+
 
 def read_model(folder) -> Model:
     folder = Path(folder)
@@ -312,7 +329,9 @@ def read_model(folder) -> Model:
 
 
 def read_weights(stored: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """float64 tensors of a synthesis network (section 8.1)."""
+    """float64 tensors of a synthesis network (section 8.1), or the int64 ones of section 9.12."""
+    if "gain" in stored:
+        return {name: tensor.astype(np.int64) for name, tensor in stored.items()}
     weights = {name: tensor.astype(np.float64) for name, tensor in stored.items() if not name.endswith(".scale8")}
     for name, tensor in weights.items():
         if stored[name].dtype == np.int8:
@@ -354,10 +373,15 @@ def decode_grids(data: bytes, model: Model) -> tuple[Header, np.ndarray]:
     layout = bands(h, w)
     needed = len(layout) * sum(s.phases for s in model.slices)
     require(needed <= 4096 and (header.segments is None or len(header.segments) == needed), "number of segments")
-    require(len(header.payload) >= least_payload(h * w, header.quality, model, present), "payload too short for such a picture")
+    given = given_indices(header, model)
+    coded = sum((y, x) not in given for y in range(h) for x in range(w))
+    require(len(header.payload) >= least_payload(coded, header.quality, model, present), "payload too short for such a picture")
     segments = Segments(header.payload, header.segments)
-    grids = np.concatenate([decode_band(rows, w, header.quality, model, segments, present)
-                            for _, rows in layout], 1)
+    parts = []
+    for top, rows in layout:
+        here = {(y - top, x): indices for (y, x), indices in given.items() if top <= y < top + rows}
+        parts.append(decode_band(rows, w, header.quality, model, segments, present, here))
+    grids = np.concatenate(parts, 1)
     require(segments.rest == b"", "bytes after the last segment")
     require(zlib.crc32(grids.astype("<u2").tobytes()) == header.grids_crc, "grid checksum")
     return header, grids
@@ -384,12 +408,14 @@ def indices_at_rest(codebook: np.ndarray) -> np.ndarray:
 def least_payload(positions: int, q: int, model: Model, present: int) -> int:
     """The simpler bound of section 5.4."""
     sizes = [size for i in range(present) for size in alphabets(slice_tensors(model, i), q)[1]]
-    return 1 + (23 * positions * sum(size - 1 for size in sizes) >> 23)
+    return positions and 1 + (23 * positions * sum(size - 1 for size in sizes) >> 23)
 
 
-def decode_band(h: int, w: int, q: int, model: Model, segments, present: int) -> np.ndarray:
-    grids, past = [], []
+def decode_band(h: int, w: int, q: int, model: Model, segments, present: int, given=()) -> np.ndarray:
+    """given: of each position (y, x) that is not coded the indices in all grids."""
+    grids, past, plane = [], [], 0
     for i, s in enumerate(model.slices):
+        planes, plane = slice(plane, plane + s.groups), plane + s.groups
         if i >= present:
             rest = indices_at_rest(model.codebook[f"s{i}"])
             grids.append(np.broadcast_to(rest[:, None, None], (s.groups, h, w)))
@@ -405,11 +431,13 @@ def decode_band(h: int, w: int, q: int, model: Model, segments, present: int) ->
             positions = [(y, x) for y in range(h) for x in range(w) if phase_of(y, x, s.phases) == phase]
             out = network(state, own, phase, tensors, q, (h, w))
             rows = [frequencies(out[y, x], g, s, first[g], size[g], tensors, model.prior)
-                    for y, x in positions for g in range(s.groups)]
+                    for y, x in positions if (y, x) not in given for g in range(s.groups)]
             symbols = iter(segments.read(rows))
             for y, x in positions:
-                for g in range(s.groups):
-                    grid[g, y, x] = first[g] + next(symbols)
+                if (y, x) in given:
+                    grid[:, y, x] = given[y, x][planes]
+                else:
+                    grid[:, y, x] = [first[g] + next(symbols) for g in range(s.groups)]
                 own[y, x] = features(grid[:, y, x], tensors)
         grids.append(grid)
         past.append(own)
@@ -548,6 +576,16 @@ def latents(grids: np.ndarray, model: Model) -> np.ndarray:
 
 def reconstruct(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
     """Samples uint8[height,width,3], or [height,width] of a grey picture."""
+    samples = (integer_samples if model.integer else float_samples)(grids, header, model)
+    if header.grey:
+        samples = (samples @ np.array([77, 150, 29]) + 128) >> 8
+    bend(samples.reshape(*samples.shape[:2], -1), header)
+    finish_plain(samples.reshape(*samples.shape[:2], -1), header)
+    return samples.astype(np.uint8)
+
+
+def float_samples(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
+    """int64[height,width,3]"""
     t, q = model.decoder, header.quality
     n1, n2, n3 = model.config["transform"]["decoder_blocks"]
     z = latents(grids, model) * np.exp(-lerp(t["log_gain"], q))
@@ -556,10 +594,56 @@ def reconstruct(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
     x = blocks(shuffle(conv(x, t, "up1"), 2), t, "blocks1", n1)
     pixels = shuffle(conv(z, t, "linear"), 16) + shuffle(conv(x, t, "head"), 4) + 0.5
     samples = np.rint(255 * np.clip(pixels, 0, 1)).astype(np.int64)
-    samples = samples[:, : header.height, : header.width].transpose(1, 2, 0)
-    if header.grey:
-        samples = (samples @ np.array([77, 150, 29]) + 128) >> 8
-    return samples.astype(np.uint8)
+    return samples[:, : header.height, : header.width].transpose(1, 2, 0)
+
+
+# Section 9.12: reconstruction in integers. Everything is int64.
+
+def round_n(a: np.ndarray, n) -> np.ndarray:
+    return a + (1 << n - 1) >> n
+
+
+def limit(a: np.ndarray) -> np.ndarray:
+    return a.clip(-(2**20 - 1), 2**20 - 1)
+
+
+def isqrt(a: np.ndarray) -> np.ndarray:
+    return np.array([math.isqrt(value) for value in a.ravel().tolist()]).reshape(a.shape)
+
+
+def interleave(a: np.ndarray, n: int) -> np.ndarray:
+    """[h,w,C·n²] → [n·h,n·w,C]"""
+    return shuffle(a.transpose(2, 0, 1), n).transpose(1, 2, 0)
+
+
+def wide(a: np.ndarray, t: dict, name: str) -> np.ndarray:
+    return limit(round_n(corr(a, t[f"{name}.weight"]), t[f"{name}.shift"][0]) + t[f"{name}.bias"])
+
+
+def integer_block(a: np.ndarray, t: dict, name: str) -> np.ndarray:
+    t = {key.removeprefix(f"{name}."): tensor for key, tensor in t.items() if key.startswith(f"{name}.")}
+    root = isqrt(a.shape[2] * 2**26 + np.square(a).sum(2, keepdims=True))
+    b = round24(a * (t["soften"][0] // root)).clip(-t["limit"][0], t["limit"][0])
+    d = t["silu"][round24(corr(b, t["conv1.weight"]) * t["conv1.mult"] + t["conv1.bias"]).clip(0, 4095)]
+    return limit(a + round24(corr(d, t["conv2.weight"]) * t["conv2.mult"] + t["conv2.bias"]))
+
+
+def integer_samples(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
+    """int64[height,width,3]"""
+    t, q, counts = model.decoder, header.quality, model.config["transform"]["decoder_blocks"]
+    words = np.rint(latents(grids, model) * 2**12).astype(np.int64).transpose(1, 2, 0)
+    gain = at(t["gain"], q)
+    z = limit(round_n(words * t["table.exp2"][gain % 2**12], 22 - (gain >> 12)))
+    a = limit(round_n(wide(z, t, "stem") * at(t["condition.scale"], q), 16) + at(t["condition.bias"], q))
+    for stage, up in ((3, "up2"), (2, "up1"), (1, None)):
+        for j in range(counts[stage - 1]):
+            a = integer_block(a, t, f"blocks{stage}.{j}")
+        if up:
+            a = interleave(wide(a, t, up), 2)
+    shift = t["shift"][0]
+    direct, detail = (corr(x, t[f"{name}.weight"]) + t[f"{name}.bias"] * 2**shift for x, name in ((z, "linear"), (a, "head")))
+    samples = round_n(interleave(direct, 16) + interleave(detail, 4), 13 + shift).clip(0, 255)
+    return samples[: header.height, : header.width]
 
 
 # Section 9.7: alpha.
@@ -601,3 +685,119 @@ def inflate(data: bytes, height: int, row: int) -> np.ndarray:
         raise Invalid(f"alpha: {error}") from None
     require(stream.eof and not stream.unused_data and len(content) == height * row, "alpha content")
     return np.frombuffer(content, np.uint8).reshape(height, row).copy()
+
+
+# Section 9.14: curves.
+
+def bend(samples: np.ndarray, header: Header) -> None:
+    """int64[height,width,channels], in place."""
+    if header.curves is None:
+        return
+    nodes = np.frombuffer(header.curves, np.int8).astype(int).reshape(-1, samples.shape[2])
+    last = len(nodes) - 1
+    for channel in range(samples.shape[2]):
+        table = []
+        for x in range(256):
+            i, f = divmod(x * last, 255)
+            off = (int(nodes[i, channel]) * (255 - f) + int(nodes[min(i + 1, last), channel]) * f + 510) // 1020
+            table.append(min(max(x + off, 0), 255))
+        samples[:, :, channel] = np.array(table)[samples[:, :, channel]]
+
+
+# Section 9.13: plain blocks.
+
+@dataclass
+class Plain:
+    reach: int
+    colours: np.ndarray  # int64[n,channels]
+    indices: bytes
+    labels: np.ndarray  # int64[rows,columns]
+
+
+def read_plain(header: Header) -> Plain | None:
+    if header.plain is None:
+        return None
+    b = Bytes(header.plain)
+    n, reach = b.uint(1), b.uint(1)
+    require(1 <= n <= 254 and reach <= 32, "colours or reach")
+    channels = 1 if header.grey else 3
+    colours = np.array(list(b.take(n * channels)), np.int64).reshape(n, channels)
+    indices = b.take(b.uvarint(3))
+    size = -(-header.height // 16), -(-header.width // 16)
+    coded = header.plain[b.position :]
+    require(n == 1 or len(coded) > 0, "no map")
+    labels = read_map(coded, *size, n) if coded else np.full(size, 2)
+    require(reach > 0 or not (labels == 1).any(), "cleaned within 0")
+    return Plain(reach, colours, indices, labels)
+
+
+def read_map(data: bytes, rows: int, columns: int, n: int) -> np.ndarray:
+    """The rows of frequencies depend on the symbols before: they are made while `decode_segment` asks for them."""
+    require(2048 * len(data) >= rows * columns, "map too short")
+    labels, counts, symbol = np.zeros((rows, columns), np.int64), np.ones((72, 4), np.int64), []
+
+    class Rows:
+        def __len__(self):
+            return 1
+
+        def __iter__(self):
+            for y, x in itertools.product(range(rows), range(columns)):
+                left = labels[y, x - 1] if x else labels[y - 1, x] if y else 0
+                up = labels[y - 1, x] if y else left
+                right = labels[y - 1, x + 1] if y and x + 1 < columns else up
+                corner = labels[y - 1, x - 1] if y and x else up
+                context = 24 * min(left, 2) + 8 * min(up, 2) + 4 * (right >= 2) + 2 * (corner >= 2) + (left == up)
+                expected = next((label for label in (left, up, right, corner) if label >= 2), 2)
+                total = counts[context].sum()
+                yield [int(j + 65532 * counts[context, :j].sum() // total) for j in range(5)]
+                found = symbol[-1]
+                counts[context, found] += 4
+                if counts[context].sum() > 1024:
+                    counts[context] = (counts[context] + 1) // 2
+                if found == 3:
+                    yield [65536 * j // n for j in range(n + 1)]
+                    labels[y, x] = 2 + symbol[-1]
+                else:
+                    labels[y, x] = expected if found == 2 else found
+
+    found, length = decode_segment(data, Rows(), symbol)
+    require(length == len(data), "bytes after the map")
+    return labels
+
+
+def given_indices(header: Header, model: Model) -> dict[tuple[int, int], np.ndarray]:
+    plain = read_plain(header)
+    if plain is None:
+        return {}
+    rest = np.concatenate([indices_at_rest(model.codebook[f"s{i}"]) for i in range(len(model.slices))])
+    of_colour = [rest.copy() for _ in plain.colours]
+    if plain.indices:
+        first, size = alphabets(slice_tensors(model, 0), header.quality)
+        widths = [int(a - 1).bit_length() for a in size]
+        total, value = len(of_colour) * sum(widths), int.from_bytes(plain.indices, "little")
+        require(len(plain.indices) == -(-total // 8) and value < 1 << total, "length of the indices")
+        for indices in of_colour:
+            for g, width in enumerate(widths):
+                symbol, value = value % (1 << width), value >> width
+                require(symbol < size[g], "index")
+                indices[g] = first[g] + symbol
+    return {(y, x): of_colour[label - 2] for (y, x), label in np.ndenumerate(plain.labels) if label >= 2}
+
+
+def finish_plain(samples: np.ndarray, header: Header) -> None:
+    """int64[height,width,channels], in place."""
+    plain = read_plain(header)
+    if plain is None:
+        return
+    for (y, x), label in np.ndenumerate(plain.labels):
+        block = samples[16 * y : 16 * y + 16, 16 * x : 16 * x + 16]
+        if label >= 2:
+            block[:] = plain.colours[label - 2]
+        elif label == 1:
+            for pixel in (block[i, j] for i, j in np.ndindex(block.shape[:2])):
+                distances = np.abs(plain.colours[:16] - pixel).max(1)
+                p, d, t = plain.colours[distances.argmin()], int(distances.min()), plain.reach
+                if d <= t:
+                    pixel[:] = p
+                elif d < 2 * t:
+                    pixel[:] = p + (4 * (pixel - p) * (d - t) + d) // (2 * d)

@@ -20,13 +20,14 @@ class Header(Common):
     coded: int
     length: int
     gain: int
+    gains: list  # f64[coded,n·H] of each chunk, what its samples are multiplied by; empty where the header's gain is all
     seed: bytes  # what the checksums of chunks begin with
     metadata: bytes | None
 
 
 def parse(data: bytes) -> tuple[Header, Bytes]:
     """(header, a reader at the first chunk)"""
-    common, b = reference.parse_common(data, 1, 0xB0)
+    common, b = reference.parse_common(data, 1, 0xA0)
     rate, channels, coded, length = b.uvarint(3), b.uvarint(2), b.uvarint(2), b.uvarint(6)
     gain = int.from_bytes(b.take(1), "little", signed=True)
     metadata_length, metadata_crc = reference.parse_end(common.flags, b)
@@ -35,7 +36,7 @@ def parse(data: bytes) -> tuple[Header, Bytes]:
     require(coded in (1, channels), "coded channels")
     metadata = b.take(metadata_length)
     require(zlib.crc32(metadata) == metadata_crc, "metadata checksum")
-    return Header(**vars(common), rate=rate, channels=channels, coded=coded, length=length, gain=gain, seed=seed,
+    return Header(**vars(common), rate=rate, channels=channels, coded=coded, length=length, gain=gain, gains=[], seed=seed,
                   metadata=metadata or None), b
 
 
@@ -62,16 +63,55 @@ def decode_grids(data: bytes, model: Model) -> tuple[Header, np.ndarray]:
         require(1 <= length <= 1 << 24, "payload length")
         covered = header.seed + number.to_bytes(4, "little") + data[start : b.position]
         require(reference.crc16(covered) == b.uint(2), "chunk checksum")
-        payload = Segments(b.take(length))
         count = min(per_chunk, frames - first)
+        payload, words = b.take(length), b""
+        if header.flags & 16:
+            values, payload = read_gains(payload, header.coded, count)
+            words = (values + 64).astype("<u2").tobytes()
+            header.gains.append(gain_curves(values, count, 2 * model.config["transform"]["hop"]))
+        payload = Segments(payload)
         require(length >= reference.least_payload(units * count, header.quality, model, present), "payload too short")
         grids = np.concatenate([reference.decode_band(1, count, header.quality, model, payload, present)
                                 for _ in range(units)], 1)
         require(payload.rest == b"", "bytes after the last segment")
-        require(zlib.crc32(grids.astype("<u2").tobytes()) == crc, "grid checksum")
+        require(zlib.crc32(words + grids.astype("<u2").tobytes()) == crc, "grid checksum")
         parts.append(grids)
     require(b.position == len(data), "bytes after the last chunk")
     return header, np.concatenate(parts, 2)
+
+
+def knots(count: int) -> list[int]:
+    return [*range(0, count, 16), count]
+
+
+def read_gains(payload: bytes, channels: int, count: int) -> tuple[np.ndarray, bytes]:
+    """(gains int64[channels,knots], what follows them)"""
+    b = Bytes(payload)
+    length, table = divmod(b.uvarint(3), 4)
+    require(length > 0 or table == 0, "gains")
+    values = np.zeros((channels, len(knots(count))), np.int64)
+    if length:
+        masses = [0] + [8 + ((160, 640, 2560, 6400)[table] >> min(s, 128 - s) // 2) for s in range(1, 128)]
+        masses[0] = 65536 - sum(masses)
+        row = np.concatenate([[0], np.cumsum(masses)])
+        segment = Segments(b.take(length))
+        symbols = np.reshape(segment.read([row] * values.size), values.shape)
+        require(segment.rest == b"", "the length of the gains")
+        values = (np.cumsum(symbols, 1) + 64) % 128 - 64
+        require(values.any(), "gains of 0")
+    return values, payload[b.position :]
+
+
+def gain_curves(values: np.ndarray, count: int, size: int) -> np.ndarray:
+    at, rows = knots(count), []
+    for gains in values:
+        row = []
+        for i in range(count * size):
+            x = (i + 0.5) / size
+            k = min(int(x // 16), len(at) - 2)
+            row.append(2 ** ((gains[k] + (gains[k + 1] - gains[k]) * (x - at[k]) / (at[k + 1] - at[k])) / 4))
+        rows.append(row)
+    return np.array(rows)
 
 
 def conv(x: np.ndarray, t: dict, name: str, dilation: int = 1) -> np.ndarray:
@@ -161,4 +201,5 @@ def synthesise(grids: np.ndarray, header: Header, model: Model) -> np.ndarray:
         if config["channels"] == 2:
             mid, side = channels[-2:]
             channels[-2:] = mid + side, mid - side
-    return np.stack(channels[: header.coded], 1)
+    samples = np.stack(channels[: header.coded], 1)
+    return samples * np.concatenate(header.gains, 1).T if header.gains else samples

@@ -15,13 +15,18 @@ import reference_decoder as reference
 import torch
 from conftest import synthetic_picture
 from helpers import joined, make_wild_model, sample_grids, tabled
+from integer_models import make_wild_exact_model
 from safetensors.torch import load_file, save_file
 
 from vqcodec.picture import codec as codec_module
+from vqcodec.picture import plain as plains
+from vqcodec.picture.finish import Finish
 from vqcodec.picture import stream as container
 from vqcodec.zoo import registration, registry, weights
 from vqcodec.picture.alpha import decode_alpha
 from vqcodec.picture.codec import Codec
+from vqcodec.picture.config import TransformConfig
+from vqcodec.picture.integer import blocks, tensors
 from vqcodec import metadata
 from vqcodec.errors import CorruptStreamError
 from vqcodec.picture.file import Picture
@@ -105,6 +110,14 @@ def lively(tiny_model_dir, tmp_path_factory):
     return Pair(registration.register(wild, "lively", folder, id=LIVELY_ID))
 
 
+@pytest.fixture(scope="module")
+def exact(tiny_exact_dir, tmp_path_factory):
+    """A model that decodes in integers, drawn so that all of them matter."""
+    folder = tmp_path_factory.mktemp("exact")
+    make_wild_exact_model(tiny_exact_dir, folder)
+    return Pair(registry.find_by_name("wildexact", folder))
+
+
 def test_the_reference_decoder_shares_nothing_with_the_package():
     tree = ast.parse(Path(reference.__file__).read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
@@ -130,6 +143,16 @@ def test_indices_of_all_kinds(lively, width, height, sixteenths):
         assert ((samples > 0) & (samples < 255)).mean() > 0.5
         grids = lively.codec.decode_grids(data).reshape(16, -1)
         assert (np.ptp(grids, axis=1) > 0).tolist() == [g not in (4, 11) for g in range(16)]
+
+
+@pytest.mark.parametrize("width, height, sixteenths", [(1, 1, 0), (17, 33, 8), (40, 1, 32), (1, 100, 31), (90, 70, 1), (64, 80, 23)])
+def test_pictures_in_integers(exact, width, height, sixteenths):
+    samples = exact.check(exact.sample(height, width, sixteenths, seed=sixteenths), tolerance=0)
+    assert width * height < 4000 or ((samples > 0) & (samples < 255)).mean() > 0.1
+
+
+def test_grey_in_integers(exact):
+    assert exact.check(exact.sample(33, 50, 20, grey=True), tolerance=0).ndim == 2
 
 
 def test_every_part_of_the_synthesis_network_matters(lively):
@@ -194,6 +217,67 @@ def test_alpha(tiny, name):
     header, _ = reference.decode_grids(data, tiny.model)
     assert np.array_equal(reference.decode_alpha(header), alpha)
     tiny.check(data)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("kind", ["random", "few", "whole", "at rest"])
+def test_plain_blocks(lively, grey, kind):
+    rng, codec, sixteenths = np.random.default_rng(3), lively.codec, 20
+    count = {"random": 20, "few": 2, "whole": 1, "at rest": 254}[kind]
+    labels = rng.integers(0, count + 2, (6, 9)).astype(np.uint8)
+    labels[1:4, 2:6] = {"whole": plains.PAINTED}.get(kind, 0)
+    if kind == "whole":
+        labels[:] = plains.PAINTED
+    colours = rng.integers(0, 256, (count, 3)).astype(np.uint8)
+    if grey:
+        colours = np.repeat(colours[:, :1], 3, 1)
+    start, size = (np.asarray(part) for part in codec.coder.prior.windows(sixteenths)[0])
+    first = start[:, None] + rng.integers(0, 1 << 30, (len(size), count)) % size[:, None]
+    packed = b"" if kind == "at rest" else plains.pack_indices(first, start, size)
+    plain = plains.Plain(labels, colours, 32, packed)
+    given = plain.given(codec.coder, sixteenths)
+    grids = np.where(labels >= 2, np.asarray(given.indices)[:, labels.astype(int) - 2], sample_grids(codec, 6, 9, sixteenths, 4))
+    segments = codec.code_grids(grids, sixteenths, given)
+    assert bool(b"".join(segments)) == (kind != "whole")
+    data = codec._packed(grids, segments, 90, 131, sixteenths, grey, None, finish=Finish(plain)).data
+    samples = lively.check(data, tolerance=3)
+    for (y, x), label in np.ndenumerate(labels):
+        block = samples[16 * y : 16 * y + 16, 16 * x : 16 * x + 16]
+        assert label < 2 or (block == (colours[label - 2, 0] if grey else colours[label - 2])).all()
+    stream = container.unpack(data)
+    for at in range(0, len(stream.plain), max(1, len(stream.plain) // 20)):  # both refuse the same
+        changed = bytearray(stream.plain)
+        changed[at] ^= 1 << at % 8
+        other = container.pack(dataclasses.replace(stream, plain=bytes(changed)))
+        try:
+            found = codec.decode_grids(other)
+        except CorruptStreamError:
+            with pytest.raises(reference.Invalid):
+                reference.decode_grids(other, lively.model)
+        else:
+            assert np.array_equal(found, reference.decode_grids(other, lively.model)[1])
+            lively.check(other, tolerance=3)
+
+
+@pytest.mark.parametrize("grey", [False, True])
+@pytest.mark.parametrize("count", [1, 2, 5, 9])
+def test_curves(lively, grey, count):
+    codec, sixteenths = lively.codec, 9
+    random, shape = np.random.default_rng(count), (count, 1 if grey else 3)
+    nodes = random.integers(40, 128, shape) * random.choice([-1, 1], shape)
+    grids = sample_grids(codec, 3, 4, sixteenths, 1)
+    made = [codec._packed(grids, codec.code_grids(grids, sixteenths), 40, 60, sixteenths, grey, None, finish=finish).data
+            for finish in (Finish(), Finish(None, nodes))]
+    assert len(made[1]) == len(made[0]) + 2 + nodes.size
+    before, after = (lively.check(data, tolerance=tolerance).astype(int) for data, tolerance in zip(made, (1, 2)))
+    assert 4 < np.abs(after - before).max() <= 32
+    stream = container.unpack(made[1])
+    for curves in (b"", bytes(10 * (1 if grey else 3)), *([bytes(4)] if not grey else [])):
+        bad = container.pack(dataclasses.replace(stream, curves=curves))
+        with pytest.raises(CorruptStreamError, match="curves of"):
+            codec.decode_grids(bad)
+        with pytest.raises(reference.Invalid, match="curves"):
+            reference.decode_grids(bad, lively.model)
 
 
 def raw_deflate(content: bytes) -> bytes:
@@ -367,7 +451,7 @@ def test_the_least_payload_holds_for_released_streams():
     model, found = reference.read_model(registry.find_by_name("photo-3", registry.packaged_dir()).path), []
     for path in (Path(__file__).parent / "golden").glob("photo-3_*.vq"):
         header = reference.parse(path.read_bytes())
-        blocks = -(-header.width // 16) * -(-header.height // 16)
+        blocks = -(-header.width // 16) * -(-header.height // 16) - len(reference.given_indices(header, model))
         found.append((reference.least_payload(blocks, header.quality, model, len(model.slices)), len(header.payload)))
     assert max(found)[0] > 4 and all(least <= length for least, length in found)
     claimed = [reference.least_payload(1 << 22, q, model, len(model.slices)) for q in range(0, 113, 16)]  # the greatest pictures
@@ -418,13 +502,44 @@ def check_decoder_table(part: str, entry, values: dict[str, int]) -> None:
         assert (f"{name}.scale8" in stored) == (tensor.dtype == torch.int8)
 
 
-@pytest.mark.parametrize("name", ["photo-1", "photo-3", "photo-ssim-1"])
+@pytest.mark.parametrize("name", ["photo-3", "photo-ssim-1", "photo-4"])
 def test_the_table_of_tensors_of_pictures(name):
     entry = registry.find_by_name(name, registry.packaged_dir())
     t = reference.read_model(entry.path).config["transform"]
     values = {"D": t["latent_dims"], "Q": len(t["lambdas"])}
     values |= {f"c{i + 1}": c for i, c in enumerate(t["channels"])} | {f"n{i + 1}": n for i, n in enumerate(t["decoder_blocks"])}
     check_decoder_table("## 9 Pictures", entry, values)
+
+
+def test_the_table_of_tensors_of_pictures_in_integers():
+    """Names, dtypes, shapes and ranges."""
+    config = TransformConfig(latent_dims=11, channels=(5, 6, 7), decoder_blocks=(1, 2, 3), lambdas=(1.0, 2.0))
+    section = TEXT[TEXT.index("Synthesis in integers\n") :]
+    table = re.search(r"^\| name \| dtype \| shape \| range \|\n\|[-|]+\n((?:\|.*\n)+)", section, re.MULTILINE).group(1)
+    values, kinds, found = {"D": 11, "Q": 2, "c1": 5, "c2": 6, "c3": 7}, {"I8": "int8", "I16": "int16", "I32": "int32", "I64": "int64"}, {}
+
+    def number(text: str, **more: int) -> int:
+        return eval(re.sub(r"\^", "**", text.replace("·", "*").replace("−", "-")), {}, values | more)
+
+    def extent(text: str) -> tuple[int, int]:
+        text = text.split(";")[0]
+        if text.startswith("±"):
+            return -number(text[1:]), number(text[1:])
+        return tuple(number(part) for part in text.split("…"))
+
+    for row in table.splitlines():
+        names, dtypes, shapes, ranges = (cell.strip() for cell in row.strip("|").split(" | "))
+        ranges = "±(2^15 − 1), ±(2^31 − 1), 1…30" if "stem" in names or ranges == "as of stem" else ranges
+        first, *others = names.replace("*block*", "block").split(", ")
+        stem = first.rpartition(".")[0]
+        parts = [first] + [f"{stem}{other}" if other.startswith(".") else other for other in others]
+        shapes = re.findall(r"\(([^)]*)\)", shapes) if "(" in shapes else [shapes]
+        ranges = re.findall(r"(?:[^,(]|\([^)]*\))+", ranges)
+        for name, dtype, shape, span in zip(parts, dtypes.split(", "), shapes, ranges):
+            for block, channels in blocks(config) if name.startswith("block.") else [("", 0)]:
+                sides = tuple(number(part, c=channels) for part in shape.split(", "))
+                found[name.replace("block", block)] = (sides, (kinds[dtype],), *extent(span.strip()))
+    assert found == {name: (s.shape, s.dtypes, s.least, s.most) for name, s in tensors(config).items()}
 
 
 def test_the_example_of_a_header_with_metadata():
@@ -473,7 +588,7 @@ def test_dumps_are_parsed():
 
 def test_the_worked_examples_decode():
     table, joint = worked_examples(TEXT)
-    entry = registry.find_by_name("photo-1", registry.packaged_dir())
+    entry = registry.find_by_name("photo-3", registry.packaged_dir())
     assert reference.parse(table).model_id == entry.id
     pair = Pair(entry)
     for data in (table, joint):

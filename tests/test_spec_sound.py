@@ -19,6 +19,7 @@ from vqcodec import metadata
 from vqcodec.errors import UsageError
 from vqcodec.sound import stream as sound_stream
 from vqcodec.sound.codec import AudioCodec
+from vqcodec.sound.inspection import inspect
 from vqcodec.sound.file import Sound, SoundReader, resampled
 from vqcodec.sound.stream import SoundHeader
 from vqcodec.sound.transform import Decoder, halo
@@ -46,7 +47,8 @@ def check(entry, sound: Sound, quality: float) -> None:
     assert decoded.shape == (header.length, header.coded)
     assert samples.shape == (grids.shape[2] * codec.model.transform.step, header.coded)
     samples = samples[: len(decoded)]
-    assert np.abs(decoded - samples).max() <= 2**-12 * 2 ** (header.gain / 4) and samples.any()
+    most = max(curve.max() for curve in header.gains) * 2 ** (header.gain / 4)
+    assert np.abs(decoded - samples).max() <= 2**-12 * most and samples.any()
     for bound, part in ((False, b""), (True, b""), (True, zlib.compress(item(9, b"new")))):
         written = rewritten(data, bound, part)
         same, again = reference.decode_grids(written, model)
@@ -68,7 +70,7 @@ def rewritten(data: bytes, bound: bool, part: bytes = b"") -> bytes:
     header, b = reference.parse(data)
     assert header.metadata is None
     fields = bytearray(data[: b.position - 2])
-    fields[3] = 1 | 8 * bound | 64 * bool(part)
+    fields[3] = 1 | 8 * bound | fields[3] & 16 | 64 * bool(part)
     if part:
         fields += uvarint(len(part)) + zlib.crc32(part).to_bytes(4, "little")
     checksum = reference_decoder.crc16(fields).to_bytes(2, "little")
@@ -122,8 +124,8 @@ def test_slices_that_only_high_qualities_have(tmp_path, quality, present):
     assert reference_decoder.present_slices(header.quality, model) == present
     rest = reference_decoder.indices_at_rest(model.codebook["s1"])
     assert (grids[8:] == rest[:, None, None]).all() == (present == 1)
-    described = sound_stream.peek(data)[0]
-    assert codec.encode_tokens(grids, described).data == data
+    described, gains = sound_stream.peek(data)[0], inspect(data).gains
+    assert codec.encode_tokens(grids, described, gains).data == data
     if present == 1:
         grids[8:] = (rest[:, None, None] + 1) % 64
         with pytest.raises(UsageError, match="slices that this quality does not have"):

@@ -211,6 +211,10 @@ class Medium(ABC):
     def parts(self, codec, data: bytes) -> dict:
         """More facts: bytes of segments or chunks."""
 
+    def digest(self, codec, data: bytes) -> dict:
+        """More facts: what tells two decoders' samples apart. Raises UsageError where there is nothing."""
+        raise UsageError("--pixels is for images")
+
     @abstractmethod
     def draw_grids(self, codec, data: bytes):
         """uint8[H,W]: a picture of the index grids."""

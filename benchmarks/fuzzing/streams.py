@@ -163,7 +163,7 @@ class Sounds:
                 {"quality": rng.randrange(256)}, {"rate": rng.choice((1, 999, 1000, header.rate + 1, 768000, sound_container.MAX_RATE))},
                 {"length": max(1, header.length + rng.randint(-400, 400))}, {"gain": rng.randint(-128, 127)},
                 {"channels": channels, "coded_channels": rng.choice((1, channels))}, {"channels": 255, "coded_channels": 1},
-                {"bound": False}, {"model_hash": rng.randbytes(4)}, {})))
+                {"bound": False}, {"gains": not header.gains}, {"model_hash": rng.randbytes(4)}, {})))
             if rng.random() < 0.7:
                 at = rng.randrange(len(chunks))
                 number, crc, payload = chunks[at]

@@ -422,7 +422,7 @@ def test_inspect_json(run, coded):
     result = run("inspect in.vq --json")
     facts = json.loads(result.stdout)
     assert set(facts) == {"input", "width", "height", "quality", "grey", "alpha", "model", "model_id", "model_hash",
-                          "blocks", "header_bytes", "payload_bytes", "segment_bytes", "alpha_bytes", "metadata_bytes", "metadata",
+                          "blocks", "header_bytes", "payload_bytes", "segment_bytes", "alpha_bytes", "plain_blocks", "plain_bytes", "curves", "metadata_bytes", "metadata",
                           "bytes", "bpp"}
     assert facts["bytes"] == facts["header_bytes"] + facts["payload_bytes"] + facts["alpha_bytes"]
     assert facts["metadata"] == {} and facts["metadata_bytes"] == 0

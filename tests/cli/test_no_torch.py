@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -44,6 +45,16 @@ def run(code: str, argument: str) -> str:
     result = subprocess.run([sys.executable, "-c", code, argument], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return result.stdout.splitlines()[-1]
+
+
+def test_the_digest_of_pixels(tmp_path):
+    """Of a model that decodes in integers: what is known of it, by both commands that tell it."""
+    case = next(case for case in json.loads((GOLDEN / "golden.json").read_text()) if case["stream"] == "photo-3e_alpha.vq")
+    stream, code = str(GOLDEN / case["stream"]), COMMANDS.replace("print(json.dumps([", "[").replace("]))", "]")
+    for command in (["decode", stream, str(tmp_path / "out.png"), "--json"], ["inspect", stream, "--pixels", "--json"]):
+        facts = json.loads(run(code, json.dumps([command])))
+        assert (facts["pixels_sha256"], facts["pixels_exact"]) == (case["pixels_sha256"], True)
+    assert hashlib.sha256(np.asarray(Image.open(tmp_path / "out.png")).tobytes()).hexdigest() == case["pixels_sha256"]
 
 
 @pytest.mark.parametrize("name, extension", [("photo-3_alpha", "png"), ("speech-2_stereo", "flac")])

@@ -1,7 +1,8 @@
 """Decodes every stream of a folder in a process of its own settings, and writes down what it got.
 
 python exactness_worker.py FOLDER OUTPUT: FOLDER holds models/ and NAME.MODEL.vq; OUTPUT becomes an .npz with
-NAME.MODEL.grids, .again (1: encoding these grids gave the same bytes) and .decoded, pixels of the small ones or samples.
+NAME.MODEL.grids, .again (1: encoding these grids gave the same bytes) and .decoded, pixels of the small ones or samples; of
+models whose pixels are exact also .numpy, those of the decoder that needs no torch.
 The last line of standard output says how it ran, as JSON.
 """
 
@@ -41,6 +42,8 @@ def main(folder: Path, output: Path) -> None:
             again = codec.encode_tokens(grids, s.width, s.height, 1 + s.quality / 16)
             if s.width * s.height < 100000:
                 found[f"{path.stem}.decoded"] = codec.decode(data).rgb
+                if codec.exact:
+                    found[f"{path.stem}.numpy"] = Codec.open(codec.entry, encoder=False).decode(data).rgb
         found[f"{path.stem}.again"] = again.data == data
     np.savez(output, **found)
     print(json.dumps({"threads": torch.get_num_threads(), "capability": torch.backends.cpu.get_cpu_capability(),

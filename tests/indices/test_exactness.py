@@ -17,6 +17,7 @@ from conftest import TINY_SOUND_ID, synthetic_picture, synthetic_sound
 from helpers import WILD_ID, make_wild_model, sample_grids
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from integer_models import make_wild_exact_model
 from safetensors.torch import load_file
 
 from vqcodec.indices import cdf as cdf_module
@@ -33,13 +34,13 @@ from vqcodec.picture.file import Picture
 from vqcodec.indices.prior import ACTIVATION_LIMIT, FEATURE_LIMIT, WEIGHT_LIMIT, Prior, check_bounds, correlate
 from vqcodec.sound.file import Sound
 
-# What chooses kernels in torch, oneDNN and MKL, and the coder, away from this machine's defaults.
+# What chooses kernels in torch, oneDNN, MKL and NumPy's OpenBLAS, and the coder, away from this machine's defaults.
 OLD = {"ONEDNN_MAX_CPU_ISA": "SSE41", "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE",
-       "MKL_ENABLE_INSTRUCTIONS": "SSE4_2"}
+       "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "OPENBLAS_CORETYPE": "Prescott"}
 AVX = {"ONEDNN_MAX_CPU_ISA": "AVX", "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "AVX",
-       "MKL_ENABLE_INSTRUCTIONS": "AVX"}
+       "MKL_ENABLE_INSTRUCTIONS": "AVX", "OPENBLAS_CORETYPE": "Sandybridge"}
 AVX2 = {"ONEDNN_MAX_CPU_ISA": "AVX2", "ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
 SETTINGS = {  # threads, coder, variables
     "defaults, one thread": (1, "torchac", {}),
     "defaults, two threads": (2, "plain", {}),
@@ -50,13 +51,14 @@ SETTINGS = {  # threads, coder, variables
 
 
 @pytest.fixture(scope="module")
-def models(tiny_model_dir, tiny_audio_dir, tmp_path_factory):
-    """A folder with models/ that holds "tiny" and "wild" of images, "tinysound" and "wildsound"."""
+def models(tiny_model_dir, tiny_audio_dir, tiny_exact_dir, tmp_path_factory):
+    """A folder with models/ that holds "tiny", "wild" and "wildexact" of images, "tinysound" and "wildsound"."""
     folder = tmp_path_factory.mktemp("exactness")
     (folder / "models").mkdir()
     registration.register(tiny_model_dir / "tiny", "tiny", folder / "models", id=60000)
     make_wild_model(tiny_model_dir, folder / "models")
     registration.register(tiny_audio_dir / "tinysound", "tinysound", folder / "models", id=TINY_SOUND_ID, modality="audio")
+    make_wild_exact_model(tiny_exact_dir, folder / "models")
     make_wild_model(tiny_audio_dir, folder / "models", "tinysound", "wildsound", WILD_ID + 1)
     return folder
 
@@ -83,6 +85,10 @@ def streams(models, wild):
             keep(f"p{height}x{width}q{quality * 16:g}.{model}", codec, codec.encode(picture, quality))
         drawn = sample_grids(codec, 20, 30, 27)
         keep(f"drawn.{model}", codec, codec.encode_tokens(drawn, 480, 320, 1 + 27 / 16))
+    exact = Codec.open(registry.find_by_name("wildexact", models / "models"))
+    for height, width, sixteenths in ((1, 1, 0), (17, 16, 23), (200, 333, 32)):
+        drawn = sample_grids(exact, -(-height // 16), -(-width // 16), sixteenths)
+        keep(f"p{height}x{width}.wildexact", exact, exact.encode_tokens(drawn, width, height, 1 + sixteenths / 16))
     for model in ("tinysound", "wildsound"):
         codec = AudioCodec.open(registry.find_by_name(model, models / "models", None))
         for count, channels, quality in ((1, 1, 1), (5000, 2, 2.4375), (5000, 1, 1)):  # several chunks of each
@@ -134,6 +140,17 @@ def test_other_settings_give_the_same_pixels_within_one(streams, outcome):
     for name in names:
         here = codecs[name.split(".")[1]].decode((streams[0] / f"{name}.vq").read_bytes()).rgb
         assert np.abs(outcome[f"{name}.decoded"].astype(int) - here).max() <= 1, name
+
+
+def test_other_settings_give_the_same_pixels_where_they_are_integers(streams, outcome):
+    codec = Codec.open(registry.find_by_name("wildexact", streams[0] / "models"), encoder=False)
+    names = [name for name in streams[1] if name.endswith(".wildexact")]
+    assert len(names) == 3
+    for name in names:
+        here = codec.decode((streams[0] / f"{name}.vq").read_bytes()).rgb
+        for runtime in ("decoded", "numpy"):
+            np.testing.assert_array_equal(outcome[f"{name}.{runtime}"], here, err_msg=name)
+    assert ((here > 0) & (here < 255)).mean() > 0.1
 
 
 def test_other_settings_give_the_same_samples_but_for_rounding(streams, outcome):

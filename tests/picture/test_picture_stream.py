@@ -24,6 +24,7 @@ SMALL = Stream(width=768, height=512, quality=80, model_id=1, model_hash=b"\x0a\
 ALPHA = dataclasses.replace(SMALL, grey=True, alpha=b"alpha")
 JOINED = dataclasses.replace(SMALL, joined=True, segments=(b"".join(SMALL.segments),))
 FEWER = dataclasses.replace(JOINED, slices=2)
+PLAIN = dataclasses.replace(JOINED, plain=b"pl")
 
 # The golden headers are the format: if one of these changes, so must the format version.
 SMALL_HEADER = bytes.fromhex("56 51 01 00 01 0a0b0c0d 50 8006 8004 78563412 08 08 c8c9cacbcccdcecf eaf0")
@@ -31,6 +32,7 @@ ALPHA_HEADER = bytes.fromhex("56 51 01 18 01 0a0b0c0d 50 8006 8004 78563412 08 0
                              "05 6a39e0d0 ca98")
 JOINED_HEADER = bytes.fromhex("56 51 01 20 01 0a0b0c0d 50 8006 8004 78563412 dc0c 0098")
 FEWER_HEADER = bytes.fromhex("56 51 01 a0 01 0a0b0c0d 50 8006 8004 78563412 02 dc0c 904f")
+PLAIN_HEADER = bytes.fromhex("56 51 01 a0 01 0a0b0c0d 50 8006 8004 78563412 20 dc0c 02 7a46e22a 6874")
 
 
 def header_of(stream):
@@ -60,6 +62,8 @@ def test_golden_headers():
     assert header_of(ALPHA).hex() == ALPHA_HEADER.hex()
     assert header_of(JOINED).hex() == JOINED_HEADER.hex()
     assert header_of(FEWER).hex() == FEWER_HEADER.hex()
+    assert header_of(PLAIN).hex() == PLAIN_HEADER.hex()
+    assert pack(PLAIN) == PLAIN_HEADER + b"pl" + JOINED.segments[0]
     assert pack(JOINED) == JOINED_HEADER + b"".join(SMALL.segments)
     assert pack(SMALL) == SMALL_HEADER + b"".join(SMALL.segments)
     assert pack(ALPHA) == ALPHA_HEADER + b"".join(ALPHA.segments) + b"alpha"
@@ -78,6 +82,15 @@ def test_the_specification_tells_the_golden_header_of_fewer_slices():
         r"With two slices, .* are `(..)`, a byte `(..)` follows the grid checksum, .*\s+checksum is (....)\.", text).groups()
     header = JOINED_HEADER[:3] + bytes.fromhex(flags) + JOINED_HEADER[4:18] + bytes.fromhex(slices) + JOINED_HEADER[18:20]
     assert header + bytes.fromhex(checksum)[::-1] == FEWER_HEADER
+
+
+def test_the_specification_tells_the_golden_header_of_a_plain_part():
+    text = (Path(__file__).parents[2] / "bitstream_spec.md").read_text(encoding="utf-8")
+    flags, more, after, checksum = re.search(
+        r"With a plain part `.*` of 2 bytes, the flags are `(..)`, a byte `(..)` follows the grid checksum, `(.*)` the payload\s+"
+        r"length, and the header checksum is (....)\.", text).groups()
+    header = JOINED_HEADER[:3] + bytes.fromhex(flags) + JOINED_HEADER[4:18] + bytes.fromhex(more) + JOINED_HEADER[18:20]
+    assert header + bytes.fromhex(after) + bytes.fromhex(checksum)[::-1] == PLAIN_HEADER
 
 
 def test_header_checksum_is_the_catalogued_one():
@@ -107,7 +120,8 @@ def streams():
         grey=st.booleans(), alpha=st.none() | st.binary(max_size=300), width=side, height=side,
         quality=st.integers(0, 255), model_id=st.integers(0, 65535),
         model_hash=st.binary(min_size=4, max_size=4), grids_crc=st.integers(0, 2**32 - 1),
-        slices=st.none() | st.integers(1, 255), metadata=st.none() | st.binary(min_size=1, max_size=300),
+        slices=st.none() | st.integers(1, 31), metadata=st.none() | st.binary(min_size=1, max_size=300),
+        plain=st.none() | st.binary(max_size=300), curves=st.none() | st.binary(max_size=255),
     ).filter(lambda s: s.width * s.height <= 1 << 30)
 
 
@@ -193,7 +207,8 @@ def test_flipped_bits_of_alpha_are_detected():
     (changed(slice(18, 20), b"\x80\x80\x80\x80\x08", JOINED_HEADER), CorruptStreamError, "segments are said to be longer"),
     (changed(slice(18, 20), b"\x80\x80\x80\x80\x80", JOINED_HEADER), CorruptStreamError, "longer than 5 bytes"),
     (changed(slice(18, 20), b"\xdc\x8c\x00", JOINED_HEADER), CorruptStreamError, "longer than it need be"),
-    (changed(18, 0, FEWER_HEADER), CorruptStreamError, "1..255 slices, not 0"),
+    (changed(18, 0, FEWER_HEADER), CorruptStreamError, "1..31 slices, not 0"),
+    (changed(18, 0x82, FEWER_HEADER), UnsupportedError, "reserved bits"),
     (pack(JOINED) + b"\0", CorruptStreamError, "followed by other data"),
     (pack(JOINED)[:-1], CorruptStreamError, "truncated: 1649 bytes instead of 1650"),
     (pack(SMALL) + b"\0", CorruptStreamError, "followed by other data"),
@@ -235,9 +250,11 @@ def test_modality_of_other_streams(data, error, match):
     ("height", (1 << 17) + 1, UsageError, "width and height"),
     ("height", 1 << 17, None, ""),
     ("grids_crc", 1 << 32, UsageError, "32 bits"),
-    ("slices", 0, UsageError, "1..255 slices"),
-    ("slices", 256, UsageError, "1..255 slices"),
-    ("slices", 255, None, ""),
+    ("slices", 0, UsageError, "1..31 slices"),
+    ("slices", 32, UsageError, "1..31 slices"),
+    ("slices", 31, None, ""),
+    ("curves", bytes(256), UsageError, "255 bytes at most"),
+    ("curves", bytes(255), None, ""),
     ("segments", (), UsageError, "1..4096 segments, not 0"),
     ("segments", (b"",) * 4097, UsageError, "1..4096 segments, not 4097"),
     ("segments", (b"",), None, ""),

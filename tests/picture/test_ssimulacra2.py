@@ -85,6 +85,27 @@ def test_the_tint_of_flat_blocks_counts_and_of_others_hardly():
     assert distortion.mixed(flat + 2 / 255, flat) > distortion.FLAT_SHARE * 4
 
 
+def test_errors_of_colour_count_once_more():
+    pixels = samples(synthetic_picture(192, 192)) * 0.5 + 0.2
+    grey, red = (pixels + 0.05 * torch.tensor(shift)[:, None, None] for shift in ([1.0] * 3, [1.0, 0, 0]))
+    assert distortion.chroma_error(grey, pixels).item() == pytest.approx(0, abs=1e-4)
+    expected = (0.05 * 255) ** 2 * ((1 - 0.299) ** 2 + 2 * 0.299**2) / 3
+    assert distortion.chroma_error(red, pixels).item() == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("side, counts", [(192, True), (160, False)])
+def test_the_mix_has_its_parts_and_small_pictures_go_without_ms_ssim(side, counts):
+    pixels = samples(synthetic_picture(side, side))
+    decoded = (pixels + 0.03 * torch.randn(pixels.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    parts = (distortion.SSIMULACRA2_UNIT * ssimulacra2.error(decoded, pixels) + distortion.SSIMULACRA2_MSE_SHARE * distortion.mse(decoded, pixels)
+             + distortion.CHROMA_SHARE * distortion.chroma_error(decoded, pixels)
+             + distortion.FLAT_SHARE * distortion.flat_error(decoded, pixels)).item()
+    rest = distortion.mixed(decoded, pixels).item() - parts
+    missing = distortion.SSIMULACRA2_MS_SSIM_UNIT * (1 - distortion.similarity(decoded, pixels).item()) if counts else 0
+    assert rest == pytest.approx(missing, abs=1e-2) and (missing > 0.5) == counts
+    assert distortion.against("ssimulacra2", pixels)(decoded).item() == pytest.approx(parts + rest, rel=0.05)
+
+
 def test_training_raises_the_score(tmp_path):
     for i in range(3):
         Image.fromarray(synthetic_picture(256, 288, i)).save(tmp_path / f"{i}.png")

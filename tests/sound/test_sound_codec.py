@@ -15,6 +15,7 @@ from vqcodec import stream as bytefields
 from vqcodec.sound import transform as audio_transform, stream as sound_container
 from vqcodec.zoo import registry
 from vqcodec.sound.codec import AudioCodec, Lost
+from vqcodec.sound.gains import curve, unpack
 from vqcodec.sound.inspection import inspect
 from vqcodec.sound.torch_codec import TorchAudioCodec, level_of
 from vqcodec.picture.codec import Codec
@@ -128,7 +129,7 @@ def test_chunks_leave_no_seams(request, name, sound):
     codec = request.getfixturevalue(name)
     data = codec.encode(sound, 2).data
     frames = -(-len(sound.samples) // STEP)
-    level = level_of(SoundReader.of(sound))
+    level = level_of(SoundReader.of(sound), codec.model.transform)
     whole = np.zeros((1, 1, 1, frames * STEP), np.float32)
     whole[0, 0, 0, : len(sound.samples)] = sound.samples[:, 0] * np.float32(2.0 ** (-level.gain / 4))
     with torch.inference_mode():
@@ -142,7 +143,9 @@ def test_chunks_leave_no_seams(request, name, sound):
     with torch.inference_mode():
         values = codec.coder.dequantize(grids.permute(1, 0, 2)[:, :, None])
         samples = codec.decoder(values, torch.ones(1))[0, 0, 0, : len(sound.samples)]
-    scale = 2.0 ** (level.gain / 4)
+    curves = [curve(unpack(gains, 1, min(CHUNK, frames - CHUNK * i))[0], min(CHUNK, frames - CHUNK * i), STEP)
+              for i, gains in enumerate(inspect(data).gains)]
+    scale = 2.0 ** (level.gain / 4) * np.concatenate(curves)[: len(samples), 0]
     np.testing.assert_allclose(codec.decode(data).samples[:, 0], samples.numpy() * scale, atol=2e-5)
 
 
@@ -409,7 +412,11 @@ def test_tokens_and_back(codec, data):
     header, _ = sound_container.peek(data)
     grids = codec.decode_grids(data)
     assert grids.shape == (codec.coder.groups, 1, codec.frames(header))
-    assert codec.encode_tokens(grids, header).data == data
+    assert codec.encode_tokens(grids, header, inspect(data).gains).data == data
+    level = codec.encode_tokens(grids, header).data  # whose gains are all 0
+    assert set(inspect(level).gains) == {b"\0"} and np.array_equal(codec.decode_grids(level), grids)
+    with pytest.raises(UsageError, match="gains of 1 chunks, and not 4"):
+        codec.encode_tokens(grids, header, [b"\0"])
     with pytest.raises(UsageError, match="shape"):
         codec.encode_tokens(grids[:, :, 1:], header)
     with pytest.raises(UsageError, match="codeword"):

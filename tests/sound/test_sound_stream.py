@@ -100,7 +100,8 @@ def test_the_specifications_examples(heading, bound):
 
 @given(st.builds(SoundHeader, model_id=st.integers(0, 65535), model_hash=st.binary(min_size=4, max_size=4),
                  quality=st.integers(0, 255), rate=st.integers(1, 2**20 - 1), channels=st.integers(1, 255),
-                 coded_channels=st.just(1), length=st.integers(1, 2**40), gain=st.integers(-128, 127), bound=st.booleans()))
+                 coded_channels=st.just(1), length=st.integers(1, 2**40), gain=st.integers(-128, 127), bound=st.booleans(),
+                 gains=st.booleans()))
 def test_headers_come_back(header):
     data = pack_header(header)
     found, sealed = peek(data)
@@ -137,7 +138,7 @@ def sealed(header: str) -> bytes:
     (b"VQ", CorruptStreamError, "truncated"),
     (sealed("56510001 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "version 0"),
     (sealed("56510181 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "reserved flags"),
-    (sealed("56510111 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "reserved flags"),
+    (sealed("56510121 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "reserved flags"),
     (sealed("56510102 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "of modality 2, not 1"),
     (sealed("56510100 01 01020304 10 c03e 01 01 01 fc"), UnsupportedError, "of modality 0, not 1"),
     (sealed("56510101 808004 01020304 10 c03e 01 01 01 fc"), CorruptStreamError, "model number must be 0..65535"),

@@ -341,7 +341,7 @@ def test_defaults_are_within_the_limits(kind):
 
 def test_every_number_of_a_model_has_limits():
     for kind in (TransformConfig, AudioTransformConfig, QuantizerConfig, PriorConfig):
-        assert set(kind.LIMITS) == {f.name for f in fields(kind)} - {"distortion"}
+        assert set(kind.LIMITS) == {f.name for f in fields(kind)} - {"distortion", "arithmetic"}
 
 
 def test_what_a_release_does_not_know_stops_nothing_else(tiny_audio_dir, tmp_path, alone):

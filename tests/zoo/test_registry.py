@@ -680,3 +680,41 @@ def test_users_without_a_home(monkeypatch, variables, found):
     if found is None:
         with pytest.raises(InputError, match="give --models-dir"):
             modelfile.import_model("x.vqmodel")
+
+
+def test_reserved_ids_and_names_stay_so(tmp_path):
+    folder = tmp_path / "models"
+    make(folder, "alpha", 5)
+    file = folder / registry.REGISTRY
+    file.write_text(file.read_text() + '\n[[reserved]]\nid = 3\nname = "old"\n')
+    make(folder, "beta", 6)  # writes the file anew
+    assert registry.read_reserved(folder) == {3: "old"} and registry.read_reserved(tmp_path) == {}
+    assert [entry.name for entry in registry.read_registry(folder)] == ["alpha", "beta"]
+    for name, id in (("gamma", 3), ("old", 7)):
+        with pytest.raises(UsageError, match="never released"):
+            make(folder, name, id)
+    with pytest.raises(UsageError, match="never released"):
+        registration.check_new("old", folder, "image")
+    with pytest.raises(UnknownModelError, match="model 'old' was never released"):
+        registry.find_by_stream(3, bytes(4), folder)
+    with pytest.raises(UnknownModelError, match=r"model 'old' was never released \(installed: alpha, beta\)"):
+        registry.find_by_name("old", folder)
+
+
+@pytest.mark.parametrize("table", [
+    'id = 5\nname = "old"', 'id = 3\nname = "alpha"', 'id = 70000\nname = "old"', 'id = 3\nname = "../x"', 'id = "3"\nname = "old"',
+    "id = 3", 'id = 3\nname = "old"\nstatus = "stable"'])
+def test_bad_reserved_tables_are_refused(tmp_path, table):
+    make(tmp_path, "alpha", 5)
+    file = tmp_path / registry.REGISTRY
+    file.write_text(file.read_text() + f"\n[[reserved]]\n{table}\n")
+    with pytest.raises(InputError, match="REGISTRY.toml"):
+        registry.read_registry(tmp_path)
+
+
+def test_a_model_that_was_reserved_can_be_imported(exported, tmp_path):
+    folder = tmp_path / "target"
+    folder.mkdir()
+    (folder / registry.REGISTRY).write_text('[[reserved]]\nid = 7\nname = "alpha"\n')
+    modelfile.import_model(exported[1], models_dir=folder)
+    assert registry.read_reserved(folder) == {} and registry.find_by_name("alpha", folder).id == 7

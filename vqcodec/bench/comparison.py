@@ -20,6 +20,7 @@ from .metrics import Metric
 if TYPE_CHECKING:
     import numpy as np
 
+    from .probes import Probed
     from .published import Published
 
 
@@ -96,6 +97,10 @@ class Comparison(ABC):
     @abstractmethod
     def metric_names(self, asked: tuple[str, ...] | None, sources: list, codecs: list[BenchCodec]) -> list[str]:
         """What to measure: as asked, or None for what suits these sources and codecs."""
+
+    def probed(self, codecs: list[BenchCodec], sources: list) -> list[Probed]:
+        """What the codecs make of content made by program, for faults that the metrics above do not see."""
+        return []
 
     @abstractmethod
     def summary(self, sources: list) -> str:

@@ -69,6 +69,9 @@ def _filled(result: Result, beside: str, articles: list[str]) -> str:
                  "<p>Timing was left out.</p>",
         "SPEEDNOTE": f"Serial, each codec in a process of its own, {result.timings[0].threads} thread(s), "
                      f"{result.timings[0].sources} {result.medium.noun}(s); library and model loaded." if result.timings else "",
+        "PROBES": _table(tables.probe_head(result), tables.probe_rows(result)) if result.probes else
+                  "<p>There are none.</p>",
+        "PROBESNOTE": " ".join(f"<b>{escape(p.label)}</b>: {escape(p.sentence)}" for p in result.probes),
         "CODECS": _table(["codec", "how it is used", "version"], [
             [c.label, c.note, c.version.split(", model ")[0]] for c in result.curves]),
         "CURVES": "".join(f"<details><summary>{escape(c.label)}</summary>"

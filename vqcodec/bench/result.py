@@ -9,6 +9,7 @@ from .comparison import Comparison, Source
 from .matched import Match
 from .metrics import Metric
 from .points import Curve, Point
+from .probes import Probed
 from .timing import Timing
 
 
@@ -29,6 +30,7 @@ class Result:
     threads: int
     timings: list[Timing] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
+    probes: list[Probed] = field(default_factory=list)
 
     def machine_line(self) -> str:
         versions = ", ".join(f"{name} {version}" for name, version in self.machine["versions"].items())

@@ -33,6 +33,7 @@ class Options:
     compare: tuple[float, ...] = ()
     compare_sources: tuple[str, ...] | None = None
     published: bool = False  # others' curves too
+    probes: bool = True  # what the medium makes by program too
 
 
 def run(folder: Path, options: Options) -> Result:
@@ -67,8 +68,10 @@ def run(folder: Path, options: Options) -> Result:
         for i, spec in enumerate(options.specs if options.timing_sources else ()):
             progress(i, len(options.specs))
             timings.append(timing.time_codec(spec, sources[: options.timing_sources], options.threads))
+    sweep.limit_threads(options.threads)
+    probes = medium.probed(codecs, sources) if options.probes else []
     return Result(medium, machine.describe(medium.packages), sources, bad, absent, metrics, points, curves, bd_rates(curves, metrics),
-                  options.jobs, options.threads, timings, _matches(chosen, options, metrics))
+                  options.jobs, options.threads, timings, _matches(chosen, options, metrics), probes)
 
 
 def _warn_of_few_settings(codecs: list[BenchCodec], qualities: tuple[float, ...] | None) -> None:

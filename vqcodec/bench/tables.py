@@ -55,6 +55,14 @@ def speed_head(result: Result) -> list[str]:
     return ["codec", "setting", f"encode, {unit}", f"decode, {unit}", "peak memory, MiB", "growth by the codec, MiB"]
 
 
+def probe_head(result: Result) -> list[str]:
+    return ["probe", "original", *(f"{codec}, {setting}" for codec, setting in result.probes[0].columns())]
+
+
+def probe_rows(result: Result) -> list[list[str]]:
+    return [[f"{p.label}{', ' + p.unit if p.unit else ''}", number(p.original), *map(number, p.values.values())] for p in result.probes]
+
+
 def terminal(result: Result) -> str:
     blocks = []
     for curve in result.curves:
@@ -64,6 +72,8 @@ def terminal(result: Result) -> str:
         blocks.append(_plain(bd_head(result), bd_rows(result)))
     if result.timings:
         blocks.append(_plain(speed_head(result), speed_rows(result)))
+    if result.probes:
+        blocks.append(_plain(probe_head(result), probe_rows(result)))
     return "\n\n".join(blocks)
 
 
@@ -77,6 +87,9 @@ def markdown(result: Result) -> str:
     if result.timings:
         parts.append(f"{result.timings[0].threads} thread(s), {result.timings[0].sources} {result.medium.noun}(s), serial:\n\n"
                      + _markdown(speed_head(result), speed_rows(result)))
+    if result.probes:
+        parts.append("Made by program: " + " ".join(f"*{p.label}*: {p.sentence}" for p in result.probes) + "\n\n"
+                     + _markdown(probe_head(result), probe_rows(result)))
     return "\n\n".join(parts) + "\n"
 
 
@@ -112,6 +125,8 @@ def document(result: Result) -> dict:
                                             medium.nouns: m.sources} for m in c.means]} for c in result.curves],
         "bd_rates": [{"anchor": a, "test": t, "metric": m, **asdict(rate)} for a, t, m, rate in result.bd_rates],
         "timings": [{**_but(t, "sources"), medium.nouns: t.sources} for t in result.timings],
+        "probes": [{**_but(p, "values"), "values": [{"codec": codec, "setting": setting, "value": value}
+                                                    for (codec, setting), value in p.values.items()]} for p in result.probes],
         "points": [{medium.noun: p.source.name, **p.source.sizes(), **_but(p, "source"), medium.rate_unit: p.rate}
                    for p in result.points],
     })

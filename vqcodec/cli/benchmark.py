@@ -88,11 +88,12 @@ def _names(usual: tuple[str, ...], more: tuple[str, ...]) -> str:
               of=lambda c: f"{','.join(f'{rate:g}' for rate in c.compare)} {c.rate_name}")
 @click.option("--compare-files", "--compare-pictures", type=Names(), help="Which of them side by side [the first two].")
 @click.option("--published", is_flag=True, help="Draw in others' published curves of these very files, if there are.")
+@click.option("--probes/--no-probes", default=True, show_default=True, help="Measure what is made by program too (of recordings).")
 @models_dir_option
 @force_option
 @json_option
 def benchmark(directory, medium, codecs, models, qualities, effort, metrics, out, jobs, threads, timing_files, compare,
-              compare_files, published, models_dir, force, as_json):
+              compare_files, published, probes, models_dir, force, as_json):
     """Compare codecs on the files in DIR: tables, and a page that shows them side by side."""
     page = out / "index.html"
     if out.exists() and not out.is_dir():
@@ -107,7 +108,7 @@ def benchmark(directory, medium, codecs, models, qualities, effort, metrics, out
         raise UsageError("--models needs vqcodec among the --codecs")
     specs = tuple(kind.specs(codecs, models or (None,), models_dir, effort))
     result = runner.run(directory, runner.Options(kind, specs, metrics, out / "cache", qualities, jobs, threads, timing_files,
-                                                  compare or kind.compare, compare_files, published))
+                                                  compare or kind.compare, compare_files, published, probes))
     report.write(result, out)
     if as_json:
         echo_json({**tables.document(result), "report": os.fspath(page)})

@@ -159,18 +159,19 @@ def _decode(path, output, extension, subtype, conceal, models_dir, force, as_jso
 @click.argument("path", metavar="IN", type=click.Path())
 @click.option("--grids", type=click.Path(), metavar="PNG", help="Write a picture of the index grids.")
 @click.option("--bits", type=click.Path(), metavar="PNG", help="Write a heat map of where the bits are spent.")
+@click.option("--pixels", is_flag=True, help="Show the SHA-256 of the decoded pixels.")
 @click.option("--segments", is_flag=True, help="Show the size of each segment, or chunk.")
 @limit_options("pixels", "samples", "memory", "seconds")
 @models_dir_option
 @force_option
 @json_option
-def inspect(path, grids, bits, segments, models_dir, force, as_json, **options):
-    """Show what is in IN (.vq); only --grids, --bits and --segments need its model, and are limited."""
+def inspect(path, grids, bits, pixels, segments, models_dir, force, as_json, **options):
+    """Show what is in IN (.vq); only --grids, --bits, --pixels and --segments need its model, and are limited."""
     with filelimits.within(limits_of(options)):
-        return _inspect(path, grids, bits, segments, models_dir, force, as_json)
+        return _inspect(path, grids, bits, pixels, segments, models_dir, force, as_json)
 
 
-def _inspect(path, grids, bits, segments, models_dir, force, as_json) -> None:
+def _inspect(path, grids, bits, pixels, segments, models_dir, force, as_json) -> None:
     for picture in (grids, bits):
         if picture is not None:
             _refuse_same_file(path, picture)
@@ -183,13 +184,13 @@ def _inspect(path, grids, bits, segments, models_dir, force, as_json) -> None:
     try:
         entry = registry.find_by_stream(header.model_id, header.model_hash, models_dir)
     except VqcodecError:
-        if grids or bits or segments:
+        if grids or bits or pixels or segments:
             raise
         entry = None
     facts = {"input": path, "model": entry.name if entry else None, **facts}
     metadata = kind.metadata(source)
     facts["metadata"] = kind.describe(metadata) if metadata else {}
-    if grids or bits or segments:
+    if grids or bits or pixels or segments:
         with _naming(path):
             filelimits.check(kind.extent(source.head))
         coder = kind.open(entry)
@@ -197,6 +198,8 @@ def _inspect(path, grids, bits, segments, models_dir, force, as_json) -> None:
             drawing.write(grids, kind.draw_grids(coder, source.data()), force)
         if bits:
             drawing.write(bits, kind.draw_bits(coder, source.data()), force)
+        if pixels:
+            facts |= kind.digest(coder, source.data())
         if segments:
             facts |= kind.parts(coder, source.data())
     taken = "-" in (grids, bits)

@@ -9,6 +9,7 @@ import torch
 from .cdf import CDF_BITS, Step
 from .grids import NO_BOUNDS, GridReader, code_symbols
 from .layout import SliceLayout
+from .network import Given
 from .quantize import choose, dequantize, neighbours
 
 
@@ -20,10 +21,11 @@ class GridCoder(GridReader):
         return dequantize(grids, self.codebooks, self.quantizer)
 
     @torch.inference_mode()
-    def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None, *,
-               coded=None, **given):
+    def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None,
+               given: Given | None = None, *, coded=None, **seen):
         """Latents f32[D,h,w] → (index grids int64[G,h,w], segments); codewords of least distance² + weight·bits, with a weight
-        for each slice. Only the first `slices` are chosen (all, if not given), the others are at rest. coded, given: as in `code`."""
+        for each slice. Only the first `slices` are chosen (all, if not told), the others are at rest, and what is
+        `given` stays. coded, seen: as in `code`."""
         segments, prices, coded = [], self._prices(weights), coded or code_symbols
 
         def supply(step: Step) -> torch.Tensor:
@@ -32,7 +34,7 @@ class GridCoder(GridReader):
             segments.append(coded(found))
             return symbols
 
-        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(coded(NO_BOUNDS)), slices, **given), segments
+        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(coded(NO_BOUNDS)), slices, given, **seen), segments
 
     def _prices(self, weights: Sequence[float]) -> dict[SliceLayout, torch.Tensor]:
         """The table of `price_of_mass` of each slice."""

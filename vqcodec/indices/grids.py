@@ -12,7 +12,7 @@ from . import rangecoder
 from .. import filelimits
 from .config import QuantizerConfig
 from ..errors import CorruptStreamError, UsageError
-from .network import Prior
+from .network import Given, Prior
 from .quality import SIXTEENTHS
 from .layout import layouts
 
@@ -88,10 +88,10 @@ class GridReader:
         """Arrays of that kind, one after the other."""
         return self.prior.on.joined(parts, axis)
 
-    def dequantize(self, grids: np.ndarray) -> np.ndarray:
-        """Index grids int64[B,G,h,w] → latents f32[B,D,h,w]."""
+    def dequantize(self, grids: np.ndarray, codebooks: list[np.ndarray] | None = None) -> np.ndarray:
+        """Index grids int64[B,G,h,w] → latents f32[B,D,h,w]; codebooks: instead of the model's own."""
         parts = []
-        for s, book in zip(self.layouts, self.codebooks, strict=True):
+        for s, book in zip(self.layouts, codebooks or self.codebooks, strict=True):
             words = book[np.arange(s.groups)[:, None, None], grids[:, s.planes]]  # [B,G,h,w,d]
             parts.append(words.transpose(0, 1, 4, 2, 3).reshape(len(grids), -1, *grids.shape[2:]))
         return np.concatenate(parts, 1)
@@ -114,10 +114,19 @@ class GridReader:
         """Of so many slices, in a band."""
         return sum(s.phases for s in self.prior.slices[:slices])
 
-    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, *, coded=None, **given) -> list:
-        """Index grids int64[G,h,w] → segments, of the first `slices`. coded: what is made of the bounds int32[N,G,2] of a step's
-        symbols, if not a segment of its own; given: `reference` and `rest` of `_walk`. Raises UsageError for an index that the
-        quality cannot use."""
+    def given(self, labels: np.ndarray, first: np.ndarray | None, count: int) -> Given:
+        """Positions that are not coded, as `labels` int[h,w] tell (below 0: coded): of the `count` columns that they name the
+        indices of slice 0 are `first` int64[G,count] (None: at rest), the others at rest."""
+        parts = [np.repeat(np.asarray(rest)[:, None], count, 1) for rest in self.rest]
+        if first is not None:
+            parts[0] = first
+        return Given(labels, self.array(np.concatenate(parts)))
+
+    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, given: Given | None = None, *, coded=None,
+             **seen) -> list:
+        """Index grids int64[G,h,w] → segments, of the first `slices`, without what is `given`. coded: what is made of the bounds
+        int32[N,G,2] of a step's symbols, if not a segment of its own; seen: `reference` and `rest` of `_walk`. Raises UsageError
+        for an index that the quality cannot use."""
         coded = coded or code_symbols
         segments, part = [], grids.reshape(len(grids), -1)
 
@@ -128,11 +137,11 @@ class GridReader:
             segments.append(coded(step.bounds(symbols)))
             return symbols
 
-        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(coded(NO_BOUNDS)), slices, **given)
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(coded(NO_BOUNDS)), slices, given, **seen)
         return segments
 
     def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None,
-             slices: int | None = None, **given) -> np.ndarray:
+             slices: int | None = None, given: Given | None = None, *, reference=None, rest=None) -> np.ndarray:
         """The inverse of `code`. `seen(step, symbols, length)` is told of every step that has symbols, and of the
         bytes of its segment. Raises CorruptStreamError."""
 
@@ -143,9 +152,10 @@ class GridReader:
                 seen(step, symbols, reader.position - before)
             return symbols
 
-        return self._walk(height, width, sixteenths, supply, reader.skip, slices, **given)
+        return self._walk(height, width, sixteenths, supply, reader.skip, slices, given, reference=reference, rest=rest)
 
-    def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None, *, reference=None, rest=None) -> np.ndarray:
+    def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None, given: Given | None = None, *,
+              reference=None, rest=None) -> np.ndarray:
         """Runs the prior; `skip()` stands in for `supply` in steps without positions, and in those of absent slices. reference: as
         `Prior.code` has it; rest: int64[G,h,w], what the absent slices hold, if not the codewords at rest."""
         done = 0
@@ -165,7 +175,7 @@ class GridReader:
 
         absent = self.layouts[slices:] if slices is not None else ()
         held = [self.rest[self.layouts.index(s)] if rest is None else rest[s.planes].reshape(s.groups, -1) for s in absent]
-        grids = self.prior.code(height, width, sixteenths, counted, held, reference)
+        grids = self.prior.code(height, width, sixteenths, counted, held, given, reference)
         skip_to(self.prior.steps)
         return grids
 

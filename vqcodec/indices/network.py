@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,29 @@ class Arithmetic(ABC):
     @abstractmethod
     def step(self, number: int, layout: SliceLayout, positions, out, start, size, distributions):
         """A coding step: the symbols of one slice at the positions of one phase, as `cdf.Step` tells."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """Positions of a grid whose indices are known beforehand, and are not coded.
+
+    labels: int[h,w] of NumPy, which column of `indices` a position has, or below 0 where it is coded; indices: int64[G,n], of the
+    runtime's kind."""
+
+    labels: np.ndarray
+    indices: Array
+
+    def rows(self, top: int, bottom: int) -> Given:
+        return Given(self.labels[top:bottom], self.indices)
+
+    def whole(self) -> Array:
+        """int64[G,h,w] of a grid that is given everywhere."""
+        return self.indices[:, self.labels]
+
+    @property
+    def coded(self) -> np.ndarray:
+        """bool[h,w]"""
+        return self.labels < 0
 
 
 def at_quality(table: Array, quality: int) -> Array:
@@ -168,8 +192,10 @@ class Prior:
         return [s.alphabet(quality) for s in self.slices]
 
     def least_bytes(self, positions: int, quality: int, slices: int) -> int:
-        """Of the segments of so many grid positions, one or more, whatever they hold; only the first `slices` are coded. (No
+        """Of the segments of so many grid positions, whatever they hold; only the first `slices` are coded. (No
         symbol costs nothing, since each of the others of its alphabet keeps a part of the probability.)"""
+        if not positions:
+            return 0
         others = sum(int((size - 1).sum()) for _, size in self.windows(quality)[:slices])
         return 1 + (23 * positions * others >> 23)
 
@@ -178,36 +204,43 @@ class Prior:
         return Reference.of(values, self.table, self.on)
 
     def code(self, height: int, width: int, quality: int, supply: Supplier, rest: Sequence[Array] = (),
-             reference: Reference | None = None) -> Array:
+             given: Given | None = None, reference: Reference | None = None) -> Array:
         """Walks the steps of a grid of `height`×`width` positions at `quality` (sixteenths of a level).
 
         `supply(step)` returns the step's symbols int64[N,G]; gives back the grids int64[G,h,w]. rest: what indices int64[G] the
-        last slices hold, one entry for each that is absent: int64[G,h·w] where they differ from place to place. reference: of a
-        model that looks at one.
+        last slices hold, one entry for each that is absent: int64[G,h·w] where they differ from place to place. Given positions
+        are in no step; others see them as if they had been coded in the phase that is theirs. reference: of a model that looks at
+        one.
         """
         on, grids, known = self.on, [], []
         number = 0
-        seen = [] if reference is None else [reference.features]
+        coded = np.ones(height * width, bool) if given is None else given.coded.ravel()
+        fixed, seen = np.flatnonzero(~coded), [] if reference is None else [reference.features]
         present = len(self.slices) - len(rest)
         for model in self.slices[:present]:
             layout = model.layout
-            past = model.past_state(on.joined(known + seen, 2), quality) if known or seen else None
+            past = model.past_state(on.joined(known + seen, 2), quality) if (known or seen) and coded.any() else None
             own = on.array(np.zeros((height * width, model.feature_channels), np.float32))
             lead = None if reference is None else reference.features.reshape(height * width, -1)[:, layout.dims]
             away = None if lead is None else on.array(np.zeros((height * width, layout.groups * layout.d), np.float32))
             indices = on.array(np.zeros((height * width, layout.groups), np.int64))
+            if len(fixed):
+                indices[on.array(fixed)] = given.indices[layout.planes][:, on.array(given.labels.ravel()[fixed])].T
             phases = phase_map(height, width, model.phases).ravel()
             start, size = model.alphabet(quality)
             for phase in range(model.phases):
-                positions = on.array(np.flatnonzero(phases == phase))
+                here = np.flatnonzero(phases == phase)
+                positions = on.array(here[coded[here]])
                 if len(positions):
                     seen_own = own if lead is None else on.joined([own, away], 1)
                     out = model.outputs(past, seen_own.reshape(height, width, -1), positions, phase, quality, reference)
                     symbols = supply(on.step(number, layout, positions, out, start, size, model.distributions))
                     indices[positions] = symbols + start
-                    own[positions] = model.features(indices[positions])
+                if len(here):
+                    here = on.array(here)
+                    own[here] = model.features(indices[here])
                     if lead is not None:
-                        away[positions] = apart(own[positions], lead[positions])
+                        away[here] = apart(own[here], lead[here])
                 number += 1
             known.append(own.reshape(height, width, -1))
             grids.append(indices.T.reshape(layout.groups, height, width))

@@ -239,6 +239,38 @@ def _decode_plain(data: bytes, cdf: np.ndarray) -> tuple[np.ndarray, int, bool]:
     return decoder.read_checked(cdf), decoder.length, decoder.canonical
 
 
+class Decoder:
+    """As `_decode_plain`, one symbol after the other, for rows that depend on the symbols before them."""
+
+    def __init__(self, data: bytes):
+        self.data, self.low, self.span, self.shifts = data, 0, 1 << 32, 0
+        self.offset = int.from_bytes(data[:4].ljust(4, b"\0"), "big")
+
+    def symbol(self, row) -> int:
+        """The next one, of a row of integers that rise from 0 to 65536."""
+        above = bisect_right(row, ((self.offset << PRECISION) + TOTAL - 1) // self.span, 1, len(row) - 1)
+        bottom = self.span * row[above - 1] >> PRECISION
+        span = (self.span * row[above] >> PRECISION) - bottom
+        low, self.offset = self.low + bottom, self.offset - bottom
+        shift = 0 if span > _HALF else _steps(low, span)
+        if shift:
+            first, skipped = divmod(32 + self.shifts, 8)
+            ahead = int.from_bytes(self.data[first : first + 4].ljust(4, b"\0"), "big")
+            self.offset = self.offset << shift | ahead >> (32 - skipped - shift) & ((1 << shift) - 1)
+            self.shifts += shift
+            low = low << shift & (_HALF - 1)
+        self.low, self.span = low, span << shift
+        return above - 1
+
+    def finish(self) -> None:
+        """Raises CorruptStreamError unless the data are what an encoder writes for these symbols."""
+        length = (self.shifts + 9) // 8
+        rest = 8 * length - self.shifts
+        end = (self.low + self.offset) >> (32 - rest)
+        if length != len(self.data) or end != (1 if self.low < _HALF >> 1 else 2) << (rest - 2):
+            raise CorruptStreamError("coded labels are damaged: they are not what an encoder writes")
+
+
 # The compiled coder.
 
 def torchac_ready() -> bool:

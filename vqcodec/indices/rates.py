@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from .. import filelimits
 from .context import fast_arithmetic, logistic_bits
 from .float_prior import BITS, ContextPrior
+from .network import Given
 from .quantize import SliceLayout, choose, codewords_of, join_groups, look_up, nearest, neighbours, split_groups
 
 CHUNK = 1 << 20  # prices computed at a time
@@ -44,6 +45,27 @@ class Shortlist:
         return self.first + offset.short(), self.words.gather(2, offset[:, :, None])
 
 
+class Held:
+    """The indices of a band that are given."""
+
+    def __init__(self, given: Given, layouts: Sequence[SliceLayout]):
+        labels = torch.from_numpy(given.labels.ravel())
+        self.where = (labels >= 0).nonzero().squeeze(1)
+        self.coded = (labels < 0).float()[:, None]  # f32[h·w,1]
+        self.indices = [given.indices[s.planes][:, labels[self.where]] for s in layouts]
+        self.shape = given.labels.shape
+
+    def hold(self, indices: Indices) -> None:
+        """Puts them in their place."""
+        for numbers, own in zip(indices, self.indices):
+            numbers[:, self.where] = own.to(numbers.dtype)
+
+    def hold_words(self, i: int, words: torch.Tensor, codebook: torch.Tensor) -> None:
+        """Likewise, into the codewords f32[1,D',h,w] of slice i."""
+        own = look_up(self.indices[i], codebook)  # [G,n,d]
+        words.view(len(own), own.shape[2], -1)[:, :, self.where] = own.permute(0, 2, 1)
+
+
 class Slope(torch.autograd.Function):
     """A scalar, 0, whose gradient by a tensor is `slope`, of the same shape. (To be given the gradients by anything but scalars
     torch imports a system of symbolic algebra, which takes 0.2 s.)"""
@@ -65,11 +87,11 @@ class Rates:
     weights: squared latent units that a bit is worth, for each slice; level f32[B]; bands: rows that are coded apart, all if
     not given; windows: (first codeword, number of codewords), int64[G] each, of each slice, that the quality may use, all if
     not given; keep: remember prices from one renewal to the next; present: bool[B,slices], all if not given: absent slices are
-    zeros, and cost nothing."""
+    zeros, and cost nothing; given: positions (of one grid, not of several) that are not chosen, and cost nothing."""
 
     def __init__(self, prior: ContextPrior, codebooks: Sequence[torch.Tensor], weights: Sequence[float], level: torch.Tensor, *,
                  bands: Sequence[slice] = (slice(None),), windows=None, keep: bool = True,
-                 present: torch.Tensor | None = None):
+                 present: torch.Tensor | None = None, given: Given | None = None):
         self.layouts, self.present = prior.layouts, None
         if present is not None:
             self.layouts = prior.layouts[: int(present.any(0).sum())]
@@ -80,24 +102,29 @@ class Rates:
         self.windows = windows or whole
         self.cells = [prior.cells(book) if s.d == 1 else None for s, book in zip(self.layouts, codebooks)]
         self.lists = [[] for _ in bands]
+        self.held = [None if given is None else Held(Given(given.labels[rows], given.indices), self.layouts) for rows in bands]
 
     @torch.no_grad()
     def nearest(self, latents: torch.Tensor) -> list[Indices]:
         """For each band the codewords nearest to latents f32[B,D,h,w], prices aside."""
-        books = self.codebooks[: len(self.layouts)]
-        return [[indices.short() for indices in nearest(latents[:, :, rows], books, self.layouts)] for rows in self.bands]
+        books, result = self.codebooks[: len(self.layouts)], []
+        for rows, held in zip(self.bands, self.held):
+            result.append([indices.short() for indices in nearest(latents[:, :, rows], books, self.layouts)])
+            if held:
+                held.hold(result[-1])
+        return result
 
     @torch.no_grad()
     def bits(self, latents: torch.Tensor, indices: list[Indices]) -> float:
         """Ideal code length of codewords, chosen for each band of latents f32[1,D,h,w]."""
         total = 0.0
-        for rows, band in zip(self.bands, indices):
+        for rows, band, held in zip(self.bands, indices, self.held):
             whole = [numbers.long() for numbers in band]
             values = codewords_of(whole, self.codebooks[: len(self.layouts)], (1, *latents[:, :, rows].shape[2:]))
             with fast_arithmetic():
                 for i, h in enumerate(self.prior.hidden(values, self.level)):
                     one = self._scalar_bits if self.prior.layouts[i].d == 1 else self._vector_bits
-                    total += one(i, h, whole[i])
+                    total += one(i, h, whole[i], None if held is None else held.coded)
         return total
 
     @torch.no_grad()
@@ -106,22 +133,26 @@ class Rates:
         prices they become those beside the codewords chosen `before`, and `gradient`, of the same shape, that of all bits by
         what the prior sees."""
         values, indices = torch.zeros_like(latents), []
-        for rows, old, lists in zip(self.bands, before, self.lists):
+        for rows, old, lists, held in zip(self.bands, before, self.lists, self.held):
             filelimits.tick()
             band = latents[:, :, rows]
             if renew or not self.keep:
                 lists[:] = []  # the old ones go before new ones come
-                lists[:] = self._look(old, gradient[:, :, rows])
+                lists[:] = self._look(old, gradient[:, :, rows], held)
             chosen = [entry.choose(split_groups(band[:, entry.layout.dims], entry.layout.d)) for entry in lists]
             for i, (entry, (_, words)) in enumerate(zip(lists, chosen)):
                 here = join_groups(words, (len(band), *band.shape[2:]))
+                if held:
+                    held.hold_words(i, here, self.codebooks[i])
                 values[:, entry.layout.dims, rows] = here if self.present is None else here * self.present[:, i, None, None, None]
             indices.append([numbers for numbers, _ in chosen])
+            if held:
+                held.hold(indices[-1])
             if not self.keep:
                 lists[:] = []
         return values, indices
 
-    def _look(self, indices: Indices, gradient: torch.Tensor) -> list[Shortlist]:
+    def _look(self, indices: Indices, gradient: torch.Tensor, held: Held | None = None) -> list[Shortlist]:
         """The shortlists beside codewords; fills `gradient` f32[B,D,h,w], by what the prior sees only: what a codeword
         itself costs is in the prices."""
         whole = [numbers.long() for numbers in indices]
@@ -138,6 +169,8 @@ class Rates:
                 if self.present is not None:
                     counted = self.present[:, i].repeat_interleave(h[0, 0].numel())[:, None]
                     slope = [each * counted for each in slope]
+                if held:
+                    slope = [each * held.coded for each in slope]
                 outputs += output
                 slopes += slope
                 lists.append(entry)
@@ -177,15 +210,17 @@ class Rates:
             slope = torch.cat(means, 1).sub_(look_up(indices, head.vectors)).mul_(BITS)
         return (output,), (slope,), Shortlist(s, None, self.codebooks[i][:, :width], prices)
 
-    def _scalar_bits(self, i: int, h: torch.Tensor, indices: torch.Tensor) -> float:
+    def _scalar_bits(self, i: int, h: torch.Tensor, indices: torch.Tensor, coded: torch.Tensor | None) -> float:
         here = (edges.gather(1, indices)[:, :, None] for edges in self.cells[i])
-        return logistic_bits(0.0, *self.prior.logistic(i, h), *here).double().sum().item()
+        bits = logistic_bits(0.0, *self.prior.logistic(i, h), *here)
+        return (bits if coded is None else bits * coded).double().sum().item()
 
-    def _vector_bits(self, i: int, h: torch.Tensor, indices: torch.Tensor) -> float:
+    def _vector_bits(self, i: int, h: torch.Tensor, indices: torch.Tensor, coded: torch.Tensor | None) -> float:
         s, head, total = self.prior.layouts[i], self.prior.heads[i], 0.0
         output, size = head.coefficients(h, self.prior.mode == "quantized"), max(1, CHUNK // (s.groups * s.codewords))
-        for part, chosen in zip(output.split(size, 1), indices.split(size, 1)):
+        counted = torch.ones(indices.shape[1], 1) if coded is None else coded
+        for part, chosen, here in zip(output.split(size, 1), indices.split(size, 1), counted.split(size)):
             logits = torch.baddbmm(head.offset[:, None, :], part, head.vectors.mT)
             logs = logits.gather(2, chosen[:, :, None]).squeeze(2) - logits.logsumexp(2)
-            total -= BITS * logs.double().sum().item()
+            total -= BITS * (logs * here[:, 0]).double().sum().item()
         return total

@@ -25,6 +25,7 @@ class TransformConfig:
     decoder_blocks: tuple[int, int, int] = (1, 3, 3)
     lambdas: tuple[float, ...] = (0.0006, 0.00108, 0.00194, 0.0035, 0.0063, 0.0113, 0.0204, 0.0367)
     distortion: str = field(default="mse", metadata=ADDED_LATER)  # or 'ms-ssim', 'ssimulacra2' (see `distortion.py`)
+    arithmetic: str = field(default="float", metadata=ADDED_LATER)  # of the decoder; or 'integer' (see `integer.py`)
 
     LIMITS: ClassVar = {
         "latent_dims": Limits(1, 1024),
@@ -42,6 +43,8 @@ class TransformConfig:
         """Raises UsageError for values within their limits that do not fit together."""
         if self.distortion not in LEAST_SIDES:
             raise UsageError("config: 'transform.distortion' must be one of mse, ms-ssim, ssimulacra2")
+        if self.arithmetic not in ("float", "integer"):
+            raise UsageError("config: 'transform.arithmetic' must be one of float, integer")
         if any(count * share > self.LIMITS["channels"].most for count, share in zip(self.channels, (4, 2, 1))):
             raise UsageError("config: 'transform.channels' must be 256, 512 and 1024 at most")
 

@@ -12,12 +12,16 @@ import torch.nn.functional as F
 from torch.autograd.function import once_differentiable
 
 from . import ssimulacra2
+from .config import MS_SSIM_SIDE
 from .transform import PATCH
 
 MS_SSIM_UNIT = 1000.0  # brings 1 - MS-SSIM to the size of the MSE, so that the same λ give about the same rates
 MSE_SHARE = 0.02  # MS-SSIM hardly sees a small shift of a whole region's colour; the MSE does
-SSIMULACRA2_UNIT = 5.0  # likewise for half of the sum of SSIMULACRA2's error norms; half of the MSE is the other half
-SSIMULACRA2_MSE_SHARE = 0.5
+SSIMULACRA2_UNIT = 3.0  # of the sum of SSIMULACRA2's error norms, which is about a tenth of the MSE: with these four shares
+SSIMULACRA2_MSE_SHARE = 0.7  # PSNR, MS-SSIM and SSIMULACRA2 are each near to what a model tuned for it alone has
+SSIMULACRA2_MS_SSIM_UNIT = 300.0
+CHROMA_SHARE = 0.5  # of the squared error of colour without luma: red surfaces and faces lose theirs first
+LUMA = (0.299, 0.587, 0.114)
 FLAT_SHARE = 2.0  # of the squared error of the means of flat blocks: neither metric minds a small tint, people do
 FLAT_VARIANCE = 1.0  # of 8-bit samples: blocks of this variance count half
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
@@ -154,10 +158,35 @@ def flat_error(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
     return (error * FLAT_VARIANCE / (FLAT_VARIANCE + variances)).mean((1, 2))
 
 
-def mixed(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False, original: list[ssimulacra2.Scale] | None = None):
-    """Half of it the errors that SSIMULACRA2 counts, half the MSE, and the tint of flat blocks."""
-    return (SSIMULACRA2_UNIT * ssimulacra2.error(decoded, pixels, edges, original)
-            + SSIMULACRA2_MSE_SHARE * mse(decoded, pixels) + FLAT_SHARE * flat_error(decoded, pixels))
+def chroma_error(decoded: torch.Tensor, pixels: torch.Tensor) -> torch.Tensor:
+    """Mean squared error f32[B] of what is left of RGB without luma, in units of 8-bit samples."""
+    error = decoded.float() - pixels.float()
+    error = error - (error * error.new_tensor(LUMA)[:, None, None]).sum(1, keepdim=True)
+    return error.square().mean((1, 2, 3)) * 255**2
+
+
+@dataclass(frozen=True)
+class Originals:
+    """What `mixed` needs of the original. Pictures too small for MS-SSIM go without it."""
+
+    ssimulacra2: list[ssimulacra2.Scale]
+    ms_ssim: list[Scale] | None
+
+    @classmethod
+    def of(cls, pixels: torch.Tensor, edges: bool = False, spacing: Sequence[int] = (1,) * len(SCALE_WEIGHTS)) -> Originals:
+        large = min(pixels.shape[2:]) >= MS_SSIM_SIDE
+        return cls(ssimulacra2.scales(pixels, edges), scales(pixels, edges, spacing) if large else None)
+
+
+def mixed(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False, original: Originals | None = None):
+    """The errors that SSIMULACRA2 counts, the MSE, what MS-SSIM misses, colour once more, and the tint of flat blocks."""
+    known = original or Originals.of(pixels, edges)
+    total = (SSIMULACRA2_UNIT * ssimulacra2.error(decoded, pixels, edges, known.ssimulacra2)
+             + SSIMULACRA2_MSE_SHARE * mse(decoded, pixels)
+             + CHROMA_SHARE * chroma_error(decoded, pixels) + FLAT_SHARE * flat_error(decoded, pixels))
+    if known.ms_ssim is None:
+        return total
+    return total + SSIMULACRA2_MS_SSIM_UNIT * (1 - similarity(decoded, pixels, edges, known.ms_ssim))
 
 
 KINDS = {"mse": mse, "ms-ssim": ms_ssim, "ssimulacra2": mixed}
@@ -171,5 +200,5 @@ def against(kind: str, pixels: torch.Tensor) -> Callable[[torch.Tensor], torch.T
     if kind == "ms-ssim":
         known["original"] = scales(pixels, spacing=SPACING)
     elif kind == "ssimulacra2":
-        known["original"] = ssimulacra2.scales(pixels)
+        known["original"] = Originals.of(pixels, spacing=SPACING)
     return partial(KINDS[kind], pixels=pixels, **known)

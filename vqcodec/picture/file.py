@@ -25,6 +25,7 @@ Rules that are not obvious:
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import threading
@@ -143,6 +144,11 @@ def to_image(picture: Picture) -> Image.Image:
     if picture.alpha is not None and picture.alpha.min(initial=255) < 255:
         image.putalpha(Image.fromarray(picture.alpha))
     return image
+
+
+def digest(picture: Picture) -> str:
+    """SHA-256 of the samples of `to_image`: row by row, those of a pixel side by side, one byte each."""
+    return hashlib.sha256(np.asarray(to_image(picture)).tobytes()).hexdigest()
 
 
 def write_picture(picture: Picture, format: str = "PNG", metadata: Metadata | None = None) -> bytes:

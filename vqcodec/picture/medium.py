@@ -104,8 +104,9 @@ class Pictures(Medium):
         from .file import write_picture
 
         header, data = stream.peek(source.head), source.data()
-        file.write(write_picture(codec.decode(data, progress=progress), made.name, metadata=self.metadata(source) or Metadata()))
-        facts = _facts(header.width, header.height, len(data), inspection.quality_of(header.quality))
+        picture = codec.decode(data, progress=progress)
+        file.write(write_picture(picture, made.name, metadata=self.metadata(source) or Metadata()))
+        facts = _facts(header.width, header.height, len(data), inspection.quality_of(header.quality)) | _digest(codec, picture)
         return Made(facts, f"{header.width}x{header.height}, {len(data)} -> {{output}} bytes, quality {facts['quality']:g}")
 
     def decoded(self, codec, data):
@@ -126,6 +127,9 @@ class Pictures(Medium):
 
     def parts(self, codec, data):
         return {"segment_bytes": codec.segment_bytes(data)}
+
+    def digest(self, codec, data):
+        return _digest(codec, codec.decode(data))
 
     def draw_grids(self, codec, data):
         from .codec import grids_image
@@ -163,6 +167,9 @@ class Pictures(Medium):
     def from_tokens(self, codec, grids, shape, quality):
         from ..errors import UsageError
 
+        from .finish import of_inspection
+
+        finish = of_inspection(shape)
         if isinstance(shape, inspection.Inspection):
             quality, grey = shape.quality if quality is None else quality, shape.grey
             shape = shape.width, shape.height
@@ -170,7 +177,7 @@ class Pictures(Medium):
             grey = False
         if quality is None:
             raise UsageError("give the height and the quality of the picture")
-        return codec.encode_tokens(grids, *shape, quality, grey=grey).data
+        return codec.encode_tokens(grids, *shape, quality, grey=grey, finish=finish).data
 
     # --- for the tools -------------------------------------------------------------------------------------------
 
@@ -197,6 +204,12 @@ def _kept(found, request: Request) -> bytes | None:
 
         found = without_gps(found)
     return kept(found, request)
+
+
+def _digest(codec, picture) -> dict:
+    from .file import digest
+
+    return {"pixels_sha256": digest(picture), "pixels_exact": codec.exact}
 
 
 def _facts(width: int, height: int, size: int, quality: float) -> dict:

@@ -28,6 +28,7 @@ from .distortion import against
 from ..errors import UsageError
 from ..indices.quantize import RATE_WEIGHT
 from ..indices.rates import Rates
+from .plain import spread
 from .transform import PATCH, Decoder, samples
 
 USUAL_EFFORT, USUAL_PIXELS = 2, 1 << 22  # larger pictures are encoded at effort 1 unless told otherwise
@@ -145,10 +146,11 @@ def gradient_at(chosen: torch.Tensor, decode: Callable, distortion: Callable, sl
 class DistortionGradient:
     """Codewords f32[1,D,h,w] → gradient, same, of λ·distortion, in bits, of the picture decoded from them against uint8[H,W,3];
     in tiles, so that memory is bounded. keep: remember what the distortion needs of the picture from one call to the next; told:
-    of the part that is done, after each tile."""
+    of the part that is done, after each tile; painted: bool[h,w], blocks that decoders paint as they are in the picture."""
 
     def __init__(self, decoder: Decoder, config: TransformConfig, rgb: np.ndarray, level: float, *, keep: bool = True,
-                 told: Callable[[float], object] = lambda part: None):
+                 told: Callable[[float], object] = lambda part: None, painted: np.ndarray | None = None):
+        self.painted = painted
         self.decoder, self.rgb, self.level, self.keep, self.told = decoder, rgb, level, keep, told
         self.distortion, self.slope = config.distortion, slope(config, level)
         self.known = {}
@@ -160,17 +162,24 @@ class DistortionGradient:
             filelimits.tick()
             (rows, near_rows), (columns, near_columns) = tile
             piece = chosen[:, :, near_rows, near_columns].contiguous(memory_format=torch.channels_last)
-            gradient = self._of_tile(piece, pixels_of(near_rows), pixels_of(near_columns))
+            painted = None if self.painted is None else self.painted[near_rows, near_columns]
+            if painted is not None and painted.all():
+                gradient = torch.zeros_like(piece)
+            else:
+                gradient = self._of_tile(piece, pixels_of(near_rows), pixels_of(near_columns), painted)
             result[:, :, rows, columns] = gradient[:, :, within(near_rows, rows), within(near_columns, columns)]
             self.told(done / len(every))
         return result
 
-    def _of_tile(self, piece: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
+    def _of_tile(self, piece: torch.Tensor, rows: slice, columns: slice, painted: np.ndarray | None) -> torch.Tensor:
         height, width = self.rgb[rows, columns].shape[:2]
+        hidden = None if painted is None or not painted.any() else torch.from_numpy(spread(painted, height, width))
+        wanted = None if hidden is None else samples(self.rgb[rows, columns].copy())
 
         def decode(piece):
             with fast_arithmetic():
-                return self.decoder(piece, torch.tensor([self.level], dtype=torch.float32))[:, :, :height, :width]
+                x = self.decoder(piece, torch.tensor([self.level], dtype=torch.float32))[:, :, :height, :width]
+            return x if hidden is None else torch.where(hidden, wanted, x)
 
         key = rows.start, columns.start
         distortion = self.known.get(key) or against(self.distortion, samples(self.rgb[rows, columns].copy()))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
 from .. import filelimits
+from . import curves, find_plain
 from . import search as refine
 from .alpha import encode_alpha
 from .codec import PATCH, STRIP_PIXELS, Codec, Encoded, Progress, bands, check_size, strips
@@ -18,29 +19,46 @@ from ..indices.context import fast_arithmetic
 from ..guard import guarded, more_threads
 from ..errors import UnsupportedError, UsageError
 from ..indices.float_prior import ContextPrior
+from ..indices.network import Given
 from ..zoo.loading import ModelKind, load_model
 from .file import Picture
+from .finish import Finish
+from .plain import Plain, spread
+from .integer_decoder import IntegerDecoder
 from ..process import keep_freed_memory
 from ..indices.quality import SIXTEENTHS, checked_sixteenths, quality_of
 from ..indices.rates import Rates
 from ..indices.target import Estimate, Goal, reach
 from ..zoo.registry import ModelEntry
+from .rounding import IntegerNetwork
 from .psnr import psnr as measure
 from .transform import Decoder, Encoder, halo, samples
 
 # What encodes give more than estimates of their rate (its logarithm) and PSNR (dB), at efforts 0, 1, and more; of photo-3.
 FIXED_BYTES = 40  # of a stream, about
 RATE_BIAS, PSNR_BIAS = (-0.2, -0.06, -0.06), (-0.3, 0.5, 1.1)
-KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True)
+# Of λ: what a pixel's squared error of 1 adds to the distortion (by MS-SSIM nearly nothing: only a tint counts).
+WORTH = {"mse": 1.0, "ssimulacra2": 0.5, "ms-ssim": 0.0}
+KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True,
+                 integers=lambda transform: IntegerNetwork(transform) if transform.arithmetic == "integer" else None)
+
+
+@dataclass(frozen=True)
+class Coded:
+    """Index grids int64[G,h,w], their segments, and what else makes the picture."""
+
+    grids: torch.Tensor
+    segments: tuple[bytes, ...]
+    finish: Finish = Finish()
 
 
 class TorchCodec(Codec):
     """A loaded model. Thread-safe: nothing changes after `load`."""
 
     def __init__(self, entry: ModelEntry, model: ModelConfig, coder: GridCoder, decoder: Decoder, encoder: Encoder | None,
-                 context: ContextPrior | None):
+                 context: ContextPrior | None, integers: IntegerDecoder | None = None):
         super().__init__(entry, model, coder, decoder)
-        self.encoder, self.context = encoder, context
+        self.encoder, self.context, self.integers = encoder, context, integers
 
     @classmethod
     @guarded
@@ -48,7 +66,11 @@ class TorchCodec(Codec):
         """As `Codec.open`, with or without its encoder."""
         keep_freed_memory()
         parts = load_model(entry, encoder, KIND)
-        return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder, parts.context)
+        integers, transform = None, parts.config.transform
+        if transform.arithmetic == "integer":
+            books = [book.numpy() for book in parts.coder.codebooks]
+            integers = IntegerDecoder(parts.stored, books, transform, parts.config.quantizer)
+        return cls(entry, parts.config, parts.coder, parts.decoder, parts.encoder, parts.context, integers)
 
     # --- pixels ⇄ latents, in strips ---------------------------------------------------------------------
 
@@ -78,46 +100,71 @@ class TorchCodec(Codec):
         level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
         out = np.empty((height, width, 3), np.uint8)
         several = len(strips(*grids.shape[1:])) > 1
-        for (top, bottom), before, y in self._strips(grids, progress):
+        for (top, bottom), before, near in self._strips(grids, progress):
             with more_threads() if several else nullcontext():
-                x = self.decoder(y.contiguous(memory_format=torch.channels_last), level)[0]
-            x = x[:, before * PATCH : (before + bottom - top) * PATCH, :width]
-            x = x.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0).numpy()
+                if self.integers:
+                    x = self.integers(near, sixteenths)
+                else:
+                    y = self.coder.dequantize(near[None])
+                    x = self.decoder(y.contiguous(memory_format=torch.channels_last), level)[0]
+                    x = x.clamp_(0, 1).mul_(255).round_().to(torch.uint8).permute(1, 2, 0)
+            x = x[before * PATCH : (before + bottom - top) * PATCH, :width].cpu().numpy()
             out[top * PATCH : bottom * PATCH] = x[: height - top * PATCH]
         return out
 
     # --- whole pictures ----------------------------------------------------------------------------------
 
     def _choose_and_code(self, latents: torch.Tensor, sixteenths: int, weights: tuple[float, ...],
-                         progress: Progress = lambda text: None):
+                         progress: Progress = lambda text: None, given: Given | None = None):
         """Latents f32[1,D,h,w] → (index grids int64[G,h,w], segments); as `GridCoder.choose`. Of the last slices, those that
         are at rest everywhere have no bytes."""
         slices = self.coder.present(sixteenths)
         results, pieces = [], bands(*latents.shape[2:])
         for number, (top, bottom) in enumerate(pieces, 1):
             progress(f"coding, band {number} of {len(pieces)}")
-            results.append(self.coder.choose(latents[0, :, top:bottom], sixteenths, weights, slices))
+            results.append(self.coder.choose(latents[0, :, top:bottom], sixteenths, weights, slices,
+                                             given and given.rows(top, bottom)))
         grids = torch.cat([grids for grids, _ in results], 1)
         kept = self.coder.steps(self.coder.needed(grids))
         return grids, tuple(s if i < kept else b"" for _, segments in results for i, s in enumerate(segments))
 
     @guarded
-    def search(self, rgb: np.ndarray, sixteenths: int, effort: int, progress: Progress = lambda text: None):
-        """uint8[H,W,3] → (index grids int64[G,h,w], segments), the better the greater the effort (see `search.py`)."""
+    def search(self, picture: Picture, sixteenths: int, effort: int, progress: Progress = lambda text: None) -> Coded:
+        """The better the greater the effort (see `search.py`)."""
+        rgb, plain = picture.rgb, find_plain.find(picture.rgb, sixteenths)
+        if plain is not None and plain.whole:
+            grids = plain.given(self.coder, sixteenths).whole()
+            return Coded(grids, self.code_grids(grids, sixteenths, plain.given(self.coder, sixteenths)), Finish(plain))
         search = refine.SEARCHES[self.model.transform.distortion]
         weights = search.weights(self.coder.layouts)
         steps = search.steps[effort] if refine.applicable(self.model.transform, *rgb.shape[:2]) else 0
         with more_threads():
-            latents = self._searched(rgb, sixteenths, steps, search, weights, progress)
-        return self._choose_and_code(latents, sixteenths, weights, progress)
+            with fast_arithmetic() if steps else nullcontext():
+                latents = self.latents(rgb, sixteenths)
+            plain = plain and find_plain.with_indices(plain, latents[0].numpy(), self.coder, sixteenths)
+            if steps:
+                latents = self._searched(latents, rgb, sixteenths, steps, search, weights, progress, plain)
+        given = plain and plain.given(self.coder, sixteenths)
+        grids, segments = self._choose_and_code(latents, sixteenths, weights, progress, given)
+        return Coded(grids, segments, self._finish(grids, sum(map(len, segments)), picture, sixteenths, plain, effort))
 
-    def _searched(self, rgb: np.ndarray, sixteenths: int, steps: int, search: refine.Search, weights,
-                  progress: Progress) -> torch.Tensor:
-        """uint8[H,W,3] → latents f32[1,D,h,w], after `steps` improvements."""
-        with fast_arithmetic() if steps else nullcontext():
-            latents = self.latents(rgb, sixteenths)
-        if not steps:
-            return latents
+    def _finish(self, grids: torch.Tensor, size: int, picture: Picture, sixteenths: int, plain: Plain | None, effort: int) -> Finish:
+        """What makes the picture nearer to what it was, of `size` bytes without that. At effort 0 there is no time for it, but
+        beside plain blocks."""
+        if plain is None and not effort:
+            return Finish()
+        rgb, transform = picture.rgb, self.model.transform
+        decoded = self._as_decoded(grids, *rgb.shape[:2], sixteenths, picture.grey, Finish())
+        bits = WORTH[transform.distortion] * refine.slope(transform, sixteenths / SIXTEENTHS)
+        coded = None if plain is None else spread(~plain.painted, *rgb.shape[:2])
+        found = curves.find(decoded, rgb, coded, picture.grey, bits, size)
+        if plain is not None:
+            plain = find_plain.with_cleaning(plain, Finish(None, found)(decoded), rgb, min(2.0, 1 / (PATCH * PATCH * bits or 1)))
+        return Finish(plain, found)
+
+    def _searched(self, latents: torch.Tensor, rgb: np.ndarray, sixteenths: int, steps: int, search: refine.Search, weights,
+                  progress: Progress, plain: Plain | None) -> torch.Tensor:
+        """Latents f32[1,D,h,w] of uint8[H,W,3] after `steps` improvements, one at least."""
         keep = rgb.shape[0] * rgb.shape[1] <= REMEMBERED_PIXELS
         at = 0
 
@@ -128,24 +175,28 @@ class TorchCodec(Codec):
 
         gradient = refine.DistortionGradient(
             self.decoder, self.model.transform, rgb, sixteenths / SIXTEENTHS, keep=keep,
-            told=lambda part: progress(f"search, step {at + 1} of {steps}, {part:.0%}") if part < 1 else None)
-        return refine.refine(latents, steps, search, self._rates(latents, sixteenths, weights, keep), gradient, begin,
-                             search.damping(gradient.slope))[0]
+            told=lambda part: progress(f"search, step {at + 1} of {steps}, {part:.0%}") if part < 1 else None,
+            painted=plain and plain.painted)
+        rates = self._rates(latents, sixteenths, weights, keep, plain and plain.given(self.coder, sixteenths))
+        return refine.refine(latents, steps, search, rates, gradient, begin, search.damping(gradient.slope))[0]
 
-    def _rates(self, latents: torch.Tensor, sixteenths: int, weights, keep: bool) -> Rates:
+    def _rates(self, latents: torch.Tensor, sixteenths: int, weights, keep: bool, given: Given | None) -> Rates:
         """The prior as encoders ask it, of latents f32[1,D,h,w]."""
         level = sixteenths / SIXTEENTHS
         return Rates(self.context, self.coder.codebooks, weights, torch.tensor([level], dtype=torch.float32),
                      bands=[slice(top, bottom) for top, bottom in bands(*latents.shape[2:])],
                      windows=self.coder.prior.windows(sixteenths), keep=keep,
-                     present=torch.tensor([self.model.quantizer.present(level)]))
+                     present=torch.tensor([self.model.quantizer.present(level)]), given=given)
 
     @torch.inference_mode()
     def _estimate(self, picture: Picture, sixteenths: int, of_psnr: bool) -> float:
         """Bits or PSNR of a picture, about: with the codewords nearest to its latents, and by the float twin of the prior."""
+        plain = find_plain.find(picture.rgb, sixteenths)
         with more_threads(), fast_arithmetic():
             latents = self.latents(picture.rgb, sixteenths)
-        rates = self._rates(latents, sixteenths, [0.0] * len(self.coder.layouts), False)
+        plain = plain and find_plain.with_indices(plain, latents[0].numpy(), self.coder, sixteenths)
+        given = plain and plain.given(self.coder, sixteenths)
+        rates = self._rates(latents, sixteenths, [0.0] * len(self.coder.layouts), False, given)
         indices = rates.nearest(latents)
         if not of_psnr:
             return rates.bits(latents, indices)
@@ -154,7 +205,10 @@ class TorchCodec(Codec):
             shape = latents[0, 0, rows].shape
             at_rest = [rest.short()[:, None].expand(-1, shape.numel()) for rest in self.coder.rest[len(band):]]
             grids.append(torch.cat([*band, *at_rest]).long().unflatten(1, shape))
-        return measure(picture.rgb, self._as_decoded(torch.cat(grids, 1), *picture.rgb.shape[:2], sixteenths, picture.grey))
+        return self._psnr(picture, torch.cat(grids, 1), sixteenths, Finish(plain))
+
+    def _psnr(self, picture: Picture, grids, sixteenths: int, finish: Finish) -> float:
+        return measure(picture.rgb, self._as_decoded(grids, *picture.rgb.shape[:2], sixteenths, picture.grey, finish))
 
     @guarded
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None,
@@ -165,9 +219,9 @@ class TorchCodec(Codec):
         Raises UsageError outside of that."""
         effort, picture = self._check_encoding(picture, effort), told_grey(picture)
         sixteenths = checked_sixteenths(quality, self.qualities)
-        grids, segments = self.search(picture.rgb, sixteenths, effort, progress)
+        coded = self.search(picture, sixteenths, effort, progress)
         alpha = None if picture.alpha is None else encode_alpha(picture.alpha)
-        return self._packed(grids, segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata)
+        return self._packed(coded.grids, coded.segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata, coded.finish)
 
     def _check_encoding(self, picture: Picture, effort: int | None) -> int:
         """The effort to use. Raises UnsupportedError, UsageError."""
@@ -200,12 +254,12 @@ class TorchCodec(Codec):
             return found if psnr is not None else value(overhead + found / 8)
 
         def attempt(sixteenths: int) -> tuple[Encoded, float]:
-            grids, segments = self.search(picture.rgb, sixteenths, effort, lambda text: progress(
+            coded = self.search(picture, sixteenths, effort, lambda text: progress(
                 f"trying quality {quality_of(sixteenths):g}: {text}"))
-            result = self._packed(grids, segments, height, width, sixteenths, picture.grey, alpha, metadata)
+            result = self._packed(coded.grids, coded.segments, height, width, sixteenths, picture.grey, alpha, metadata, coded.finish)
             if psnr is None:
                 return result, value(len(result.data))
-            return result, measure(picture.rgb, self._as_decoded(grids, height, width, sixteenths, picture.grey))
+            return result, self._psnr(picture, coded.grids, sixteenths, coded.finish)
 
         bias = (RATE_BIAS if psnr is None else PSNR_BIAS)[min(effort, 2)]
         estimate = None if self.context is None else Estimate(expected, bias, times=3 if effort else 2)

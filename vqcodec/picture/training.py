@@ -12,15 +12,19 @@ import torch
 from PIL import Image
 
 from ..errors import InputError, UsageError
+from ..indices.quality import SIXTEENTHS
+from ..indices.quantize import codewords_of, nearest
 from ..indices.rates import Rates
 from ..train.config import TrainingConfig
 from ..train.medium import Coded, Medium, Networks
 from ..train.validate import code
-from . import distortion, grow, search, ssimulacra2, transform
+from . import calibration, distortion, grow, search, ssimulacra2, transform
 from .config import LEAST_SIDES, ModelConfig
 from .crops import Crops, find_pictures, opened
 from .file import Picture
+from .psnr import psnr
 
+CALIBRATION = 20  # of the batches that export counts codewords in; the last of them are the extremes
 SHOWN_SIDE = 768  # pixels of a side of validation pictures, at most
 
 
@@ -76,6 +80,23 @@ class Pictures(Medium):
         corners = torch.tensor(list(itertools.product((0.0, 1.0), repeat=3)))
         return corners[:, :, None, None].repeat(1, 1, 64, 64)
 
+    @staticmethod
+    def decoder_tensors(model, batches):
+        if model.config.transform.arithmetic != "integer":
+            return Medium.decoder_tensors(model, batches)
+        tensors = calibration.decoder_tensors(model.decoder, latents_of(model, batches[-CALIBRATION:]), model.config.transform)
+        return {name: torch.from_numpy(values) for name, values in tensors.items()}
+
+    @staticmethod
+    def decoder_loss(codec, path, grids, quality):
+        if not codec.exact:
+            return None
+        rgb = (load(path)[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
+        with torch.no_grad():
+            x = codec.decoder(codec.coder.dequantize(grids[None]), torch.tensor([quality - 1.0]))[0]
+        x = (x.clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        return psnr(rgb, x), psnr(rgb, codec.pixels(grids, *rgb.shape[:2], round(SIXTEENTHS * (quality - 1))))
+
     def validate(self, model, paths, soft, search):
         return rate_distortion(model, paths, soft, search)
 
@@ -88,6 +109,15 @@ class Pictures(Medium):
         rgb = (x[0].permute(1, 2, 0) * 255).round().to(torch.uint8).numpy()
         data = codec.encode(Picture(rgb), quality).data
         return Coded(data, torch.from_numpy(codec.decode_grids(data)), codec.bits_per_block(data).sum(), x[0, 0].numel())
+
+
+@torch.no_grad()
+def latents_of(model, batches):
+    """(latents f32[B,D,h,w] as they are decoded, level f32[B]) of batches of (pixels, level)."""
+    for pixels, level in batches:
+        y = model.analyse(pixels, level)
+        chosen = nearest(y, model.codebooks, model.prior.layouts)
+        yield model.masked(codewords_of(chosen, model.codebooks, (len(y), *y.shape[2:])), level), level
 
 
 def improve(model, latents, pixels, level, steps: int):
@@ -123,16 +153,16 @@ def rate_distortion(model, paths, soft: bool, search: int = 0) -> list[dict]:
     rows = []
     for index in range(len(model.config.transform.lambdas)):
         level = torch.tensor([float(index)])
-        bpp, psnr, alike = [], [], []
+        bpp, decibels, alike = [], [], []
         for x in pictures:
             decoded, bits = code(model, x, level, soft, search)
             decoded = (decoded.clamp(0, 1) * 255).round()
             mse = (decoded - x * 255).square().mean().item()
             bpp.append(bits / x[0, 0].numel())
-            psnr.append(10 * math.log10(255**2 / max(mse, 1e-9)))
+            decibels.append(10 * math.log10(255**2 / max(mse, 1e-9)))
             if measure:
                 alike.append(measure(decoded / 255, x))
-        rows.append(dict(quality=index + 1, bpp=round(float(np.mean(bpp)), 5), psnr=round(float(np.mean(psnr)), 3)))
+        rows.append(dict(quality=index + 1, bpp=round(float(np.mean(bpp)), 5), psnr=round(float(np.mean(decibels)), 3)))
         if measure is distortion.similarity:
             rows[-1]["ms_ssim_db"] = round(-10 * math.log10(max(1 - torch.cat(alike).mean().item(), 1e-9)), 3)
         elif measure:

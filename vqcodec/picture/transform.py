@@ -22,8 +22,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ..indices.bounds import ACCUMULATOR_LIMIT
+from ..indices.context import round_through, round_weight, weight_steps
 from ..indices.layers import QualityScale, lerp_rows, soften
 from .config import TransformConfig
+from .integer import ACTIVATION_LIMIT
 from .synthesis import PATCH, halo  # noqa: F401
 
 
@@ -34,7 +37,10 @@ def samples(rgb: np.ndarray) -> torch.Tensor:
 
 
 class Block(nn.Module):
-    """x + conv3×3(silu(conv3×3(soften(x)))), the residual branch starting small."""
+    """x + conv3×3(silu(conv3×3(soften(x)))), the residual branch starting small. While `rounded`, kernels and their inputs are
+    rounded about as `rounding.py` rounds them, gradients passing straight through."""
+
+    rounded = False
 
     def __init__(self, channels: int):
         super().__init__()
@@ -44,7 +50,20 @@ class Block(nn.Module):
             self.conv2.weight.mul_(0.1)
 
     def forward(self, x):
-        return x + self.conv2(F.silu(self.conv1(soften(x))))
+        if not self.rounded:
+            return x + self.conv2(F.silu(self.conv1(soften(x))))
+        inner = rounded_conv(self.conv1, soften(x), 1.0)
+        return x + rounded_conv(self.conv2, F.silu(inner), 0.5)
+
+
+def rounded_conv(layer: nn.Conv2d, x: torch.Tensor, share: float) -> torch.Tensor:
+    """`layer` of x f32[B,C,h,w], both rounded: x to as many steps, over the range of this batch, as its sums have room for; of the
+    sum of weights without their signs they reach `share`."""
+    x, steps = x.float(), weight_steps(layer.weight)
+    with torch.no_grad():
+        most = (layer.weight.flatten(1) / steps[:, None]).round().abs().sum(1).max() * share
+        step = x.abs().amax().clamp_min(1e-6) / (ACCUMULATOR_LIMIT / most).clamp(max=ACTIVATION_LIMIT).floor()
+    return F.conv2d(round_through(x / step) * step, round_weight(layer.weight), layer.bias, padding=1)
 
 
 class Encoder(nn.Module):
@@ -98,6 +117,12 @@ class Decoder(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.log_gain = nn.Parameter(torch.zeros(levels, config.latent_dims))
+
+    def set_rounded(self, rounded: bool) -> None:
+        """Whether the rounding of a decoder in integers is simulated."""
+        for module in self.modules():
+            if isinstance(module, Block):
+                module.rounded = rounded
 
     def forward(self, latents, level):
         y = latents * lerp_rows(-self.log_gain, level).exp()[:, :, None, None]

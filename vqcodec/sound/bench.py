@@ -44,13 +44,14 @@ class Sounds(Comparison):
                 ".rf64")
     codecs = ("vqcodec", "opus", "opus-packets")
     more_codecs = ("opus-voip",)
-    metrics = ("visqol", "log-mel", "si-sdr", "pesq", "stoi")
+    metrics = ("visqol", "log-mel", "si-sdr", "pesq", "stoi", "periodicity", "pause-lines", "level-excess")
     more_metrics = ("estoi", "visqol-speech", "visqol-speech-exp", "visqol-audio")
     packages = ("soundfile", "soxr", "av", "visqol-python", "pesq", "pystoi")
     beside = ("vqcodec", "opus-packets", "opus")
     compare = (3.0, 6.0, 12.0)
-    speech = ("visqol-speech", "visqol-speech-exp", "pesq", "stoi", "log-mel", "si-sdr")
-    audio = ("visqol-audio", "log-mel", "si-sdr")
+    speech = ("visqol-speech", "visqol-speech-exp", "pesq", "stoi", "log-mel", "si-sdr", "periodicity", "pause-lines",
+              "level-excess")
+    audio = ("visqol-audio", "log-mel", "si-sdr", "level-excess")
 
     def codecs_by_name(self):
         from .peers import CODECS
@@ -106,6 +107,12 @@ class Sounds(Comparison):
         if asked is None:
             return [name for name in (self.speech if speech else self.audio) if installed(METRICS[name])]
         return [("visqol-speech" if speech else "visqol-audio") if name == "visqol" else name for name in asked]
+
+    def probed(self, codecs, sources):
+        from .probes import probed
+
+        rates = [c.rate for c in codecs if c.spec.name == "vqcodec"] or [s.rate_hz for s in sources]
+        return list(probed(codecs, 48000 if max(rates) > SPEECH_RATE else SPEECH_RATE))
 
     def summary(self, sources):
         seconds = sum(s.seconds for s in sources)

@@ -20,6 +20,7 @@ from importlib import import_module
 import numpy as np
 
 from .. import filelimits
+from . import gains as knotted
 from . import stream as streams
 from ..stream import Sealed, grids_crc
 from ..indices.bounds import CDF_BITS
@@ -28,6 +29,7 @@ from ..guard import guarded
 from ..errors import CorruptStreamError, UnsupportedError, UsageError, VqcodecWarning
 from ..indices.grids import GridReader, SegmentReader
 from ..zoo.reading import load_decoder
+from ..zoo.schema import FloatNetwork
 from ..indices.quality import SIXTEENTHS, checked_quality, checked_sixteenths
 from ..zoo.registry import ModelEntry
 from .file import Sound, check_shape, resampled
@@ -84,7 +86,7 @@ class AudioCodec:
         UnsupportedError when `encoder` is asked of a decoder-only model, or for a model of something else than sound."""
         if encoder or on_torch:
             return import_module(f"{__package__}.torch_codec").TorchAudioCodec.load(entry, encoder)
-        model, coder, weights = load_decoder(entry, "audio", AudioModelConfig, shapes)
+        model, coder, weights = load_decoder(entry, "audio", AudioModelConfig, lambda transform: FloatNetwork(shapes(transform)))
         return cls(entry, model, coder, Synthesis(weights, model.transform))
 
     @property
@@ -152,15 +154,23 @@ class AudioCodec:
         stream = self.decode_stream(io.BytesIO(data))
         return Sound(np.concatenate(list(stream.blocks())), stream.header.rate)
 
+    @staticmethod
+    def read_gains(chunk: Chunk, frames: int, header: SoundHeader) -> np.ndarray | None:
+        """int64[coded channels,n] at the knots of a chunk, None where the stream has none. Raises CorruptStreamError."""
+        return knotted.unpack(chunk.payload, header.coded_channels, frames)[0] if header.gains else None
+
     @guarded
     def read_chunk(self, chunk: Chunk, frames: int, header: SoundHeader, seen=None):
-        """Index grids int64[G,U,frames] of a chunk. Raises CorruptStreamError."""
+        """Index grids int64[G,U,frames] of a chunk, whose checksum covers its gains too. Raises CorruptStreamError."""
         reader, units, slices = SegmentReader(chunk.payload), self.units(header), self.coder.present(header.quality)
+        gains = None
+        if header.gains:
+            gains, reader.position = knotted.unpack(chunk.payload, header.coded_channels, frames)
         if len(chunk.payload) < self.coder.prior.least_bytes(units * frames, header.quality, slices):
             raise CorruptStreamError(f"the {len(chunk.payload)} bytes of chunk {chunk.number} cannot hold its segments")
         grids = self.coder.joined([self.coder.read(reader, 1, frames, header.quality, seen, slices) for _ in range(units)], 1)
         reader.finish()
-        if grids_crc(np.asarray(grids)) != chunk.grids_crc:
+        if checksum(np.asarray(grids), gains) != chunk.grids_crc:
             raise CorruptStreamError(f"checksum of the index grids of chunk {chunk.number} does not match: it is damaged")
         return grids
 
@@ -170,11 +180,16 @@ class AudioCodec:
         return np.concatenate([np.asarray(grids) for grids in self.decode_stream(io.BytesIO(data)).grids()], 2)
 
     @guarded
-    def encode_tokens(self, grids, header: SoundHeader) -> EncodedSound:
-        """Index grids int[G,U,T] → .vq file that says of itself what `header` says: the inverse of `decode_grids`."""
+    def encode_tokens(self, grids, header: SoundHeader, gains: Sequence[bytes] | None = None) -> EncodedSound:
+        """Index grids int[G,U,T] → .vq file that says of itself what `header` says: the inverse of `decode_grids`. gains: of each
+        chunk, as `gains.pack` and `inspect` give them; None: the header's alone."""
         checked_sixteenths(1 + header.quality / SIXTEENTHS, self.qualities)
         slices = self.coder.present(header.quality)
         header = replace(header, model_id=self.entry.id, model_hash=self.entry.hash)
+        if header.gains and not gains:
+            gains = [b"\0"] * len(self.chunks(header))
+        if len(gains or ()) != len(self.chunks(header)) * header.gains:
+            raise UsageError(f"there are gains of {len(gains or ())} chunks, and not {len(self.chunks(header)) * header.gains}")
         grids = np.asarray(grids)
         expected = (self.coder.groups, self.units(header), self.frames(header))
         if grids.dtype.kind not in "iu" or grids.shape != expected:
@@ -186,8 +201,9 @@ class AudioCodec:
         seed = streams.seed_of(header, streams.peek(parts[0])[1])
         for number, (begin, end) in enumerate(self.chunks(header)):
             part = whole[:, :, begin:end]
+            values = knotted.unpack(gains[number], header.coded_channels, end - begin)[0] if header.gains else None
             parts.append(packed_chunk(number, part, [self.coder.code(unit[:, None], header.quality, slices)
-                                                      for unit in part.swapaxes(0, 1)], seed))
+                                                      for unit in part.swapaxes(0, 1)], seed, values))
         data = b"".join(parts)
         return EncodedSound(data, 1 + header.quality / SIXTEENTHS, kbps(len(data), header))
 
@@ -224,6 +240,7 @@ class DecodedStream:
         self.codec, self.file, self.header, self.conceal = codec, file, header, conceal
         self.seed = streams.seed_of(header, sealed)
         self.lost: list[Lost] = []
+        self._gains: np.ndarray | None = None  # of the chunk whose grids were given last
 
     @guarded
     def grids(self, seen=None, begin: Callable[[], object] | None = None) -> Iterator:
@@ -240,7 +257,9 @@ class DecodedStream:
     def _grids(self, chunks, number: int, frames: int, seen):
         while (chunk := chunks.read(number)) is not None:
             try:
-                return self.codec.read_chunk(chunk, frames, self.header, seen)
+                grids = self.codec.read_chunk(chunk, frames, self.header, seen)
+                self._gains = self.codec.read_gains(chunk, frames, self.header)
+                return grids
             except CorruptStreamError:
                 if not self.conceal:
                     raise
@@ -269,21 +288,25 @@ class DecodedStream:
         sizes = codec.chunks(header)
         units, dims = codec.units(header), codec.model.transform.latent_dims
         held, first = np.empty((units, dims, 1, 0), np.float32), 0  # latents from frame `first` on
-        waiting: list[tuple[int, int, bool]] = []
-        before = True  # whether the chunk before is whole
+        waiting: list[tuple[int, int, bool, np.ndarray | None]] = []
+        before, last = True, None  # whether the chunk before is whole, and its gains
 
         def flush(known: int) -> Iterator[np.ndarray]:
-            nonlocal held, first, before
+            nonlocal held, first, before, last
             while waiting and (known >= waiting[0][1] + margin or known == sizes.frames):
-                begin, end, whole = waiting.pop(0)
+                begin, end, whole, gains = waiting.pop(0)
                 fades = begin > 0 and before, bool(waiting) and waiting[0][2]
-                before = whole
+                if header.gains and not whole:
+                    gains = _gains_of_lost(last, waiting[0][3] if waiting else None, header.coded_channels, end - begin)
+                before, last = whole, gains
                 start, stop = max(0, begin - margin), min(known, end + margin)
                 held, first = held[..., start - first :], start
                 if whole or any(fades):
                     block = codec._synthesise(held[..., : stop - start], start, begin - start, end - begin, header.quality)
                 else:
                     block = np.zeros(((end - begin) * codec.model.transform.step, header.coded_channels), np.float32)
+                if gains is not None:
+                    block = block[:, : header.coded_channels] * knotted.curve(gains, end - begin, codec.model.transform.step)
                 yield block if whole else self._silenced(block, begin, end, *fades)
 
         for grids, (begin, end) in zip(self.grids(), sizes):  # in this order: the end of the file is looked at too
@@ -292,7 +315,7 @@ class DecodedStream:
             else:
                 latents = np.asarray(codec.coder.dequantize(grids.swapaxes(0, 1)[:, :, None]))
             held = np.concatenate([held, latents], 3)
-            waiting.append((begin, end, grids is not None))
+            waiting.append((begin, end, grids is not None, None if grids is None else self._gains))
             yield from flush(end)
 
     def _silenced(self, block: np.ndarray, begin: int, end: int, fade_out: bool, fade_in: bool) -> np.ndarray:
@@ -311,6 +334,16 @@ class DecodedStream:
         if fade_in:
             envelope[len(block) - fade :, 0] = np.linspace(0, 1, fade, endpoint=False)
         return block * envelope
+
+
+def _gains_of_lost(before: np.ndarray | None, behind: np.ndarray | None, channels: int, frames: int) -> np.ndarray:
+    """int64[C,n] of a chunk of which nothing is known: at its edges, as its neighbours end and begin."""
+    gains = np.zeros((channels, len(knotted.knots(frames))), np.int64)
+    if behind is not None:
+        gains[:, 1:] = behind[:, :1]
+    if before is not None:
+        gains[:, :2] = before[:, -1:]
+    return gains
 
 
 def kbps(size: int, header: SoundHeader) -> float:
@@ -336,6 +369,15 @@ def _check_metadata(file, start: int, header: SoundHeader, sealed: Sealed, conce
     file.seek(chunks)
 
 
-def packed_chunk(number: int, grids, segments: list[list[bytes]], seed: bytes) -> bytes:
-    payload = b"".join(segment for unit in segments for segment in unit)
-    return streams.pack_chunk(number, grids_crc(np.asarray(grids)), payload, seed)
+def checksum(grids: np.ndarray, gains: np.ndarray | None) -> int:
+    """Of index grids int[G,U,T] of a chunk, behind its gains int[C,n], if it has any."""
+    if gains is None:
+        return grids_crc(grids)
+    return grids_crc(np.concatenate([(gains - knotted.LEAST).ravel(), grids.ravel()]))
+
+
+def packed_chunk(number: int, grids, segments: list[list[bytes]], seed: bytes, gains: np.ndarray | None = None) -> bytes:
+    """gains: int[C,n] at its knots, None in streams that have none."""
+    payload = b"" if gains is None else knotted.pack(gains)
+    payload += b"".join(segment for unit in segments for segment in unit)
+    return streams.pack_chunk(number, checksum(np.asarray(grids), gains), payload, seed)

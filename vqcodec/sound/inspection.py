@@ -14,7 +14,8 @@ from .stream import SoundHeader, checked_metadata, next_chunk, peek, seed_of
 class SoundInspection:
     """seconds; rate in Hz; channels; samples: sample frames; coded_channels: as many as channels, or 1 where all are equal;
     quality in 1..N; kbps: kilobits per second of the whole file; sizes in bytes; chunks: how many there are; bound: their
-    checksums cover the header."""
+    checksums cover the header; gain_bytes: what gains that follow the signal take, None where there are none; gains: as they are
+    in each chunk."""
 
     seconds: float
     rate: int
@@ -31,10 +32,12 @@ class SoundInspection:
     chunks: int
     bytes: int
     kbps: float
+    gain_bytes: int | None
     header: SoundHeader
+    gains: tuple[bytes, ...]
 
     def facts(self) -> dict:
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name != "header"}
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__ if name not in ("header", "gains")}
         return {"modality": "audio", **values}
 
 
@@ -44,8 +47,10 @@ def inspect(data: bytes) -> SoundInspection:
     header, sealed = peek(data)
     checked_metadata(data, sealed)
     file, seed, position, count = io.BytesIO(data), seed_of(header, sealed), sealed.end, 0
+    gains = []
     while position < len(data):
-        position = next_chunk(file, position, count, seed)
+        start, position = next_chunk(file, position, count, seed)
+        gains += [packed_gains(data[start:position])] if header.gains else []
         count += 1
     if not count:
         raise CorruptStreamError("the stream is truncated: it has no chunk")
@@ -54,7 +59,15 @@ def inspect(data: bytes) -> SoundInspection:
         seconds=found["seconds"], rate=header.rate, channels=header.channels, samples=header.length,
         coded_channels=header.coded_channels, quality=found["quality"], gain_db=round(header.gain / 4 * 20 * 0.30103, 2),
         model_id=header.model_id, model_hash=header.model_hash.hex(), bound=header.bound, header_bytes=sealed.size,
-        metadata_bytes=sealed.metadata_length, chunks=count, bytes=len(data), kbps=found["kbps"], header=header)
+        metadata_bytes=sealed.metadata_length, chunks=count, bytes=len(data), kbps=found["kbps"],
+        gain_bytes=sum(map(len, gains)) if header.gains else None, header=header, gains=tuple(gains))
+
+
+def packed_gains(payload: bytes) -> bytes:
+    """The beginning of a chunk's payload. Raises CorruptStreamError."""
+    from .gains import size
+
+    return payload[: size(payload)[2]]
 
 
 def facts(header: SoundHeader, size: int) -> dict:
@@ -73,6 +86,7 @@ def table(facts: dict) -> str:
         f"quality    {facts['quality']:g}",
         f"model      {facts['model']} ({model})" if facts["model"] else f"model      not installed ({model})",
         f"level      {facts['gain_db']:+.2f} dB",
+        *([f"gains      {facts['gain_bytes']:>10} bytes"] if facts["gain_bytes"] is not None else []),
         f"rate       {facts['kbps']:.3f} kbps", "",
         f"header     {facts['header_bytes']:>10} bytes",
     ]

@@ -183,10 +183,12 @@ class Sounds(Medium):
 
         from ..indices.quality import checked_sixteenths
 
-        header = shape.header if isinstance(shape, inspection.SoundInspection) else shape
+        header, gains = shape, None
+        if isinstance(shape, inspection.SoundInspection):
+            header, gains = shape.header, shape.gains or None
         if quality is not None:
             header = replace(header, quality=checked_sixteenths(quality, codec.qualities))
-        return codec.encode_tokens(grids, header).data
+        return codec.encode_tokens(grids, header, gains).data
 
     # --- for the tools -------------------------------------------------------------------------------------------
 

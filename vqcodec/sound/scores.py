@@ -260,6 +260,47 @@ class SiSdr(SoundMetric):
         return math.inf if not noise else max(-100.0, 10 * math.log10(signal / noise))
 
 
+class Periodicity(SoundMetric):
+    """Mean correlation at the reference's pitch period of what lies in 1.8–3.6 kHz (`faults.periodicity`): what is hoarse falls short
+    of the reference's own value, 0.3 to 0.5 for most voices."""
+
+    key, label, span, digits, least_rate, least_seconds = "periodicity", "Periodicity (1.8–3.6 kHz)", 0.05, 3, 8000, 0.5
+
+    def _channel(self, reference, decoded, rate):
+        from .faults import periodicity
+
+        value = periodicity(reference, decoded, rate)
+        if value is None:
+            raise Unmeasurable(f"{self.label} finds no voice")
+        return value
+
+
+class PauseLines(SoundMetric):
+    """Steady lines at multiples of 50 Hz in pauses of half a second or more, in dB above their neighbourhood (`faults.line_excess`),
+    the mean of pauses: what is left of room noise should not ring. Noise itself has 4 to 5 dB in so short a time."""
+
+    key, label, unit, better, least_rate, least_seconds = "pause-lines", "Lines in pauses", "dB", "lower", 8000, 1.0
+
+    def _channel(self, reference, decoded, rate):
+        from .faults import line_excess, pauses
+
+        found = [line_excess(decoded[a:b], rate) for a, b in pauses(reference, rate) if b - a >= rate // 2 and decoded[a:b].any()]
+        if not found:
+            raise Unmeasurable(f"{self.label} finds no pauses")
+        return float(np.mean(found))
+
+
+class LevelExcess(SoundMetric):
+    """How much louder than the reference what is decoded is in any 100 ms, at most, in dB (`faults.level_excess`)."""
+
+    key, label, unit, better, least_seconds = "level-excess", "Louder by, at most", "dB", "lower", 0.2
+
+    def _measure(self, reference, decoded, rate):
+        from .faults import level_excess
+
+        return max(level_excess(r, d, rate) for r, d in zip(reference.T, decoded.T))
+
+
 def parts(length: int, longest: int) -> list[tuple[int, int]]:
     """(start, stop) of the fewest parts of nearly one length that are at most `longest`."""
     count = max(1, -(-length // longest))
@@ -286,4 +327,5 @@ def installed(metric: type[SoundMetric]) -> bool:
 
 
 METRICS: dict[str, type[SoundMetric]] = {m.key: m for m in (
-    VisqolSpeech, VisqolSpeechFit, VisqolAudio, Pesq, Stoi, ExtendedStoi, LogMel, SiSdr)}
+    VisqolSpeech, VisqolSpeechFit, VisqolAudio, Pesq, Stoi, ExtendedStoi, LogMel, SiSdr, Periodicity,
+    PauseLines, LevelExcess)}

@@ -35,7 +35,7 @@ MAX_LENGTH = 1 << 40  # sample frames
 MAX_PAYLOAD = 1 << 24  # bytes of one chunk
 MAX_CHUNKS = 1 << 32  # a chunk's number has 32 bits
 MAX_HEADER = 64  # bytes; no header is longer
-_BOUND = 0x08  # flag
+_BOUND, _GAINS = 0x08, 0x10  # flags
 MAX_CHUNK_HEADER = 4 + 4 + 2  # length, checksum of the grids, checksum of the header
 _BYTES_PER_REJECTION = 64  # of the file; decoding an honest chunk takes as long, and there is none every 64 bytes
 _READS = 64  # times that each byte of a file may be read for chunks that are rejected
@@ -61,6 +61,7 @@ class SoundHeader:
     length: int  # sample frames at `rate`
     gain: int  # -128..127: decoded samples are multiplied by 2^(gain/4)
     bound: bool = True  # the checksums of chunks cover the header's; not so in streams of specifications before 1.5
+    gains: bool = False  # chunks have gains of their own (`gains.py`), on top of `gain`; only since specification 1.6
 
 
 @dataclass(frozen=True)
@@ -86,13 +87,14 @@ def pack_header(header: SoundHeader, metadata: bytes | None = None) -> bytes:
 
 def peek(data: bytes) -> tuple[SoundHeader, Sealed]:
     """(header, where it ends) from the first bytes of a file. Raises CorruptStreamError, UnsupportedError."""
-    beginning, reader = read_beginning(data, CODE, _BOUND)
+    beginning, reader = read_beginning(data, CODE, _BOUND | _GAINS)
     rate, channels, coded, length = reader.uvarint(3), reader.uvarint(2), reader.uvarint(2), reader.uvarint(6)
     gain = int.from_bytes(reader.take(1), "little", signed=True)
     sealed = unseal(reader, beginning.metadata)
     header = SoundHeader(
         model_id=beginning.model_id, model_hash=beginning.model_hash, quality=beginning.quality, rate=rate,
-        channels=channels, coded_channels=coded, length=length, gain=gain, bound=bool(beginning.flags & _BOUND))
+        channels=channels, coded_channels=coded, length=length, gain=gain, bound=bool(beginning.flags & _BOUND),
+        gains=bool(beginning.flags & _GAINS))
     _check_fields(header, CorruptStreamError)
     return header, sealed
 
@@ -172,8 +174,8 @@ def _parse(data: bytes, i: int, position: int) -> _ChunkHeader | None:
     return _ChunkHeader(position, length, int.from_bytes(fields[size:], "little"), fields, checksum)
 
 
-def next_chunk(file: BinaryIO, position: int, number: int, seed: bytes) -> int:
-    """Where the chunk `number`, which begins at `position`, ends. Raises CorruptStreamError for a damaged header and a chunk
+def next_chunk(file: BinaryIO, position: int, number: int, seed: bytes) -> tuple[int, int]:
+    """Where the payload of the chunk `number`, which begins at `position`, begins and ends. Raises CorruptStreamError for a damaged header and a chunk
     that is not complete."""
     file.seek(position)
     data = file.read(MAX_CHUNK_HEADER)
@@ -182,7 +184,7 @@ def next_chunk(file: BinaryIO, position: int, number: int, seed: bytes) -> int:
         raise CorruptStreamError(f"the header of chunk {number} is damaged, or the stream is followed by other data")
     if header.end > file.seek(0, os.SEEK_END):
         raise CorruptStreamError(f"the stream is truncated: chunk {number} is not complete")
-    return header.end
+    return header.payload, header.end
 
 
 class ChunkReader:
@@ -276,7 +278,7 @@ class ChunkReader:
 
 
 def _beginning(h: SoundHeader, metadata: bool) -> Beginning:
-    return Beginning(_BOUND * h.bound, metadata, h.model_id, h.model_hash, h.quality)
+    return Beginning(_BOUND * h.bound | _GAINS * h.gains, metadata, h.model_id, h.model_hash, h.quality)
 
 
 def _check_fields(h: SoundHeader, error: type[Exception]) -> None:

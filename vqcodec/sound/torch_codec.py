@@ -13,7 +13,10 @@ import torch
 from . import stream as streams
 from .codec import AudioCodec, EncodedSound, kbps, packed_chunk
 from .transform import Decoder, Encoder, halo, white_noise
-from .config import AudioModelConfig
+from . import levels
+from .config import AudioModelConfig, AudioTransformConfig
+from .fitting import Fitting
+from .highpass import high_passed
 from ..guard import guarded
 from ..errors import UnsupportedError, UsageError
 from ..indices.choosing import GridCoder
@@ -29,6 +32,7 @@ from .stream import SoundHeader
 
 BLOCK = 1 << 16  # sample frames read at a time
 PEAK = 0.5  # of what the encoder is given: the level that models are trained at
+TOO_LOUD = 1e12
 GAINS = (-40, 120)  # quarters of a doubling; quieter recordings are not raised further
 UNITS = 16  # transformed at a time
 CHUNK_BYTES = 10  # of a chunk, besides what its frames take, about
@@ -38,22 +42,30 @@ KIND = ModelKind("audio", AudioModelConfig, Encoder, Decoder)
 
 @dataclass(frozen=True)
 class Level:
-    """What has to be known of a whole recording before its first chunk is coded."""
+    """What has to be known of a whole recording before its first chunk is coded: the gain of all of it, and one that follows
+    the level of each coded channel."""
 
     gain: int
     equal_channels: bool
+    plan: levels.Plan
 
 
-def level_of(reader: SoundReader) -> Level:
+def level_of(reader: SoundReader, t: AudioTransformConfig) -> Level:
     """One pass over a recording. Raises InputError for damage and for samples that are not numbers."""
     peak, equal = 0.0, True
+    at = levels.positions(-(-reader.length * t.sample_rate // (reader.rate * t.step)), t.chunk)
+    meter = levels.Meter(reader.channels, at, t.step * reader.rate / t.sample_rate)
     for block in reader.blocks(BLOCK):
         peak = max(peak, float(np.abs(block).max(initial=0)))
         equal = equal and bool((block == block[:, :1]).all())
+        if peak < TOO_LOUD:
+            meter.add(block)
     gain = math.ceil(4 * math.log2(peak / PEAK)) if peak > 0 else 0
     if gain > GAINS[1]:
         raise UsageError(f"samples of up to {peak:g} are too large; ±1 is full scale")
-    return Level(max(gain, GAINS[0]), equal)
+    gain = max(gain, GAINS[0])
+    found = meter.finish()[: 1 if equal else None]
+    return Level(gain, equal, levels.Plan(at, levels.followed(found, gain, t.channels)))
 
 
 class TorchAudioCodec(AudioCodec):
@@ -131,9 +143,9 @@ class TorchAudioCodec(AudioCodec):
         Raises UsageError, and InputError from the reader."""
         weights = self._check_encoding(effort)
         sixteenths = checked_sixteenths(quality, self.qualities)
-        level = level_of(reader)
+        level = level_of(reader, self.model.transform)
         header = self._header(reader, level, sixteenths)
-        self._encode_blocks(self._model_rate(reader, header), header, write, weights, metadata,
+        self._encode_blocks(self._model_rate(reader, header, level.plan), header, level.plan, write, weights, metadata,
                             Pace(progress, header.length / header.rate))
         return header
 
@@ -149,23 +161,28 @@ class TorchAudioCodec(AudioCodec):
         return SoundHeader(
             model_id=self.entry.id, model_hash=self.entry.hash, quality=sixteenths, rate=reader.rate,
             channels=reader.channels, coded_channels=1 if level.equal_channels else reader.channels,
-            length=reader.length, gain=level.gain)
+            length=reader.length, gain=level.gain, gains=True)
 
-    def _model_rate(self, reader: SoundReader, header: SoundHeader) -> Iterator[np.ndarray]:
+    def _model_rate(self, reader: SoundReader, header: SoundHeader, plan: levels.Plan) -> Iterator[np.ndarray]:
         """Blocks f32[n,coded channels] of a recording, at the level and rate that the model works on."""
         scale = np.float32(2.0 ** (-header.gain / 4))
         blocks = (block[:, : header.coded_channels] * scale for block in reader.blocks(BLOCK))
-        return resampled(blocks, reader.rate, self.rate, self.samples(header))
+        blocks, done = resampled(blocks, reader.rate, self.rate, self.samples(header)), 0
+        for block in high_passed(blocks, self.rate):
+            yield block * plan.scale(done, len(block), self.model.transform.step)
+            done += len(block)
 
-    def _encode_blocks(self, blocks: Iterator[np.ndarray], header: SoundHeader, write: Callable[[bytes], object],
-                       weights: tuple[float, ...], metadata: bytes | None, pace: Pace) -> None:
+    def _encode_blocks(self, blocks: Iterator[np.ndarray], header: SoundHeader, plan: levels.Plan,
+                       write: Callable[[bytes], object], weights: tuple[float, ...], metadata: bytes | None, pace: Pace) -> None:
         start = streams.pack_header(header, metadata)
         seed = streams.seed_of(header, streams.peek(start)[1])
         write(start)
-        for number, (piece, (begin, end)) in enumerate(zip(self._pieces(blocks, header), self.chunks(header))):
+        fitting = Fitting(self, header, plan)
+        for piece, (begin, end) in zip(self._pieces(blocks, header), self.chunks(header)):
             latents = self._latents(*piece, end - begin, header.quality)
             coded = [self.coder.choose(unit, header.quality, weights, self.coder.present(header.quality)) for unit in latents]
-            write(packed_chunk(number, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded], seed))
+            for number, grids, segments, gains in fitting.add(*piece, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded]):
+                write(packed_chunk(number, grids, segments, seed, gains))
             pace(end * self.model.transform.step / self.rate)
 
     @guarded
@@ -187,15 +204,15 @@ class TorchAudioCodec(AudioCodec):
             raise UsageError("give exactly one of kbps and size")
         goal = Goal(kbps, "kbps") if size is None else Goal(float(size), "bytes", upper_bound=True)
         weights = self._check_encoding(effort)
-        level = level_of(reader)
+        level = level_of(reader, self.model.transform)
         header = self._header(reader, level, 0)
         seconds = header.length / header.rate
         held: list[np.ndarray] | None = None
         if self.samples(header) * header.coded_channels <= HELD:
-            held = list(self._model_rate(reader, header))
+            held = list(self._model_rate(reader, header, level.plan))
 
         def blocks() -> Iterator[np.ndarray]:
-            return self._model_rate(reader, header) if held is None else iter(held)
+            return self._model_rate(reader, header, level.plan) if held is None else iter(held)
 
         def value(length: float) -> float:
             return length if size is not None else 8 * length / seconds / 1000
@@ -213,7 +230,7 @@ class TorchAudioCodec(AudioCodec):
 
         def attempt(sixteenths: int) -> tuple[EncodedSound, float]:
             file, quality = io.BytesIO(), quality_of(sixteenths)
-            self._encode_blocks(blocks(), replace(header, quality=sixteenths), file.write, weights, metadata,
+            self._encode_blocks(blocks(), replace(header, quality=sixteenths), level.plan, file.write, weights, metadata,
                                 Pace(progress, seconds, f"trying quality {quality:g}: "))
             data = file.getvalue()
             return EncodedSound(data, quality, 8 * len(data) / seconds / 1000), value(len(data))

@@ -15,9 +15,8 @@ from ..indices.context import bfloat16
 from ..zoo import config as configuration
 from ..zoo import registration, registry, weights
 from ..indices.tensors import codebook_tensors
-from ..zoo.loading import shapes
-from ..zoo.schema import check_tensors, network_tensors
-from .medium import Medium
+from ..zoo.schema import check_tensors
+from .medium import Medium, of_config
 from .model import Model
 from .quantize_prior import integer_prior
 
@@ -54,9 +53,12 @@ def write_model(model: Model, batches, folder: Path, config, card: str, search: 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.toml").write_text(configuration.to_toml(config))
-    for name, net in (("encoder", model.encoder), ("decoder", model.decoder)):
-        packed = weights.pack(net.state_dict())
-        check_tensors(packed, network_tensors(shapes(net), packed), f"{name}.safetensors")  # training may have gone astray
+    of_medium = of_config(config)
+    kind = medium.of_modality(of_medium.modality).kind()
+    parts = {"encoder": weights.pack(model.encoder.state_dict()), "decoder": of_medium.decoder_tensors(model, batches)}
+    for name, packed in parts.items():
+        expected = kind.file(name, config.transform).tensors(packed)
+        check_tensors(packed, expected, f"{name}.safetensors")  # training may have gone astray
         save_file(packed, folder / f"{name}.safetensors")
     # What is stored is what runs: the prior's tables are made from the codebook as written.
     books = [q.codebook.detach().float().contiguous() for q in model.quantizers]
@@ -68,19 +70,22 @@ def write_model(model: Model, batches, folder: Path, config, card: str, search: 
 
 
 @dataclass(frozen=True)
-class PriorLoss:
-    """Mean rate on validation files (bits per pixel, kbps): float prior, integer prior, bytes really written."""
+class Measured:
+    """Mean rate on validation files (bits per pixel, kbps): float prior, integer prior, bytes really written; mean PSNR in dB of the
+    decoder in floats and in integers, if it has them."""
 
     floating: float
     integer: float
     coded: float
     unit: str
+    float_psnr: float | None = None
+    integer_psnr: float | None = None
 
 
 @torch.no_grad()
-def compare_priors(model: Model, codec, paths, qualities, kind: type[Medium]) -> PriorLoss:
+def compare(model: Model, codec, paths, qualities, kind: type[Medium]) -> Measured:
     """Codes files with the exported codec and rates the very same indices with the float prior."""
-    rows = []
+    rows, decoded = [], []
     model.prior.set_mode("float")
     for path in paths:
         for quality in qualities:
@@ -89,10 +94,12 @@ def compare_priors(model: Model, codec, paths, qualities, kind: type[Medium]) ->
             indices = [coded.grids[s.planes].flatten(1) for s in model.prior.layouts]
             bits = model.index_bits(values, values, indices, torch.tensor([quality - 1.0])).item()
             rows.append((bits / coded.extent, coded.bits / coded.extent, 8 * len(coded.data) / coded.extent))
-    return PriorLoss(*np.mean(rows, axis=0).tolist(), kind.rate_unit)
+            decoded.append(kind.decoder_loss(codec, path, coded.grids, quality))
+    psnr = () if None in decoded else np.mean(decoded, axis=0).tolist()
+    return Measured(*np.mean(rows, axis=0).tolist(), kind.rate_unit, *psnr)
 
 
-def export_model(trainer, name: str, models_dir, model_id: int | None = None, status: str = "experimental") -> PriorLoss | None:
+def export_model(trainer, name: str, models_dir, model_id: int | None = None, status: str = "experimental") -> Measured | None:
     """Turns a finished run into model `name` below `models_dir`, registers it and reports the priors' rates on the files set
     aside, if there are any."""
     model = copy.deepcopy(trainer.average).cpu().eval()
@@ -111,7 +118,9 @@ def export_model(trainer, name: str, models_dir, model_id: int | None = None, st
         print(f"{name}: no files were set aside to compare its priors on")
         return None
     qualities = sorted({1, (codec.qualities + 1) // 2, codec.qualities})
-    loss = compare_priors(model, codec, trainer.validation, qualities, type(trainer.medium))
+    loss = compare(model, codec, trainer.validation, qualities, type(trainer.medium))
     print(f"{name}: {loss.floating:.4f} {loss.unit} with the float prior, {loss.integer:.4f} with the integer one, "
           f"{loss.coded:.4f} in files")
+    if loss.integer_psnr is not None:
+        print(f"{name}: {loss.float_psnr:.3f} dB with the decoder in floats, {loss.integer_psnr:.3f} in integers")
     return loss

@@ -14,6 +14,7 @@ from torch import nn
 
 from ..errors import UnsupportedError
 from ..medium import media
+from ..zoo import weights
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,18 @@ class Medium(ABC):
     @staticmethod
     @abstractmethod
     def code_file(codec, path, quality: float) -> Coded: ...
+
+    @staticmethod
+    def decoder_tensors(model, batches) -> dict[str, torch.Tensor]:
+        """What decoder.safetensors is to hold; `batches` of (samples, level) show what goes through. Raises InputError for weights
+        that no decoder would take."""
+        return weights.pack(model.decoder.state_dict())
+
+    @staticmethod
+    def decoder_loss(codec, path, grids: torch.Tensor, quality: float) -> tuple[float, float] | None:
+        """PSNR in dB of a file decoded from its index grids, by the weights in floats and by the integers; None where there are
+        none."""
+        return None
 
     @staticmethod
     def smaller(config, theirs):

@@ -43,6 +43,7 @@ class Model(nn.Module):
         """config: of a model of any medium."""
         super().__init__()
         self.config = config
+        self.rounded = False  # whether the decoder learns with its rounding
         parts = of_config(config).networks(config)
         self.encoder, self.decoder, self.patch = parts.encoder, parts.decoder, parts.patch
         self.distortion, self.error, self.search, self.improve = parts.distortion, parts.error, parts.search, parts.improve
@@ -80,11 +81,21 @@ class Model(nn.Module):
         with bfloat16(latents.device.type) if self.training else nullcontext():
             return self.decoder(latents, level, *noise)
 
+    def decoded(self, latents, level):
+        """As `synthesise`; while `rounded`, as a decoder in integers would round, which the search does without."""
+        if not self.rounded:
+            return self.synthesise(latents, level)
+        self.decoder.set_rounded(True)
+        try:
+            return self.synthesise(latents, level)
+        finally:
+            self.decoder.set_rounded(False)
+
     def _losses(self, bits, latents, level, samples, auxiliary=0.0, saved=0.0) -> Losses:
         if self.error:
             apart = self.error(self, latents, level, samples)
         else:
-            apart = self.distortion(self.synthesise(latents, level), samples)
+            apart = self.distortion(self.decoded(latents, level), samples)
         return Losses(bits / samples[0, 0].numel(), apart, auxiliary, saved)
 
     @torch.no_grad()

@@ -18,7 +18,7 @@ from .model import Model
 from .regroup import parts_of, regroup
 
 RIDGE = 1e-3
-TUNED = ("lambdas", "distortion")  # what may differ from the published model
+TUNED = ("lambdas", "distortion", "arithmetic")  # what may differ from the published model
 
 
 def published_config(entry: ModelEntry) -> GridModel:
@@ -48,9 +48,9 @@ def restore(model: Model, entry: ModelEntry, batches) -> None:
     Raises UnsupportedError for a decoder-only model, UsageError for one of another shape."""
     entry.require_encoder()
     check_shape(model.config, entry)
+    published, kind = published_config(entry), medium.of_modality(entry.modality).kind()
     for name, net in (("encoder", model.encoder), ("decoder", model.decoder)):
-        net.load_state_dict(read_network(entry, name, net))
-    published = published_config(entry)
+        net.load_state_dict(read_network(entry, name, kind, published.transform))
     theirs = layouts(published.quantizer)
     books = [book for whole in read_codebooks(entry, published) for book in whole]
     for s, quantizer in zip(model.prior.layouts, model.quantizers):

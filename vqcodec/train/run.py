@@ -39,7 +39,7 @@ SPIKE = 20  # steps whose gradient is this many times the usual norm are skipped
 @dataclass(frozen=True)
 class StageKind:
     """What sets the stages apart (`train/model.py` tells what they are for). `frozen`: parts of the model that stand, if any
-    do; the prior is then rounded as its integer twin. `decoded`: distortion counts. `amortised`: the encoder learns from
+    do; the prior is then rounded as its integer twin, and a decoder that learns as its own, if it has one. `decoded`: distortion counts. `amortised`: the encoder learns from
     the search. `encoder_scale`: of the encoder's learning rate."""
 
     frozen: tuple[str, ...] = ()
@@ -159,6 +159,8 @@ class Trainer:
             getattr(self.model, name).requires_grad_(False)
         self.model.train()
         self.model.prior.set_mode("calibrate" if KINDS[kind].frozen else "float")
+        learns = KINDS[kind].frozen and "decoder" not in KINDS[kind].frozen
+        self.model.rounded = bool(learns) and getattr(self.config.model.transform, "arithmetic", "float") == "integer"
         self._build_optimizer()
         self.average = copy.deepcopy(self.model)
         self.average.requires_grad_(False)

@@ -12,7 +12,7 @@ from . import config as configuration
 from . import reading, registry, weights  # noqa: F401
 from .reading import named
 from .registry import ModelEntry
-from .schema import network_tensors
+from .schema import FloatNetwork, NetworkFile
 from ..errors import UnsupportedError, VqcodecError
 from ..indices.choosing import GridCoder
 from ..indices.config import GridModel
@@ -24,18 +24,25 @@ from ..indices.tensors import check_trainable, forms
 @dataclass(frozen=True)
 class ModelKind:
     """What a medium tells of its models. config: the data class of config.toml; encoder, decoder: networks by its
-    `transform`; searches: whether its encoder asks the float twin of the prior."""
+    `transform`; searches: whether its encoder asks the float twin of the prior; integers: by its `transform`, what
+    decoder.safetensors holds where that is not the decoder's weights in floats."""
 
     modality: str
     config: type
     encoder: Callable[..., torch.nn.Module]
     decoder: Callable[..., torch.nn.Module]
     searches: bool = False
+    integers: Callable[..., NetworkFile | None] = lambda transform: None
 
     def sketch(self, part: str, transform) -> torch.nn.Module:
         """The network "encoder" or "decoder" without memory for its weights."""
         with torch.device("meta"):
             return getattr(self, part)(transform)
+
+    def file(self, part: str, transform) -> NetworkFile:
+        """What the weights of "encoder" or "decoder" are read from."""
+        found = self.integers(transform) if part == "decoder" else None
+        return found or FloatNetwork(shapes(self.sketch(part, transform)))
 
 
 @dataclass(frozen=True)
@@ -44,6 +51,7 @@ class LoadedModel:
     coder: GridCoder
     decoder: torch.nn.Module
     encoder: torch.nn.Module | None
+    stored: dict[str, np.ndarray]  # the decoder's tensors as decoders compute with them
     context: ContextPrior | None  # where there is an encoder that searches: what its search asks
 
 
@@ -57,14 +65,16 @@ def load_model(entry: ModelEntry, encoder: bool, kind: ModelKind) -> LoadedModel
     if encoder:
         entry.require_encoder()
     sketches = {part: kind.sketch(part, config.transform) for part in ("decoder", "encoder")[: 1 + encoder]}
-    tensors = read_prior(entry, config, *(network_tensors(shapes(net)) for net in sketches.values()))
+    files = {part: kind.file(part, config.transform) for part in sketches}
+    tensors = read_prior(entry, config, *(file.tensors() for file in files.values()))
     if encoder:
         with named(entry):
             check_trainable(forms(tensors, config), config)
     context = _context(config, tensors) if encoder and kind.searches else None
     coder = GridCoder(Prior(tensors, config.quantizer), read_codebooks(entry, config), config.quantizer)
-    networks = {part: _filled(net, read_network(entry, part, net)) for part, net in sketches.items()}
-    return LoadedModel(config, coder, networks["decoder"], networks.get("encoder"), context)
+    stored = {part: reading.read_network(entry, part, file) for part, file in files.items()}
+    networks = {part: _filled(net, as_tensors(files[part].floats(stored[part]))) for part, net in sketches.items()}
+    return LoadedModel(config, coder, networks["decoder"], networks.get("encoder"), stored["decoder"], context)
 
 
 def problems(entry: ModelEntry, kind: ModelKind | None) -> tuple[str, ...]:
@@ -95,9 +105,10 @@ def read_codebooks(entry: ModelEntry, config: GridModel) -> list[torch.Tensor]:
     return [torch.from_numpy(book.copy()) for book in reading.read_codebooks(entry, config)]
 
 
-def read_network(entry: ModelEntry, name: str, net: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """f32 weights for `net`, the encoder or decoder of a model. Raises InputError."""
-    return as_tensors(reading.read_network(entry, name, shapes(net)))
+def read_network(entry: ModelEntry, part: str, kind: ModelKind, transform) -> dict[str, torch.Tensor]:
+    """f32 weights of the network "encoder" or "decoder" of a model with this `transform`. Raises InputError."""
+    file = kind.file(part, transform)
+    return as_tensors(file.floats(reading.read_network(entry, part, file)))
 
 
 def read_tensors(entry: ModelEntry, name: str) -> dict[str, torch.Tensor]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
 from . import config as configuration
-from . import weights
 from .registry import ModelEntry
-from .schema import check_size, check_tensors, network_tensors
+from .schema import NetworkFile, check_size, check_tensors
 from ..errors import InputError, UnsupportedError
 from ..indices.bounds import check_bounds
 from ..indices.config import GridModel
@@ -21,17 +21,17 @@ from ..indices.tensors import codebook_tensors, forms, prior_tensors
 MAX_HEADER = 1 << 20  # bytes of names and shapes in a safetensors file; of ours they take 12,000 at most
 
 
-def load_decoder(entry: ModelEntry, modality: str, kind: type, shapes_of):
-    """(config, `GridReader`, f32 weights of the decoder by name) of a model of a modality, whose config.toml is the data class
-    `kind`; `shapes_of(config.transform)` are those of its decoder's weights. Raises UnsupportedError for a model of another
+def load_decoder(entry: ModelEntry, modality: str, kind: type, file_of: Callable[[Any], NetworkFile]):
+    """(config, `GridReader`, the decoder's tensors by name) of a model of a modality, whose config.toml is the data class
+    `kind`; `file_of(config.transform)` tells what its decoder.safetensors holds. Raises UnsupportedError for a model of another
     modality; UsageError, InputError and CorruptStreamError for files that are not right."""
     if entry.modality != modality:
         raise UnsupportedError(f"model '{entry.name}' is one of {entry.modality}, not of {modality}")
     config = configuration.of_model(entry, kind)
-    shapes = shapes_of(config.transform)
-    tensors = read_prior(entry, config, network_tensors(shapes))
+    file = file_of(config.transform)
+    tensors = read_prior(entry, config, file.tensors())
     coder = GridReader(NumpyPrior(tensors, config.quantizer), read_codebooks(entry, config), config.quantizer)
-    return config, coder, read_network(entry, "decoder", shapes)
+    return config, coder, read_network(entry, "decoder", file)
 
 
 def read_prior(entry: ModelEntry, config: GridModel, *others, led: bool = False) -> dict[str, np.ndarray]:
@@ -58,12 +58,12 @@ def read_codebooks(entry: ModelEntry, config: GridModel) -> list[np.ndarray]:
     return [stored[f"s{i}"] for i in range(len(stored))]
 
 
-def read_network(entry: ModelEntry, name: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:
-    """f32 weights of those shapes, of the encoder or decoder of a model. Raises InputError."""
+def read_network(entry: ModelEntry, name: str, file: NetworkFile) -> dict[str, np.ndarray]:
+    """The tensors of the encoder or decoder of a model, as decoders compute with them. Raises InputError."""
     with named(entry):
         stored = read_tensors(entry, name)
-        check_tensors(stored, network_tensors(shapes, stored), f"{name}.safetensors")
-    return weights.unpack(stored)
+        check_tensors(stored, file.tensors(stored), f"{name}.safetensors")
+        return file.read(stored)
 
 
 def read_tensors(entry: ModelEntry, name: str) -> dict[str, np.ndarray]:

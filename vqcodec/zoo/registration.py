@@ -49,6 +49,9 @@ def register(
         raise UsageError(str(error)) from None
     if any(other.id == id and other.name != name for other in entries):
         raise UsageError(f"{models_dir}: the id {id} belongs to another model")
+    reserved = registry.read_reserved(models_dir)
+    if id in reserved or name in reserved.values():
+        raise UsageError(f"{models_dir}: id or name are those of a model that was never released")
     if old and old.id != id:
         raise UsageError(f"model '{name}' has the id {old.id}, for ever")
     changed = old and (old.fingerprint, old.modality) != (entry.fingerprint, entry.modality)
@@ -69,6 +72,8 @@ def check_new(name: str, models_dir: Path, modality: str) -> None:
     old = next((entry for entry in registry.read_registry(models_dir, missing_ok=True) if entry.name == name), None)
     if old and old.status != "experimental":
         raise UsageError(f"model '{name}' is {old.status}: streams depend on it. Choose another name")
+    if name in registry.read_reserved(models_dir).values():
+        raise UsageError(f"'{name}' is the name of a model that was never released. Choose another one")
     there = next(folder for folder in (models_dir.absolute(), *models_dir.absolute().parents) if folder.exists())
     if not there.is_dir():
         raise InputError(f"{models_dir}: cannot write ({there} is not a folder)")
@@ -100,7 +105,8 @@ def install(contents: dict[str, bytes] | None, entry: ModelEntry, entries: tuple
     demoted = (replace(other, status="stable")
                if (entry.status, other.status) == ("default",) * 2 and entry.modality == other.modality else other
                for other in entries if other.name != entry.name)
-    text = registry.to_toml(sorted([*demoted, entry], key=lambda item: item.id)).encode("ascii")
+    reserved = {id: name for id, name in registry.read_reserved(models_dir).items() if id != entry.id and name != entry.name}
+    text = registry.to_toml(sorted([*demoted, entry], key=lambda item: item.id), reserved).encode("ascii")
     complete = False
     try:
         models_dir.mkdir(parents=True, exist_ok=True)

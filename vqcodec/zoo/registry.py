@@ -1,7 +1,8 @@
 """Models: (id, name, hash) ⇄ folders of files. Listing, finding, checking. Standard library only.
 
     models folder/REGISTRY.toml      one [[model]] table per model: id, name, modality, status, SHA-256
-                                     of each file
+                                     of each file; one [[reserved]] table (id, name) per model that was
+                                     never released: nothing else gets its id or name
     models folder/<name>/            config.toml  codebook.safetensors  decoder.safetensors  prior.safetensors
                                      and, not always, encoder.safetensors and card.md
 
@@ -61,6 +62,7 @@ _HEADING = """\
 # modality: "image" (if it is not given), "audio", or another that this or a later release knows.
 # status: "default" (at most one of each modality), "stable", "experimental" or "retired" (decodes, no longer encodes).
 # The hashes are SHA-256 of each file; vqcodec/zoo/registry.py defines the model hash that streams carry.
+# Reserved are ids and names of models that were never released.
 """
 
 
@@ -188,6 +190,8 @@ def find_by_name(name: str | None = None, models_dir: str | os.PathLike | None =
     names = ", ".join(dict.fromkeys(entry.name for entry in entries)) or "none"
     if name is not None:
         found = [entry for entry in entries if entry.name == name]
+        if not found and name in _reserved(models_dir).values():
+            raise UnknownModelError(f"model '{name}' was never released (installed: {names})")
         if not found:
             raise UnknownModelError(f"model '{name}' is not installed (installed: {names})")
         if modality not in (None, found[0].modality):
@@ -219,6 +223,9 @@ def find_by_stream(
         return fitting[0]
     wanted = f"model {model_id} with the hash {model_hash.hex()}"
     remedy = "on a machine that has it run 'vqcodec models export', then here 'vqcodec models import FILE'"
+    if not known and model_id in (reserved := _reserved(models_dir)):
+        raise UnknownModelError(f"model '{reserved[model_id]}' was never released: its streams need the trial version of this "
+                                "package that made them")
     if not known:
         raise UnknownModelError(f"the stream needs {wanted}, which is not installed; {remedy}")
     others = ", ".join(f"'{entry.name}' with the hash {entry.hash.hex()}" for entry in known)
@@ -252,20 +259,37 @@ def read_registry(folder: Path, missing_ok: bool = False) -> tuple[ModelEntry, .
     return parse(read_file(file), folder, str(file), InputError)
 
 
+def read_reserved(folder: Path) -> dict[int, str]:
+    """The names, by their ids, of models that were never released, in folder/REGISTRY.toml if there is one. Raises as
+    `read_registry`."""
+    file = folder / REGISTRY
+    return _parse(read_file(file), folder, str(file), InputError)[1] if file.exists() else {}
+
+
+def _reserved(models_dir: str | os.PathLike | None) -> dict[int, str]:
+    return {id: name for folder in reversed(search_path(models_dir)) for id, name in read_reserved(folder).items()}
+
+
 def parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) -> tuple[ModelEntry, ...]:
     """The models in the text of a REGISTRY.toml. Raises `error_type` where it makes no sense."""
+    return _parse(text, folder, source, error_type)[0]
+
+
+def _parse(text: bytes, folder: Path, source: str, error_type: type[Exception]) -> tuple[tuple[ModelEntry, ...], dict[int, str]]:
     try:
         document = tomllib.loads(text.decode("utf-8"))
-        rows = document.pop("model", [])
-        if document or not isinstance(rows, list):
-            raise ValueError("nothing but [[model]] tables may be in it")
+        rows, kept = document.pop("model", []), document.pop("reserved", [])
+        if document or not isinstance(rows, list) or not isinstance(kept, list):
+            raise ValueError("nothing but [[model]] and [[reserved]] tables may be in it")
         entries = tuple(_entry_of_row(row, folder) for row in rows)
-        if not len(entries) == len({entry.id for entry in entries}) == len({entry.name for entry in entries}):
+        reserved = dict(_reserved_of_row(row) for row in kept)
+        count = len(entries) + len(kept)
+        if not count == len({*reserved, *(e.id for e in entries)}) == len({*reserved.values(), *(e.name for e in entries)}):
             raise ValueError("two models share a name or an id")
         defaults = [entry.modality for entry in entries if entry.status == "default"]
         if len(defaults) > len(set(defaults)):
             raise ValueError("two models of one modality are the default")
-        return entries
+        return entries, reserved
     except (ValueError, RecursionError) as error:  # TOML and UTF-8 errors are ValueErrors
         raise error_type(f"{source}: {error}") from None
 
@@ -277,9 +301,17 @@ def _entry_of_row(row, folder: Path) -> ModelEntry:
     return ModelEntry(path=folder / str(row["name"]), **row)
 
 
-def to_toml(entries) -> str:
+def _reserved_of_row(row) -> tuple[int, str]:
+    if not isinstance(row, dict) or set(row) != {"id", "name"} or type(row["id"]) is not int or not isinstance(row["name"], str):
+        raise ValueError("a reserved model is a table of id and name")
+    if not 0 <= row["id"] <= MAX_ID or not _NAME.fullmatch(row["name"]):
+        raise ValueError("bad id or name of a reserved model")
+    return row["id"], row["name"]
+
+
+def to_toml(entries, reserved: Mapping[int, str] = MappingProxyType({})) -> str:
     """Text of a REGISTRY.toml; no value in it needs escapes."""
-    tables = []
+    tables = [f'\n[[reserved]]\nid = {id}\nname = "{name}"\n' for id, name in sorted(reserved.items())]
     for entry in entries:
         hashes = "".join(f'"{file}" = "{digest}"\n' for file, digest in entry.sha256.items())
         modality = "" if entry.modality == "image" else f'modality = "{entry.modality}"\n'

@@ -7,13 +7,14 @@ Whoever knows a file says what is in it: `indices/tensors.py` of the prior and t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import InputError
 from ..indices.specs import TensorSpec, extent
-from .weights import LEVELS, SCALE
+from .weights import LEVELS, SCALE, unpack
 
 MAX_VALUES = 1 << 26  # of all tensors of a model: 256 MiB as binary32
 MAX_WEIGHT = 65504.0  # of networks: the largest half
@@ -61,6 +62,35 @@ def network_tensors(shapes: Mapping[str, tuple[int, ...]], stored: Mapping[str, 
             most = MAX_LOG_GAIN if name.endswith("log_gain") else MAX_WEIGHT
             expected[name] = TensorSpec(shape, FLOATS, -most, most)
     return expected
+
+
+class NetworkFile(Protocol):
+    """What the file of a network's weights must hold."""
+
+    def tensors(self, stored: Mapping[str, Any] | None = None) -> dict[str, TensorSpec]:
+        """By name; where there is a choice, of those that are `stored`."""
+
+    def read(self, stored: dict[str, Any]) -> dict[str, Any]:
+        """Tensors as decoders compute with them, of `stored` ones that `tensors` allows. Raises InputError."""
+
+    def floats(self, read: dict[str, Any]) -> dict[str, Any]:
+        """f32 weights of the network in torch, of what `read` gave."""
+
+
+@dataclass(frozen=True)
+class FloatNetwork(NetworkFile):
+    """Weights of these shapes, f32 when they are read."""
+
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def tensors(self, stored=None):
+        return network_tensors(self.shapes, stored)
+
+    def read(self, stored):
+        return unpack(stored)
+
+    def floats(self, read):
+        return read
 
 
 def _other(where: str, reason: str) -> str:
