@@ -131,7 +131,7 @@ def test_a_search_makes_less_of_rate_and_error(tiny_video_dir):
     before = codec.choose(codec.latents(pictures[0], 16), None, 16)[0]
     slope, costs = codec.base.model.transform.lambdas[1], []
     for effort in (0, 4):
-        grids, _, payload = codec.following(pictures[1], codec.latents(pictures[1], 16), before, 16, effort)
+        grids, _, payload = codec.frame(pictures[1], codec.latents(pictures[1], 16), before, 16, effort)
         rgb = codec.base.pixels(grids, 64, 96, 16)
         costs.append(8 * len(payload) / rgb[..., 0].size + slope * np.square(rgb.astype(float) - pictures[1]).mean())
     assert costs[1] < 1.02 * costs[0]

@@ -102,29 +102,22 @@ class TorchVideoCodec(VideoCodec):
         return grids, slices, one_segment([bounds for segments in pieces for bounds in segments[:kept]])
 
     @guarded
-    def key(self, rgb: np.ndarray, latents: torch.Tensor, sixteenths: int, effort: int) -> tuple[torch.Tensor, int, bytes]:
-        """As `choose`, of a key frame; with some effort its codewords are searched for, as those of pictures."""
-        if not effort:
-            return self.choose(latents, None, sixteenths)
-        grids, _ = self.base.search(rgb, sixteenths, effort)
-        return grids, *self.code_frame(grids, None, sixteenths)
-
-    @guarded
-    def following(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, effort: int):
-        """As `choose`, of a frame that follows another; with some effort its codewords are searched for."""
-        steps = SEARCHES[self.base.model.transform.distortion].steps[effort]
-        one_band = len(bands(*latents.shape[1:])) == 1
-        if steps and one_band and refine.applicable(self.base.model.transform, *rgb.shape[:2]):
+    def frame(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, effort: int):
+        """As `choose`, of a frame uint8[H,W,3]; with some effort its codewords are searched for, as those of pictures."""
+        search, transform = SEARCHES[self.base.model.transform.distortion], self.base.model.transform
+        if search.steps[effort] and len(bands(*latents.shape[1:])) == 1 and refine.applicable(transform, *rgb.shape[:2]):
             with more_threads():
-                latents = self._searched(rgb, latents, before, sixteenths, steps)
+                latents = self._searched(rgb, latents, before, sixteenths, search, search.steps[effort])
         return self.choose(latents, before, sixteenths)
 
-    def _searched(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, steps: int) -> torch.Tensor:
+    def _searched(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, search, steps: int) -> torch.Tensor:
         model, level = self.base.model, sixteenths / SIXTEENTHS
-        search = SEARCHES[model.transform.distortion]
-        rates = FollowingRates(self.context.given(self.coder.dequantize(before[None])), self.coder.codebooks, self.weights,
-                               torch.tensor([level], dtype=torch.float32), windows=self.coder.prior.windows(sixteenths),
-                               present=torch.tensor([model.quantizer.present(level)]))
+        more = dict(windows=self.coder.prior.windows(sixteenths), present=torch.tensor([model.quantizer.present(level)]))
+        asked = self.coder.codebooks, self.weights, torch.tensor([level], dtype=torch.float32)
+        if before is None:
+            rates = Rates(self.base.context, *asked, **more)
+        else:
+            rates = FollowingRates(self.context.given(self.coder.dequantize(before[None])), *asked, **more)
         gradient = refine.DistortionGradient(self.base.decoder, model.transform, rgb, level)
         return refine.refine(latents[None].clone(), steps, search, rates, gradient, damping=search.damping(gradient.slope))[0][0]
 
@@ -158,12 +151,12 @@ class TorchVideoCodec(VideoCodec):
             latents = self.latents(frame.rgb, sixteenths)
             before = writer.before
             if before is None or len(writer.times) >= key_distance:
-                coded = self.key(frame.rgb, latents, sixteenths, effort)
+                coded = self.frame(frame.rgb, latents, None, sixteenths, effort)
                 writer.begin()
             else:
-                coded = self.following(frame.rgb, latents, before, sixteenths, effort)
+                coded = self.frame(frame.rgb, latents, before, sixteenths, effort)
                 if self.is_cut(latents, before, sixteenths):
-                    key = self.key(frame.rgb, latents, sixteenths, effort)
+                    key = self.frame(frame.rgb, latents, None, sixteenths, effort)
                     if len(key[2]) <= CHEAPER * len(coded[2]):
                         coded = key
                         writer.begin()
