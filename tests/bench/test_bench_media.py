@@ -158,7 +158,7 @@ def test_choices_and_messages_follow_the_list(toys, tmp_path, capsys):
         return code, capsys.readouterr().err
 
     code, error = run("--medium", "mute")
-    assert code == 2 and "'picture', 'sound', 'text'" in error
+    assert code == 2 and "'picture', 'video', 'sound', 'text'" in error
     assert run("--effort", "1") == (2, "vqcodec: error: --effort is for pictures only\n")
     assert "(for texts there are zlib, stored)" in run("--codecs", "jpeg")[1]
     assert "(for texts there are error)" in run("--metrics", "psnr")[1]
@@ -166,10 +166,10 @@ def test_choices_and_messages_follow_the_list(toys, tmp_path, capsys):
     (toys / "a.png").touch()
     assert "holds pictures and texts: choose with --medium picture or --medium text" in run()[1]
     text = CliRunner().invoke(benchmark, ["--help"]).output
-    assert "texts: zlib, also stored" in " ".join(text.split()) and "[picture|sound|text]" in text
+    assert "texts: zlib, also stored" in " ".join(text.split()) and "[picture|video|sound|text]" in text
 
 
-@pytest.mark.parametrize("key", ["picture", "sound"])
+@pytest.mark.parametrize("key", ["picture", "sound", "video"])
 def test_help_names_all_that_there_is(key):
     compared = comparison.of_key(key)
     assert {*compared.codecs, *compared.more_codecs} == set(compared.codecs_by_name())

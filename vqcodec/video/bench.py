@@ -37,7 +37,7 @@ class Videos(Comparison):
     more_codecs = ("x264-veryslow", "svt-av1", "vqcodec-pictures")
     metrics = ("psnr", "ms-ssim")
     more_metrics = ("ssimulacra2", "flicker")
-    efforts, usual_effort = 2, 1
+    efforts, usual_effort = 6, 1
     packages = ("av", "pytorch-msssim", "ssimulacra2")
     beside = ("vqcodec", "x265", "x264")
     compare = (100.0, 250.0)

@@ -15,7 +15,7 @@ from ..zoo import config as configuration
 class BaseConfig:
     """The model of pictures that codes key frames, and whose transform and codebooks all frames have."""
 
-    name: str = "photo-3"
+    name: str = "photo-3e"
     fingerprint: str = ""  # SHA-256, 64 hexadecimal digits: streams depend on it by way of the hash of this configuration
 
     def check(self) -> None:

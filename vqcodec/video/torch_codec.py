@@ -137,7 +137,8 @@ class TorchVideoCodec(VideoCodec):
         pictures, by default 1; sound: gives (kind, bytes) of the sound track, or None."""
         if self.base.encoder is None:
             raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
-        sixteenths, effort = checked_sixteenths(quality, self.qualities), USUAL_EFFORT if effort is None else effort
+        sixteenths = checked_sixteenths(quality, self.qualities)
+        effort = USUAL_EFFORT if effort is None else refine.checked_effort(effort, 1, 1)
         shape = reader.shape
         header = VideoHeader(model_id=self.entry.id, model_hash=self.entry.hash, quality=sixteenths, width=shape.width,
                              height=shape.height, aspect=shape.aspect, time_base=shape.time_base, primaries=shape.colour.primaries,
