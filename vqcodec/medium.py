@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .fileio import Source
     from .filelimits import Extent
 
-MEDIA = ("vqcodec.picture", "vqcodec.video", "vqcodec.sound")
+MEDIA = ("vqcodec.picture", "vqcodec.sound", "vqcodec.video")
 
 
 @dataclass(frozen=True)

@@ -158,15 +158,15 @@ def test_choices_and_messages_follow_the_list(toys, tmp_path, capsys):
         return code, capsys.readouterr().err
 
     code, error = run("--medium", "mute")
-    assert code == 2 and "'picture', 'video', 'sound', 'text'" in error
-    assert run("--effort", "1") == (2, "vqcodec: error: --effort is for pictures only\n")
+    assert code == 2 and "'picture', 'sound', 'video', 'text'" in error
+    assert run("--effort", "1") == (2, "vqcodec: error: --effort is for pictures and clips only\n")
     assert "(for texts there are zlib, stored)" in run("--codecs", "jpeg")[1]
     assert "(for texts there are error)" in run("--metrics", "psnr")[1]
     assert run("--published") == (2, "vqcodec: error: --published: there are no published curves of texts\n")
     (toys / "a.png").touch()
     assert "holds pictures and texts: choose with --medium picture or --medium text" in run()[1]
     text = CliRunner().invoke(benchmark, ["--help"]).output
-    assert "texts: zlib, also stored" in " ".join(text.split()) and "[picture|video|sound|text]" in text
+    assert "texts: zlib, also stored" in " ".join(text.split()) and "[picture|sound|video|text]" in text
 
 
 @pytest.mark.parametrize("key", ["picture", "sound", "video"])
