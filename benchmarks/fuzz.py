@@ -3,8 +3,8 @@
     python benchmarks/fuzz.py --minutes 10 [--target sound ...] [--seed N] [--add SUMMARY]
     python benchmarks/fuzz.py --target sound --replay fuzz-findings/finding-sound-0123456789ab
 
-Targets are streams of pictures, of sound and of text, metadata, models, files of pictures and of sound that are to be encoded, and the
-golden files of all media and models. Streams are of these kinds: bytes of real files changed at random; fields (flags among
+Targets are streams of pictures, of sound, of video and of text, metadata, models, files of pictures and of sound that are to be encoded,
+and the golden files of all media and models. Streams are of these kinds: bytes of real files changed at random; fields (flags among
 them), payloads, chunks and metadata changed below checksums that fit (header, metadata, chunks, alpha); arbitrary payloads
 made into valid files (of pictures); sizes up to the format's limits that the payloads cannot fill. Models have hashes that fit,
 PNG checksums that do. Decoders are those in torch and those without it.
@@ -42,9 +42,9 @@ MAX_SECONDS = 20  # of processor time, for one input
 MAX_MEMORY = 400 << 20  # that the process grows by, above what it has taken before
 WALL = 300  # seconds of the clock: nothing takes so long
 MAX_FINDINGS = 20
-TARGETS = {"picture": "streams.Pictures", "sound": "streams.Sounds", "metadata": "streams.Metadatas", "models": "others.Models",
-           "picture-files": "others.PictureFiles", "sound-files": "others.SoundFiles", "golden": "golden.Golden",
-           "document": "documents.Documents", "document-files": "documents.DocumentFiles",
+TARGETS = {"picture": "streams.Pictures", "sound": "streams.Sounds", "video": "clips.Videos", "metadata": "streams.Metadatas",
+           "models": "others.Models", "picture-files": "others.PictureFiles", "sound-files": "others.SoundFiles",
+           "golden": "golden.Golden", "document": "documents.Documents", "document-files": "documents.DocumentFiles",
            "text": "texts.Texts"}
 
 

@@ -148,3 +148,18 @@ def tiny_text_dir(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     make_tiny_text_model(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_video_dir(tmp_path_factory):
+    """A models folder with "tiny" of images, "tinysound" of sound and "tinyvideo" of video."""
+    from video.clips import clip, moving
+    from video.video_models import make_tiny_video_model
+
+    folder = tmp_path_factory.mktemp("models")
+    make_tiny_model(folder)
+    make_tiny_audio_model(folder)
+    path = tmp_path_factory.mktemp("clips") / "clip.mkv"
+    path.write_bytes(clip(moving(20, 64, 80)))
+    make_tiny_video_model(folder, [path])
+    return folder

@@ -31,7 +31,7 @@ FLOORS = (
     ("medium",),
     ("batch", "bench", "train"),
     ("picture", "sound", "text"),
-    ("document",),  # whose pages hold pictures, by the codec's public functions
+    ("document", "video"),  # of pictures, sound and text, by their codecs' public functions
     ("cli",),
     ("", "__main__"),  # the package itself: __init__.py
 )

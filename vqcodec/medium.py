@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .fileio import Source
     from .filelimits import Extent
 
-MEDIA = ("vqcodec.picture", "vqcodec.sound", "vqcodec.document", "vqcodec.text")
+MEDIA = ("vqcodec.picture", "vqcodec.sound", "vqcodec.video", "vqcodec.document", "vqcodec.text")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,8 @@ class Request:
     """How to encode. quality: None where there is a target, or for the middle of the model's scale; target: (name, value);
     exact: what cannot be seen or heard is coded as it is; strict: damage of the input is an error; strip: what of the metadata
     to leave out (of STRIPPED); modified: the file's time, in nanoseconds since 1970, if it is to be kept; pages, dpi, mask: of
-    documents (of `OPTIONS`), None where they are not given."""
+    documents (of `OPTIONS`), None where they are not given. Of what lasts and is seen: start, duration: the seconds that are
+    taken; track: what becomes of its sound ("code", "copy", "none"), track_model: by which model."""
 
     quality: float | None = None
     target: tuple[str, float] | None = None
@@ -85,6 +86,10 @@ class Request:
     pages: str | None = None
     dpi: float | None = None
     mask: str | None = None
+    start: float = 0.0
+    duration: float | None = None
+    track: str = "code"
+    track_model: str | None = None
 
     @classmethod
     def of(cls, quality: float | None, targets: Mapping[str, float | None], **more) -> Request:
@@ -152,6 +157,7 @@ class Medium(ABC):
     trainable: bool = True  # by `vqcodec train`
     options: frozenset[str] = frozenset()  # of OPTIONS
     also: frozenset[str] = frozenset()  # extensions of other media's files that may be its own, by content
+    stands_in = "silence"  # for what is lost, where damage is concealed
 
     # --- is it you? --------------------------------------------------------------------------------------------
 

@@ -52,7 +52,7 @@ _FOLDER = click.option("-d", "--dir", "folder", type=click.Path(), metavar="DIR"
 @verbose_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
 def encode(paths, folder, model, models_dir, verify, keep_time, force, as_json, verbose, quiet, **options):
-    """Encode the images, recordings, documents or texts IN as .vq files."""
+    """Encode the images, recordings, clips, documents or texts IN as .vq files."""
     request, allowed = request_of(options), limits_of(options)
     coders, results = {}, []
 
@@ -99,11 +99,11 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
                       "of --format; from standard input, to standard output. Several files need -d.")
 @click.argument("paths", metavar="IN [OUT] | IN... -d DIR", nargs=-1, required=True, type=click.Path())
 @_FOLDER
-@click.option("--format", "--to", "extension", metavar="EXT", help="Format, by its extension [OUT's, or png, wav, pdf, txt].")
+@click.option("--format", "--to", "extension", metavar="EXT", help="Format, by its extension [OUT's, or png, wav, mp4, pdf, txt].")
 @click.option("--subtype", metavar="NAME", help="Of sound: coding within the format, such as PCM_24 [PCM_16].")
 @pages_option
 @click.option("--dpi", type=Number("dpi", 1), help="Of documents: of pages of a PDF that are drawn as pixels [300].")
-@click.option("--conceal", is_flag=True, help="Of sound: go on behind damage, and say which seconds are lost.")
+@click.option("--conceal", is_flag=True, help="Of sound and video: go on behind damage, and say which seconds are lost.")
 @limit_options()
 @models_dir_option
 @force_option
@@ -111,7 +111,7 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
 @verbose_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
 def decode(paths, folder, extension, subtype, pages, dpi, conceal, models_dir, force, as_json, verbose, quiet, **options):
-    """Decode the .vq files IN, by default to IN's name with .png, .wav, .pdf or .txt."""
+    """Decode the .vq files IN, by default to IN's name with .png, .wav, .mp4, .pdf or .txt."""
     extension, allowed = extension and extension.lstrip("."), limits_of(options)
     coders, results = {}, []
 
@@ -155,7 +155,7 @@ def _decode(path, output, extension, subtype, pages, dpi, conceal, models_dir, f
     seconds = time.monotonic() - started
     lost = [[round(begin, 3), round(end, 3)] for begin, end in made.lost]
     for begin, end in lost:
-        warn(f"{shown(path)}: damaged; silence from {begin:.3f} to {end:.3f} s")
+        warn(f"{shown(path)}: damaged; {kind.stands_in} from {begin:.3f} to {end:.3f} s")
     if not (quiet or as_json or output == fileio.STDIO):
         click.echo(f"{shown(path)} -> {shown(output)}: {made.summary.format(output=size)}, {seconds:.1f} s", err=True)
     return {"input": path, "output": output, "format": made_as.name, "seconds": round(seconds, 3),

@@ -155,6 +155,11 @@ _more_encoding_options = (
                                                       "that do not say theirs."),
     click.option("--mask", type=click.Choice(("lossless", "clean", "off")),
                  help="Of documents: print is kept bit by bit, without specks, or is part of the picture [lossless]."),
+    click.option("--start", type=Number("s", 0), default=0.0, help="Of video: begin at this second."),
+    click.option("--duration", type=Number("s", 0, above=True), help="Of video: take so many seconds."),
+    click.option("--audio", "track", type=click.Choice(["code", "copy", "none"]), default="code",
+                 help="Of video: what becomes of its sound [code]; copy keeps it as it is."),
+    click.option("--audio-model", "track_model", metavar="NAME", help="Of video: model for its sound [one for speech or for music, by its pauses]."),
 )
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -213,7 +218,8 @@ def limits_of(options: dict, **others) -> Limits:
 def request_of(options: dict) -> medium.Request:
     """What the options of `target_options` ask for. Raises UsageError where they ask for more than one thing."""
     targets = {target.name: options.get(target.name) for target in medium.all_targets()}
-    more = {name: options[name] for name in ("effort", "exact", "strict", "strip", *medium.OPTIONS)}
+    more = {name: options[name] for name in ("effort", "exact", "strict", "strip", "start", "duration", "track", "track_model",
+                                             *medium.OPTIONS)}
     return medium.Request.of(options["quality"], targets, **more)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from .cdf import CDF_BITS, Step
-from .grids import GridReader, code_symbols, labelled
+from .grids import NO_BOUNDS, GridReader, code_symbols, labelled
 from .layout import SliceLayout
 from .network import Given
 from .quantize import choose, dequantize, neighbours
@@ -22,26 +22,29 @@ class GridCoder(GridReader):
 
     @torch.inference_mode()
     def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None,
-               given: Given | None = None):
+               given: Given | None = None, *, coded=None, **seen):
         """Latents f32[D,h,w] → (index grids int64[G,h,w], segments); codewords of least distance² + weight·bits, with a weight
         for each slice. Only the first `slices` are chosen (all, if not told), the others are at rest, and what is
-        `given` stays. Of labels those that suit the codewords best that are chosen without."""
-        grids, segments = self._choose(latents, sixteenths, weights, slices, given, None)
-        labels = self.best_labels(grids, sixteenths, slices, given)
+        `given` stays. Of labels those that suit the codewords best that are chosen without. coded, seen: as in `code`."""
+        grids, segments = self._choose(latents, sixteenths, weights, slices, given, None, coded, seen)
+        if coded is not None:
+            return grids, segments
+        labels = self.best_labels(grids, sixteenths, slices, given, **seen)
         if any(labels):
-            grids, segments = self._choose(latents, sixteenths, weights, slices, given, labels)
+            grids, segments = self._choose(latents, sixteenths, weights, slices, given, labels, coded, seen)
         return grids, labelled(segments, labels)
 
-    def _choose(self, latents, sixteenths, weights, slices, given, labels):
-        segments, prices = [], self._prices(weights)
+    def _choose(self, latents, sixteenths, weights, slices, given, labels, coded, seen):
+        segments, prices, coded = [], self._prices(weights), coded or code_symbols
 
         def supply(step: Step) -> torch.Tensor:
             best = self._best_scalars if step.layout.d == 1 else self._best_vectors
             symbols, found = best(latents, step, prices[step.layout])
-            segments.append(code_symbols(found))
+            segments.append(coded(found))
             return symbols
 
-        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, given, labels), segments
+        return self._walk(*latents.shape[1:], sixteenths, supply, lambda: segments.append(coded(NO_BOUNDS)), slices, given, labels,
+                          **seen), segments
 
     def _prices(self, weights: Sequence[float]) -> dict[SliceLayout, torch.Tensor]:
         """The table of `price_of_mass` of each slice."""

@@ -97,7 +97,7 @@ class SliceContext(nn.Module):
                  near: tuple[int, int], past: tuple[int, int], places: tuple[int, ...] = (), labels: tuple[int, ...] = ()):
         """near, past: sides of the kernels; places: of the grid whose positions differ, none: (); labels: how many of each kind."""
         super().__init__()
-        self.phases, self.channels = phases, channels
+        self.phases, self.channels, self.past_features = phases, channels, past_features
         self.quantized = False
         if past_features:
             self.past1 = conv(past_features, channels, past)
@@ -207,24 +207,26 @@ class CategoricalHead(nn.Module):
         self.layer.weight.mul_(0.1)
         self.layer.bias.zero_()
 
-    def coefficients(self, h, quantized: bool, calibrate: bool = False):
-        """f32[G, B·h·w, r]"""
+    def coefficients(self, h, quantized: bool, calibrate: bool = False, lead=0.0):
+        """f32[G, B·h·w, r]; lead, of the same shape, is added."""
         weight = round_weight(self.layer.weight) if quantized else self.layer.weight
         f = F.conv2d(h, weight, self.layer.bias).float()
         b, _, height, width = f.shape
-        f = f.reshape(b, self.groups, self.rank, height * width).permute(1, 0, 3, 2).flatten(1, 2)
+        f = f.reshape(b, self.groups, self.rank, height * width).permute(1, 0, 3, 2).flatten(1, 2) + lead
         if calibrate:
             self.step.copy_(torch.maximum(self.step, f.detach().abs().max() / COEFFICIENT_LIMIT))
         if quantized:
             f = round_through((f / self.step).clamp(-COEFFICIENT_LIMIT, COEFFICIENT_LIMIT)) * self.step
         return f
 
+    def rounded_vectors(self):
+        """With one step per group."""
+        step = self.vectors.detach().abs().amax((1, 2), keepdim=True) / WEIGHT_LIMIT
+        return round_through(self.vectors / step) * step
+
     def forward(self, h, quantized: bool, calibrate: bool = False):
         """f32[G, B·h·w, K] logits in nats, positions in batch, row, column order."""
-        vectors = self.vectors
-        if quantized:  # one step per group
-            step = vectors.detach().abs().amax((1, 2), keepdim=True) / WEIGHT_LIMIT
-            vectors = round_through(vectors / step) * step
+        vectors = self.rounded_vectors() if quantized else self.vectors
         f = self.coefficients(h, quantized, calibrate)
         return torch.baddbmm(self.offset[:, None, :], f, vectors.mT)
 

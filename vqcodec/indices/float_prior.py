@@ -39,7 +39,8 @@ class ContextPrior(nn.Module):
     slices with d > 1 (slices with d = 1 keep their logistic, integrated over each codeword's cell). `phases` of each slice:
     of a published model, which may have others than models get today."""
 
-    def __init__(self, config: GridModel, phases: Sequence[int] | None = None):
+    def __init__(self, config: GridModel, phases: Sequence[int] | None = None, seen: int = 0):
+        """seen: features of a reference that contexts look at too (`led_prior.LedPrior`)."""
         super().__init__()
         levels, rank = len(config.transform.lambdas), config.transform.grid_rank
         self.layouts = layouts(config.quantizer)
@@ -50,8 +51,8 @@ class ContextPrior(nn.Module):
             own = dims + wide_count(s.dim, dims)
             count = phases[i] if phases else config.prior.phases[i] if config.prior.phases else phase_count(s.dim, rank)
             self.contexts.append(SliceContext(
-                past, own, width, count, levels, near=config.prior.kernel("near", rank), past=config.prior.kernel("past", rank),
-                places=config.prior.places, labels=tuple(map(len, config.prior.labels))))
+                past + seen, own + (dims if seen else 0), width, count, levels, near=config.prior.kernel("near", rank),
+                past=config.prior.kernel("past", rank), places=config.prior.places, labels=tuple(map(len, config.prior.labels))))
             self.soft.append(LogisticHead(width, dims, 4.0 if i == 0 else 1.0))
             self.heads.append(nn.Identity() if s.d == 1 else
                               CategoricalHead(width, s.groups, s.codewords, config.prior.rank[i]))
@@ -62,6 +63,17 @@ class ContextPrior(nn.Module):
     def steps(self) -> list[torch.Tensor]:
         """`feature_steps` of each slice."""
         return [getattr(self, f"steps{i}") for i in range(len(self.layouts))]
+
+    def past_steps(self, i: int) -> torch.Tensor:
+        """Of all that the context of slice i looks at beside its own features."""
+        return torch.cat(self.steps[:i])
+
+    def fill_lead(self, i: int, tensors: dict[str, torch.Tensor], step: float) -> None:
+        """Fills what else slice i has, whose hidden state has that step, with what its tensors mean."""
+
+    def near_steps(self, i: int) -> torch.Tensor:
+        """Of its own."""
+        return self.steps[i]
 
     def set_mode(self, mode: str) -> None:
         """'float', 'calibrate' (observe ranges, from nothing) or 'quantized'."""
@@ -126,10 +138,12 @@ class ContextPrior(nn.Module):
 def fill(prior: ContextPrior, tensors: dict[str, torch.Tensor]) -> None:
     """Fills the float context network with what the tensors of prior.safetensors mean."""
     for i in range(len(prior.layouts)):
-        _fill_slice(prior, i, {name: value.double() for name, value in of_slice(tensors, i).items()})
+        part = {name: value.double() for name, value in of_slice(tensors, i).items()}
+        prior.fill_lead(i, part, _fill_slice(prior, i, part))
 
 
-def _fill_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None:
+def _fill_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> float:
+    """Gives back the step of the hidden state."""
     s, context = prior.layouts[i], prior.contexts[i]
 
     def scaled(name):
@@ -144,15 +158,19 @@ def _fill_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None
         if bias is not None:
             layer.bias[: len(bias)] = bias
 
-    own = prior.steps[i].double().view(1, -1, 1, 1)
+    def steps_of(all_steps, name):
+        """Of as many inputs as the weight of that name has: the prior may look at more."""
+        return all_steps[: t[f"{name}.weight"].shape[1]].double().view(1, -1, 1, 1)
+
+    own = steps_of(prior.near_steps(i), "near1")
     near = [scaled(f"near{k}") / own for k in range(1, len(context.near) + 1)]
     step3 = WEIGHT_RMS / rms(near[0])
     for layer, weight in zip(context.near, near):
         put(layer, weight * step3)
-    if i and "past1.weight" not in t:
+    if context.past_features and "past1.weight" not in t:
         context.past3.weight.zero_()
-    elif i:
-        past1 = scaled("past1") / torch.cat(prior.steps[:i]).double().view(1, -1, 1, 1)
+    elif context.past_features:
+        past1 = scaled("past1") / steps_of(prior.past_steps(i), "past1")
         step1 = WEIGHT_RMS / rms(past1)
         put(context.past1, past1 * step1, torch.zeros(len(past1)))
         context.past_bias[:, : len(past1)] = (t["past1.bias"] / UNIT * step1).float()
@@ -186,6 +204,7 @@ def _fill_slice(prior: ContextPrior, i: int, t: dict[str, torch.Tensor]) -> None
         head.vectors.copy_(t["vectors"] * step[:, None, None])
         head.offset.copy_(t["logit.offset"] / UNIT / LOGIT_UNIT)
         head.step.fill_(COEFFICIENT_STEP)
+    return step4
 
 
 def rms(weight: torch.Tensor) -> float:

@@ -65,6 +65,31 @@ class SegmentReader:
             raise CorruptStreamError(message)
 
 
+class OneSegment:
+    """As a `SegmentReader`, of a payload that is one segment, whose symbols are those of all steps."""
+
+    def __init__(self, data: bytes):
+        self.data, self.decoder = data, rangecoder.SegmentDecoder(data)
+
+    @property
+    def position(self) -> int:
+        return self.decoder.length
+
+    def labels(self, counts: tuple[int, ...]) -> tuple[int, ...]:
+        """There are none before it."""
+        return (0,) * len(counts)
+
+    def read(self, cdf: np.ndarray) -> np.ndarray:
+        return self.decoder.read(cdf.reshape(-1, cdf.shape[2])).reshape(cdf.shape[:2])
+
+    def skip(self) -> None:
+        """A step without symbols."""
+
+    def finish(self) -> None:
+        if self.decoder.length != len(self.data) or not self.decoder.canonical:
+            raise CorruptStreamError("a segment is damaged: it is not what an encoder writes")
+
+
 class GridReader:
     """Bands of index grids under a model's prior and codebooks f32[G,K,d], arrays of NumPy; `choosing.GridCoder` is the same
     with tensors of torch. Nothing changes after it is made."""
@@ -132,23 +157,26 @@ class GridReader:
             parts[0] = first
         return Given(labels, self.array(np.concatenate(parts)))
 
-    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, given: Given | None = None) -> list[bytes]:
+    def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, given: Given | None = None, *, coded=None,
+             **seen) -> list:
         """Index grids int64[G,h,w] → segments, of the first `slices`, without what is `given`, with the labels that suit them best.
-        Raises UsageError for an index that the quality cannot use."""
-        labels = self.best_labels(grids, sixteenths, slices, given)
+        coded: what is made of the bounds int32[N,G,2] of a step's symbols, if not a segment of its own (then there are no labels
+        among them); seen: `reference` and `rest` of `_walk`. Raises UsageError for an index that the quality cannot use."""
+        labels = self.best_labels(grids, sixteenths, slices, given, **seen) if coded is None else None
+        made = coded or code_symbols
         segments, part = [], grids.reshape(len(grids), -1)
 
         def supply(step) -> np.ndarray:
             symbols = part[step.layout.planes][:, step.positions].T - step.start
             if not ((symbols >= 0) & (symbols < step.size)).all():
                 raise UsageError("index grids hold a codeword that this quality does not use")
-            segments.append(code_symbols(step.bounds(symbols)))
+            segments.append(made(step.bounds(symbols)))
             return symbols
 
-        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(b""), slices, given, labels)
-        return labelled(segments, labels)
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(made(NO_BOUNDS)), slices, given, labels, **seen)
+        return labelled(segments, labels) if coded is None else segments
 
-    def best_labels(self, grids, sixteenths: int, slices: int | None = None, given: Given | None = None) -> tuple[int, ...]:
+    def best_labels(self, grids, sixteenths: int, slices: int | None = None, given: Given | None = None, **seen) -> tuple[int, ...]:
         """Those with which grids int64[G,h,w] have the fewest bits: of all where they are few, else one kind after the other.
         None of large grids."""
         counts = self.prior.labels
@@ -157,7 +185,7 @@ class GridReader:
             return best
 
         def least(candidates):
-            return min(candidates, key=lambda labels: self.bits(grids, sixteenths, slices, labels, given))
+            return min(candidates, key=lambda labels: self.bits(grids, sixteenths, slices, labels, given, **seen))
 
         if math.prod(counts) <= TRIED:
             return least(itertools.product(*map(range, counts)))
@@ -166,7 +194,7 @@ class GridReader:
         return best
 
     def bits(self, grids, sixteenths: int, slices: int | None = None, labels: tuple[int, ...] | None = None,
-             given: Given | None = None) -> float:
+             given: Given | None = None, **seen) -> float:
         """Ideal code length of grids int64[G,h,w]; infinite for an index that the quality cannot use."""
         part, total = grids.reshape(len(grids), -1), 0.0
 
@@ -179,11 +207,11 @@ class GridReader:
             total += (CDF_BITS - np.log2(np.diff(np.asarray(step.bounds(symbols)), axis=2))).sum()
             return symbols
 
-        self._walk(*grids.shape[1:], sixteenths, supply, lambda: None, slices, given, labels)
+        self._walk(*grids.shape[1:], sixteenths, supply, lambda: None, slices, given, labels, **seen)
         return total
 
     def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None,
-             slices: int | None = None, given: Given | None = None) -> np.ndarray:
+             slices: int | None = None, given: Given | None = None, *, reference=None, rest=None) -> np.ndarray:
         """The inverse of `code`. `seen(step, symbols, length)` is told of every step that has symbols, and of the
         bytes of its segment, with the labels before it. Raises CorruptStreamError."""
         ends = [reader.position]
@@ -196,7 +224,7 @@ class GridReader:
                 seen(step, symbols, reader.position - before)
             return symbols
 
-        return self._walk(height, width, sixteenths, supply, reader.skip, slices, given, labels)
+        return self._walk(height, width, sixteenths, supply, reader.skip, slices, given, labels, reference=reference, rest=rest)
 
     def draw(self, height: int, width: int, sixteenths: int, sampler: Sampler, *, top: int = 0, left: int = 0, known=None,
              kept: np.ndarray | None = None, slices: int | None = None, given: Given | None = None,
@@ -225,8 +253,9 @@ class GridReader:
         return grids, labelled(segments, labels or (0,) * len(self.prior.labels))
 
     def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None, given: Given | None = None,
-              labels: tuple[int, ...] | None = None) -> np.ndarray:
-        """Runs the prior; `skip()` stands in for `supply` in steps without positions, and in those of absent slices."""
+              labels: tuple[int, ...] | None = None, *, reference=None, rest=None) -> np.ndarray:
+        """Runs the prior; `skip()` stands in for `supply` in steps without positions, and in those of absent slices. reference: as
+        `Prior.code` has it; rest: int64[G,h,w], what the absent slices hold, if not the codewords at rest."""
         done = 0
 
         def skip_to(number):
@@ -242,7 +271,9 @@ class GridReader:
             done += 1
             return supply(step)
 
-        grids = self.prior.code(height, width, sixteenths, counted, self.rest[slices:] if slices else (), given, labels)
+        absent = self.layouts[slices:] if slices is not None else ()
+        held = [self.rest[self.layouts.index(s)] if rest is None else rest[s.planes].reshape(s.groups, -1) for s in absent]
+        grids = self.prior.code(height, width, sixteenths, counted, held, given, labels, reference)
         skip_to(self.prior.steps)
         return grids
 
@@ -259,6 +290,14 @@ def labelled(segments: list[bytes], labels: tuple[int, ...]) -> list[bytes]:
     return segments if first is None else [*segments[:first], bytes(labels) + segments[first], *segments[first + 1 :]]
 
 
+NO_BOUNDS = np.zeros((0, 0, 2), np.int32)  # of a step without symbols
+
+
+def flat(bounds) -> np.ndarray:
+    """int32[N·G,2] of the `bounds` int32[N,G,2] of symbols."""
+    return np.asarray(bounds).reshape(-1, 2)
+
+
 def code_symbols(bounds) -> bytes:
     """A segment, of the `bounds` int32[N,G,2] of its symbols."""
-    return rangecoder.encode_bounds(*np.asarray(bounds).reshape(-1, 2).T)
+    return rangecoder.encode_bounds(*flat(bounds).T)

@@ -16,6 +16,7 @@ from ..errors import InputError
 from .config import QuantizerConfig
 from .bounds import check_bounds, check_phases, near_spacing, phase_map
 from .layout import SliceLayout, layouts
+from .reference import TABLE, Reference, apart, led
 
 Array = Any  # of the runtime's kind
 Supplier = Callable[[Any], Array]
@@ -126,6 +127,7 @@ class SlicePrior:
             self.past2, self.past3 = on.kernel(self.t["past2.weight"]), on.kernel(self.t["past3.weight"])
         self.mix, self.head = on.kernel(self.t["mix.weight"]), on.kernel(self.t["head.weight"])
         self.labels = [self.t[f"label{k}.bias"] for k in range(label_kinds(self.t))]
+        self.gate = on.kernel(self.t["gate.weight"]) if "gate.weight" in self.t else None
         self.table = on.floats(on.joined([self.t[n] for n in ("companded", "wide") if n in self.t], 2))
         g, k, f = self.table.shape
         self.feature_channels, self.numbers = g * f, on.array(np.arange(g))
@@ -159,7 +161,7 @@ class SlicePrior:
         return total
 
     def outputs(self, past: Array | None, own: Array, positions: Array, phase: int,
-                quality: int, told: Array | None = None) -> Array:
+                quality: int, told: Array | None = None, reference: Reference | None = None) -> Array:
         """int64[N,C] at int64[N] positions; past: `past_state`, own: f32[h,w,F] of known symbols, told: as `told`."""
         t, on = self.t, self.on
         total = on.repeated(at_quality(t["join.bias"][phase], quality), len(positions))
@@ -172,7 +174,11 @@ class SlicePrior:
             total = total + seen * t[f"near{phase}.mult"]
         a = on.activate(total)
         a = on.activate(on.exact(a @ self.mix[0, 0]) * t["mix.mult"] + t["mix.bias"])
-        return on.requantise(on.exact(a @ self.head[0, 0]) * t["head.mult"] + t["head.bias"])
+        out = on.requantise(on.exact(a @ self.head[0, 0]) * t["head.mult"] + t["head.bias"])
+        if reference is None:
+            return out
+        gate = on.requantise(on.exact(a @ self.gate[0, 0]) * t["gate.mult"] + t["gate.bias"])
+        return led(out, gate, reference.values[positions][:, self.layout.dims], t, self.layout)
 
     def alphabet(self, quality: int) -> tuple[Array, Array]:
         """(first codeword, number of codewords), int64[G] each, of the symbols in use at this quality."""
@@ -188,6 +194,7 @@ class Prior:
 
     def __init__(self, tensors: dict[str, Array], config: QuantizerConfig, on: Arithmetic):
         self.on = on
+        self.table = tensors.get(TABLE)  # of models that look at a reference too
         self.slices = []
         try:
             check_bounds(tensors)
@@ -228,25 +235,32 @@ class Prior:
         others = sum(int((size - 1).sum()) for _, size in self.windows(quality)[:slices])
         return 1 + (23 * positions * others >> 23)
 
+    def reference(self, values: np.ndarray) -> Reference:
+        """Of values int64[h,w,D] in 1/64."""
+        return Reference.of(values, self.table, self.on)
+
     def code(self, height: int, width: int, quality: int, supply: Supplier, rest: Sequence[Array] = (),
-             given: Given | None = None, labels: Sequence[int] | None = None) -> Array:
+             given: Given | None = None, labels: Sequence[int] | None = None, reference: Reference | None = None) -> Array:
         """Walks the steps of a grid of `height`×`width` positions at `quality` (sixteenths of a level).
 
         `supply(step)` returns the step's symbols int64[N,G]; gives back the grids int64[G,h,w]. rest: what indices int64[G] the
-        last slices hold, one entry for each that is absent. Given positions are in no step; others see them as if they had
-        been coded in the phase that is theirs. labels: one of each kind, 0 for none; None: none of all.
+        last slices hold, one entry for each that is absent: int64[G,h·w] where they differ from place to place. Given positions
+        are in no step; others see them as if they had been coded in the phase that is theirs. labels: one of each kind, 0 for none;
+        None: none of all. reference: of a model that looks at one.
         """
         labels = labels or (0,) * len(self.labels)
         on, grids, known = self.on, [], []
         number = 0
         coded = np.ones(height * width, bool) if given is None else given.coded.ravel()
-        fixed = np.flatnonzero(~coded)
+        fixed, seen = np.flatnonzero(~coded), [] if reference is None else [reference.features]
         present = len(self.slices) - len(rest)
         for model in self.slices[:present]:
             layout = model.layout
-            past = model.past_state(on.joined(known, 2), quality) if known and coded.any() else None
+            past = model.past_state(on.joined(known + seen, 2), quality) if (known or seen) and coded.any() else None
             told = model.told(height, width, labels)
             own = on.array(np.zeros((height * width, model.feature_channels), np.float32))
+            lead = None if reference is None else reference.features.reshape(height * width, -1)[:, layout.dims]
+            away = None if lead is None else on.array(np.zeros((height * width, layout.groups * layout.d), np.float32))
             indices = on.array(np.zeros((height * width, layout.groups), np.int64))
             if len(fixed):
                 indices[on.array(fixed)] = given.indices[layout.planes][:, on.array(given.labels.ravel()[fixed])].T
@@ -256,13 +270,18 @@ class Prior:
                 here = np.flatnonzero(phases == phase)
                 positions = on.array(here[coded[here]])
                 if len(positions):
-                    out = model.outputs(past, own.reshape(height, width, -1), positions, phase, quality, told)
+                    seen_own = own if lead is None else on.joined([own, away], 1)
+                    out = model.outputs(past, seen_own.reshape(height, width, -1), positions, phase, quality, told, reference)
                     symbols = supply(on.step(number, layout, positions, out, start, size, model.distributions))
                     indices[positions] = symbols + start
                 if len(here):
-                    own[on.array(here)] = model.features(indices[on.array(here)])
+                    here = on.array(here)
+                    own[here] = model.features(indices[here])
+                    if lead is not None:
+                        away[here] = apart(own[here], lead[here])
                 number += 1
             known.append(own.reshape(height, width, -1))
             grids.append(indices.T.reshape(layout.groups, height, width))
-        grids += [on.repeated(indices, height * width).T.reshape(-1, height, width) for indices in rest]
+        grids += [(indices if len(indices.shape) == 2 else on.repeated(indices, height * width).T).reshape(-1, height, width)
+                  for indices in rest]
         return on.joined(grids, 0)

@@ -176,41 +176,67 @@ def _move(value: int, count: int, out: bytearray) -> None:
     out += value.to_bytes(count, "big")
 
 
+class SegmentDecoder:
+    """The plain coder, reading one segment that begins at data[0], part by part: its rows may depend on the symbols before them."""
+
+    def __init__(self, data: bytes):
+        self.data, self.low, self.span, self.shifts = data, 0, 1 << 32, 0
+        self.offset, self.position = int.from_bytes(data[:4].ljust(4, b"\0"), "big"), 4
+        self.bits, self.n_bits = 0, 0  # `bits`: n_bits that were fetched and not yet shifted into `offset`
+        self.any = False
+
+    def read(self, cdf: np.ndarray) -> np.ndarray:
+        """The next symbols int64[N], of int32 or uint32 [N, L+1]. Raises ValueError for a bad table."""
+        return self.read_checked(_checked(cdf))
+
+    def read_checked(self, cdf: np.ndarray) -> np.ndarray:
+        n, width = cdf.shape
+        table = memoryview(cdf.reshape(-1))  # bisect looks only at the entries it needs: no lists are made
+        data, found, shifts = self.data, [], self.shifts
+        low, span, offset, position, bits, n_bits = self.low, self.span, self.offset, self.position, self.bits, self.n_bits
+        for start in range(1, n * width, width):
+            count = ((offset << PRECISION) + TOTAL - 1) // span
+            above = bisect_right(table, count, start, start + width - 2)
+            found.append(above)
+            bottom = span * table[above - 1] >> PRECISION
+            span = (span * table[above] >> PRECISION) - bottom
+            low += bottom
+            offset -= bottom
+            if span > _HALF:
+                continue
+            shift = _steps(low, span)
+            low = low << shift & (_HALF - 1)
+            span <<= shift
+            shifts += shift
+            if n_bits < shift:  # a frequency of 1 shifts by 18: 32 bits always suffice
+                bits = bits << 32 | int.from_bytes(data[position:position + 4].ljust(4, b"\0"), "big")
+                position += 4
+                n_bits += 32
+            n_bits -= shift
+            offset = offset << shift | bits >> n_bits
+            bits &= (1 << n_bits) - 1
+        self.low, self.span, self.offset, self.position, self.bits, self.n_bits = low, span, offset, position, bits, n_bits
+        self.shifts, self.any = shifts, self.any or n > 0
+        return np.array(found, np.int64) - np.arange(1, n * width, width)
+
+    @property
+    def length(self) -> int:
+        """Bytes of the segment, if it ends here."""
+        return (self.shifts + 9) // 8 if self.any else 0
+
+    @property
+    def canonical(self) -> bool:
+        """Whether these bytes are what an encoder writes."""
+        # Of the bits written all but the last two have left the register; those two, 01 or 10, and the padding to a
+        # whole byte lead it now (pending ones make no difference: see the specification).
+        rest = 8 * self.length - self.shifts
+        return not self.any or (self.low + self.offset) >> (32 - rest) == (1 if self.low < _HALF >> 1 else 2) << (rest - 2)
+
+
 def _decode_plain(data: bytes, cdf: np.ndarray) -> tuple[np.ndarray, int, bool]:
     """data: bytes, cdf: checked int32[N, L+1] -> (int64[N], bytes of the segment, whether they are canonical)."""
-    n, width = cdf.shape
-    table = memoryview(cdf.reshape(-1))  # bisect looks only at the entries it needs: no lists are made
-    found, shifts = [], 0
-    low, span = 0, 1 << 32
-    offset, position = int.from_bytes(data[:4].ljust(4, b"\0"), "big"), 4
-    bits, n_bits = 0, 0  # `bits`: n_bits that were fetched and not yet shifted into `offset`
-    for start in range(1, n * width, width):
-        count = ((offset << PRECISION) + TOTAL - 1) // span
-        above = bisect_right(table, count, start, start + width - 2)
-        found.append(above)
-        bottom = span * table[above - 1] >> PRECISION
-        span = (span * table[above] >> PRECISION) - bottom
-        low += bottom
-        offset -= bottom
-        if span > _HALF:
-            continue
-        shift = _steps(low, span)
-        low = low << shift & (_HALF - 1)
-        span <<= shift
-        shifts += shift
-        if n_bits < shift:  # a frequency of 1 shifts by 18: 32 bits always suffice
-            bits = bits << 32 | int.from_bytes(data[position:position + 4].ljust(4, b"\0"), "big")
-            position += 4
-            n_bits += 32
-        n_bits -= shift
-        offset = offset << shift | bits >> n_bits
-        bits &= (1 << n_bits) - 1
-    # Of the bits written all but the last two have left the register; those two, 01 or 10, and the padding to a
-    # whole byte lead it now (pending ones make no difference: see the specification).
-    length = (shifts + 9) // 8
-    rest = 8 * length - shifts
-    canonical = (low + offset) >> (32 - rest) == (1 if low < _HALF >> 1 else 2) << (rest - 2)
-    return np.array(found, np.int64) - np.arange(1, n * width, width), length, canonical
+    decoder = SegmentDecoder(data)
+    return decoder.read_checked(cdf), decoder.length, decoder.canonical
 
 
 class Decoder:

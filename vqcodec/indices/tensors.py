@@ -15,6 +15,7 @@ from .bounds import (
     CDF_BITS,
     FEATURE_LIMIT,
     MAX_PHASES,
+    MEAN_LIMIT,
     MULTIPLIER_LIMIT,
     SCALES,
     WEIGHT_LIMIT,
@@ -24,6 +25,7 @@ from .bounds import (
 )
 from .config import GridModel
 from .layout import SliceLayout, layouts
+from .reference import MATRIX_LIMIT, TABLE, feature_count
 from .specs import TensorSpec
 
 MAX_CODEWORD = 4096.0  # in magnitude; what `prior.check_bounds` asks of scalar ones is less
@@ -35,6 +37,7 @@ INT8, INT32, INT64 = ((kind,) for kind in ("int8", "int32", "int64"))
 class Form:
     phases: int
     wide: bool
+    led: bool = False  # the prior looks at a reference
 
 
 def forms(names: Iterable[str], config: GridModel) -> tuple[Form, ...]:
@@ -44,7 +47,7 @@ def forms(names: Iterable[str], config: GridModel) -> tuple[Form, ...]:
     for i in range(len(config.quantizer.slices)):
         phases = 1 + sum(f"s{i}.near{k}.weight" in names for k in range(1, MAX_PHASES + 1))
         check_phases(i, phases)
-        found.append(Form(phases, f"s{i}.wide" in names))
+        found.append(Form(phases, f"s{i}.wide" in names, TABLE in names))
     return tuple(found)
 
 
@@ -63,9 +66,13 @@ def prior_tensors(config: GridModel, found: tuple[Form, ...]) -> dict[str, Tenso
         "table.inverse": TensorSpec((SCALES,), INT32, 1, (1 << 31) - 1),
     }
     known = 0  # context features of the slices before
+    seen = 0  # of the reference
+    if found[0].led:
+        expected[TABLE] = TensorSpec((MEAN_LIMIT + 1,), INT8, 0, FEATURE_LIMIT)
+        seen = feature_count(config.transform.latent_dims)
     for i, (s, form) in enumerate(zip(layouts(config.quantizer), found)):
         own = s.groups * s.d * (1 + form.wide)
-        parts = _slice_tensors(config, i, s, form, own, known)
+        parts = _slice_tensors(config, i, s, form, own, known + seen)
         expected.update({f"s{i}.{name}": spec for name, spec in parts.items()})
         known += own
     return expected
@@ -88,7 +95,7 @@ def _slice_tensors(config, i: int, s: SliceLayout, form: Form, own: int, known: 
     }
     if form.wide:
         expected["wide"] = features
-    if i:
+    if known:
         expected |= {**_layer("past1", width, known, *past), "past1.bias": _bias(levels, width),
                      **_layer("past2", width, width, *past), "past2.bias": _bias(width),
                      **_layer("past3", width, width)}
@@ -97,9 +104,14 @@ def _slice_tensors(config, i: int, s: SliceLayout, form: Form, own: int, known: 
     for k, names in enumerate(config.prior.labels):
         expected[f"label{k}.bias"] = _bias(1 + len(names), width)
     for k in range(1, form.phases):
-        expected |= _layer(f"near{k}", width, own, *near)
+        expected |= _layer(f"near{k}", width, own + form.led * s.groups * s.d, *near)
     outputs = 2 * s.groups if s.d == 1 else s.groups * coefficients
     expected |= {**_layer("head", outputs, width), "head.bias": _bias(outputs)}
+    if form.led:
+        expected |= {**_layer("gate", s.groups, width), "gate.bias": _bias(s.groups)}
+    if form.led and s.d > 1:
+        expected["lead.matrix"] = TensorSpec((s.groups, s.d, coefficients), ("int16",), -MATRIX_LIMIT, MATRIX_LIMIT)
+        expected["lead.bias"] = _bias(s.groups, coefficients)
     if s.d == 1:
         expected["bounds"] = TensorSpec((s.groups, s.codewords - 1), INT32, 1 - (1 << 31), (1 << 31) - 1)
     else:

@@ -51,6 +51,7 @@ class Medium(ABC):
     rate_unit: str
     run_config: type
     model_config: type
+    own_run: Callable | None = None  # with the arguments of `train.run.train` but the modality, of a medium that is trained in another way
     on_cuda = False  # whether losses and search are written for devices other than the CPU
 
     @staticmethod

@@ -19,10 +19,12 @@ from ..indices.bounds import (
 )
 from ..indices.cdf import tables
 from ..indices.config import GridModel
-from ..indices.context import feature_steps, weight_steps
+from ..indices.context import weight_steps
 from ..indices.float_prior import UNIT, ContextPrior
+from ..indices.led_prior import LedPrior
 from ..zoo.schema import check_tensors
 from ..indices.quantize import boundaries
+from ..indices.reference import GATE_UNIT, MATRIX_LIMIT, MATRIX_SHIFT, TABLE, compander
 from ..indices.tensors import forms, prior_tensors
 
 
@@ -62,9 +64,9 @@ def integer_prior(prior: ContextPrior, codebooks, config: GridModel, use: list[t
             put["wide"] = (book / 8 / FEATURE_STEPS[1]).round().clamp(-FEATURE_LIMIT, FEATURE_LIMIT)
         put = {name: value.to(torch.int8) for name, value in put.items()}
         step3, step4 = context.range3.step.double(), context.range4.step.double()
-        if i:
+        if context.past_features:
             step1, step2 = context.range1.step.double(), context.range2.step.double()
-            steps = torch.cat(prior.steps[:i]).view(1, -1, 1, 1)
+            steps = prior.past_steps(i).view(1, -1, 1, 1)
             put["past1.weight"], step = integer_weight(context.past1.weight * steps, FEATURE_LIMIT)
             put["past1.mult"] = multiplier(step / step1)
             put["past1.bias"] = fixed((context.past1.bias + context.past_bias) / step1)
@@ -73,7 +75,7 @@ def integer_prior(prior: ContextPrior, codebooks, config: GridModel, use: list[t
             put["past2.bias"] = fixed(context.past2.bias / step2)
             put["past3.weight"], step = integer_weight(context.past3.weight[:, :, 0, 0], ACTIVATION_LIMIT)
             put["past3.mult"] = multiplier(step * step2 / step3)
-        own = feature_steps(s.dim, s.groups * s.d).view(1, -1, 1, 1)
+        own = prior.near_steps(i).view(1, -1, 1, 1)
         for k, layer in enumerate(context.near, 1):
             put[f"near{k}.weight"], step = integer_weight(layer.weight * own, FEATURE_LIMIT)
             put[f"near{k}.mult"] = multiplier(step / step3)
@@ -101,11 +103,26 @@ def integer_prior(prior: ContextPrior, codebooks, config: GridModel, use: list[t
             put["logit.mult"] = fixed(step * head.step * LOGIT_UNIT)
             put["logit.offset"] = fixed(head.offset * LOGIT_UNIT)
         put["head.mult"], put["head.bias"] = multiplier(gain), fixed(offset)
+        if isinstance(prior, LedPrior):
+            put |= _leads(prior, i, step4)
         put["start"], put["size"] = alphabet(use[i], sorted_line=s.d == 1)
         tensors.update({f"s{i}.{name}": value.contiguous() for name, value in put.items()})
+    if isinstance(prior, LedPrior):
+        tensors[TABLE] = torch.from_numpy(compander())
     check_tensors(tensors, prior_tensors(config, forms(tensors, config)), "prior.safetensors")
     check_bounds(tensors)
     return tensors
+
+
+def _leads(prior: LedPrior, i: int, step4: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What leads slice i, whose hidden state has that step, by a reference."""
+    weight, step = integer_weight(prior.gates[i].weight[:, :, 0, 0], ACTIVATION_LIMIT)
+    put = {"gate.weight": weight, "gate.mult": multiplier(step * step4 * GATE_UNIT), "gate.bias": fixed(prior.gates[i].bias * GATE_UNIT)}
+    if prior.layouts[i].d > 1:
+        unit = (1 << MATRIX_SHIFT) / prior.heads[i].step.double()
+        put["lead.matrix"] = (prior.matrices[i] * unit / MEAN_UNIT).round().clamp(-MATRIX_LIMIT, MATRIX_LIMIT).to(torch.int16)
+        put["lead.bias"] = (prior.biases[i] * unit).round().to(torch.int64)
+    return put
 
 
 def alphabet(use: torch.Tensor, sorted_line: bool, least: int = 32) -> tuple[torch.Tensor, torch.Tensor]:

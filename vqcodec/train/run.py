@@ -410,6 +410,9 @@ def train(modality: str, directories, config: Path | None, out: Path, export: st
     trained = media.of_modality(modality).training()
     if trained is None:
         raise UsageError(f"models of {modality} cannot be trained")
+    if trained.own_run is not None:
+        trained.own_run(directories, config, out, export, models_dir, init, from_model, minutes)
+        return
     kind = trained.run_config
     table = configuration.load_toml(path) if path else {}
     run_config = configuration.from_dict(kind, table)

@@ -95,9 +95,9 @@ def model_config(entry: ModelEntry, kind: ModelKind) -> GridModel:
     return configuration.of_model(entry, kind.config)
 
 
-def read_prior(entry: ModelEntry, config: GridModel, *others) -> dict[str, torch.Tensor]:
+def read_prior(entry: ModelEntry, config: GridModel, *others, led: bool = False) -> dict[str, torch.Tensor]:
     """`reading.read_prior` for torch."""
-    return as_tensors(reading.read_prior(entry, config, *others))
+    return as_tensors(reading.read_prior(entry, config, *others, led=led))
 
 
 def read_codebooks(entry: ModelEntry, config: GridModel) -> list[torch.Tensor]:

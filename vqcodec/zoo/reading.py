@@ -34,12 +34,16 @@ def load_decoder(entry: ModelEntry, modality: str, kind: type, file_of: Callable
     return config, coder, read_network(entry, "decoder", file)
 
 
-def read_prior(entry: ModelEntry, config: GridModel, *others) -> dict[str, np.ndarray]:
-    """The integer tensors of the prior. `others`: those of networks, which count for the size of the model. Raises InputError
+def read_prior(entry: ModelEntry, config: GridModel, *others, led: bool = False) -> dict[str, np.ndarray]:
+    """The integer tensors of the prior. `others`: those of networks, which count for the size of the model; led: it must be one
+    that looks at a reference, else it must not. Raises InputError
     for tensors that are not as the configuration and the proof of the prior's exactness want them."""
     with named(entry):
         tensors = read_tensors(entry, "prior")
-        expected = prior_tensors(config, forms(tensors, config))
+        found = forms(tensors, config)
+        if found[0].led != led:
+            raise InputError(f"prior.safetensors {'does not look' if led else 'looks'} at a reference")
+        expected = prior_tensors(config, found)
         check_size(expected, codebook_tensors(config), *others)
         check_tensors(tensors, expected, "prior.safetensors")
         check_bounds(tensors)

@@ -26,6 +26,7 @@ _OTHERS = (
     (0, b"#!AMR", "amr"), (0, b"MAC ", "ape"), (0, b"wvpk", "wv"), (0, b"TTA1", "tta"), (0, b"MPCK", "mpc8"),
     (0, b"MP+", "mpc"), (0, b"DSD ", "dsf"), (0, b"\x7f\xfe\x80\x01", "dts"),
 )
+_EBML, _VIDEO_TRACK = b"\x1a\x45\xdf\xa3", b"\x83\x81\x01"  # Matroska's first bytes, and a track of its type 1
 _MP4 = frozenset({b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B "})  # brands of sound; others may be video or pictures
 
 LIBSNDFILE_EXTENSIONS = frozenset({
@@ -42,7 +43,10 @@ def looks_like_sound(first: bytes, name: str = "") -> bool:
     with the extra `av`. Pictures and text are not: MPEG layer I with checksums, which begins as UTF-16 does, is left out.
 
     name: of the file, which decides where the bytes do not: MP4 of general brands is sound if it ends in .m4a or .m4b. ASF
-    and Matroska are taken, though they may hold video: that is found when they are opened."""
+    is taken, though it may hold video: that is found when it is opened; Matroska with a track of it is not, unless it is named as
+    sound."""
+    if first.startswith(_EBML) and _VIDEO_TRACK in first and PurePath(name).suffix.lower() not in (".mka", ".weba"):
+        return False
     return by_libsndfile(first) or demuxer(first, name) is not None
 
 

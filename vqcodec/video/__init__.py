@@ -1,0 +1,1 @@
+"""Video: pictures whose prior looks at the frame before, and their sound."""

@@ -1,0 +1,282 @@
+"""Video, as everything that is not of one medium asks for it (`vqcodec/medium.py`). Imports what is slow when it is asked."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from pathlib import PurePath
+
+from .. import metadata as parts_of_metadata
+from ..indices.quality import quality_of
+from ..medium import SIZE, Format, Made, Medium, Request, Target, asked_quality, kept
+from ..stream import checked_metadata
+from . import inspection, kinds, stream
+
+
+class Videos(Medium):
+    key, modality, code = "video", "video", stream.CODE
+    noun, nouns, trained_on = "clip", "video", "clips"
+    targets = (Target("kbps", "aim at this many kilobits per second."), Target("bpp", "aim at this many bits per pixel."), SIZE)
+    default_extension, reads_pieces, conceals, has_subtypes = "mp4", True, True, True
+    stands_in = "the frame before stands still"
+
+    def extensions(self):
+        return kinds.EXTENSIONS
+
+    def recognises(self, head, name=""):
+        return kinds.demuxer(head, name) is not None
+
+    def takes(self, thing):
+        from .clip import Clip
+
+        return isinstance(thing, Clip)
+
+    def open(self, entry, *, encoder=False, on_torch=False):
+        from .codec import VideoCodec
+
+        return VideoCodec.open(entry, encoder=encoder, on_torch=on_torch)
+
+    def kind(self):
+        return None  # its networks are its base's
+
+    def qualities(self, entry):
+        from ..picture.config import ModelConfig
+        from ..zoo.config import of_model
+        from .codec import base_of
+        from .config import of_model as own
+
+        return len(of_model(base_of(entry, own(entry)), ModelConfig).transform.lambdas)
+
+    # --- files ⇄ streams -----------------------------------------------------------------------------------------
+
+    def read(self, thing, request):
+        from ..fileio import Source
+        from .clip import ClipReader
+        from .file import VideoReader, checked_part
+
+        checked_part(request.start, request.duration)
+        if isinstance(thing, Source):
+            reader = VideoReader(thing, start=request.start, duration=request.duration)
+        else:
+            reader = ClipReader(thing, request.start, request.duration)
+        return reader
+
+    def encode(self, codec, samples, request: Request, write, progress=lambda text: None):
+        from .sound_track import track_of
+
+        def sound():
+            return track_of(samples, request.track, request.track_model, codec.entry.path.parent) if samples.has_sound else None
+
+        more = dict(effort=request.effort, metadata=kept(samples.metadata, request))
+        if request.target is None:
+            made, note = codec.encode_stream(samples, write, asked_quality(request, codec.qualities), sound=sound,
+                                             progress=progress, **more), None
+        else:
+            made, note = _to_target(codec, samples, request.target, write, sound(), progress, more)
+        header = made.header
+        pixels = header.width * header.height * made.frames
+        facts = {"width": header.width, "height": header.height, "frames": made.frames, "groups": made.keys,
+                 "duration": round(made.seconds, 6), "bytes": made.size, "video_bytes": made.video_bytes,
+                 "kbps": 8 * made.size / made.seconds / 1000, "bpp": 8 * made.video_bytes / pixels, "quality": quality_of(header.quality)}
+        summary = (f"{made.seconds:.2f} s, {header.width}x{header.height}, {made.frames} frames in {made.keys} groups, {{input}} -> "
+                   f"{made.size} bytes, {facts['kbps']:.1f} kbps, quality {facts['quality']:g}")
+        return Made(facts, summary, note)
+
+    def format_for(self, name, subtype=None):
+        from .writer import coding_of
+
+        extension = PurePath(name).suffix.lstrip(".").lower()
+        return Format(extension, coding_of(extension, subtype).codec, subtype)
+
+    def header(self, head):
+        header, sealed = stream.peek(head)
+        return Heading(header.model_id, header.model_hash, sealed.metadata_length, header)
+
+    def extent(self, head, made=None):
+        from ..filelimits import Extent
+        from ..picture.memory import needed
+
+        header = stream.peek(head)[0]
+        return Extent(pixels=header.width * header.height, memory=needed(header.width, header.height))
+
+    def decode(self, codec, source, made, file, *, conceal=False, progress=lambda text: None):
+        import time
+
+        from .. import filelimits
+        from .codec import shape_of
+        from .writer import Kept, VideoWriter, coding_of
+
+        coding = coding_of(made.extension, made.subtype)
+        with source.open_file() as data:
+            decoded = codec.decode_stream(data, conceal=conceal)
+            header = decoded.header
+            metadata = None if conceal else self.metadata(source)
+            track = None if coding.container == "yuv4mpegpipe" else _track(data, decoded, codec.entry.path.parent, conceal)
+            writer = VideoWriter(Kept(file), coding, shape_of(header), dict(metadata.tags) if metadata else {}, track)
+            count, started = 0, time.monotonic()
+            for frame in decoded.frames():
+                writer.write(frame)
+                count, end = count + 1, frame.time + frame.duration
+                if coding.container == "yuv4mpegpipe":  # of others the bytes are few
+                    filelimits.check(filelimits.Extent(output=count * frame.rgb.nbytes), source.size)
+                progress(f"frame {count}, {count / max(time.monotonic() - started, 1e-6):.1f} frames a second")
+            writer.close()
+        seconds = float(end * header.time_base)
+        facts = {"width": header.width, "height": header.height, "frames": count, "duration": round(seconds, 6),
+                 "kbps": 8 * source.size / seconds / 1000, "quality": quality_of(header.quality)}
+        return Made(facts, f"{seconds:.2f} s, {header.width}x{header.height}, {count} frames, {source.size} -> {{output}} bytes, "
+                    f"quality {facts['quality']:g}", lost=tuple((part.start, part.end) for part in decoded.lost))
+
+    def decoded(self, codec, data):
+        import numpy as np
+
+        from .. import filelimits
+        from .clip import Clip
+
+        clip, frames, times = codec.decode_stream(io.BytesIO(data)), [], []
+        for frame in clip.frames():
+            frames.append(frame.rgb)
+            times.append(float(frame.time * clip.header.time_base))
+            filelimits.check(filelimits.Extent(output=len(frames) * frame.rgb.nbytes), len(data))
+        return Clip(np.stack(frames), np.array(times), float((frame.time + frame.duration) * clip.header.time_base))
+
+    # --- about streams -------------------------------------------------------------------------------------------
+
+    def inspect(self, data):
+        return inspection.inspect(data)
+
+    def facts(self, data):
+        return inspection.inspect(data).facts()
+
+    def table(self, facts):
+        return inspection.table(facts)
+
+    def parts(self, codec, data):
+        file = io.BytesIO(data)
+        sealed = stream.peek(data)[1]
+        file.seek(sealed.end)
+        return {"group_bytes": [s.size for s in stream.SegmentsOf(file, sealed.checksum) if s.kind == stream.GROUP]}
+
+    def draw_grids(self, codec, data):
+        """The first plane of all frames, side by side, in rows of as many as make a square."""
+        import numpy as np
+
+        planes = codec.decode_grids(data)[:, 0].astype(np.int64)
+        count, height, width = planes.shape
+        across = max(1, round((count * height / width) ** 0.5))
+        sheet = np.zeros((-(-count // across) * (height + 1), across * (width + 1)), np.uint8)
+        low, span = planes.min(), max(1, np.ptp(planes))
+        for i, plane in enumerate(planes):
+            top, left = i // across * (height + 1), i % across * (width + 1)
+            sheet[top : top + height, left : left + width] = (plane - low) * 255 // span
+        return sheet
+
+    def draw_bits(self, codec, data):
+        """Bits of every frame, as columns."""
+        import numpy as np
+
+        spent, height = codec.bits_per_frame(data), 128
+        tall = spent / max(spent.max(), 1e-9) * height
+        return (np.arange(height, 0, -1)[:, None] <= tall).astype(np.uint8) * 255
+
+    def verify(self, codec, file):
+        from .sound_track import verify
+
+        clip = codec.decode_stream(file)
+        for _ in clip.grids():
+            pass
+        for kind, pieces in clip.sound.items():
+            verify(kind, b"".join(pieces), codec.entry.path.parent)
+
+    def metadata(self, source):
+        sealed = stream.peek(source.head)[1]
+        with source.open_file() as file:
+            found = checked_metadata(file.read(sealed.end), sealed)
+        return None if found is None else parts_of_metadata.unpack(found)
+
+    # --- index grids ---------------------------------------------------------------------------------------------
+
+    def described_by(self, shape):
+        return isinstance(shape, inspection.VideoInspection)
+
+    def from_tokens(self, codec, grids, shape, quality):
+        from .tokens import encode_tokens
+
+        return encode_tokens(codec, grids, shape, quality)
+
+    # --- for the tools -------------------------------------------------------------------------------------------
+
+    def memory(self, file, command):
+        from ..picture.memory import needed
+
+        if file is None or command != "decode":
+            return needed(854, 480)
+        try:
+            header = stream.peek(file.read(stream.MAX_HEADER))[0]
+        except Exception:
+            return needed(854, 480)
+        return needed(header.width, header.height)
+
+    def comparison(self):
+        from .bench import Videos as Compared
+
+        return Compared()
+
+    def training(self):
+        from .training import Videos as Trained
+
+        return Trained
+
+
+class Heading:
+    """What `Medium.header` is to give."""
+
+    def __init__(self, model_id: int, model_hash: bytes, metadata_length: int, header):
+        self.model_id, self.model_hash, self.metadata_length, self.header = model_id, model_hash, metadata_length, header
+
+
+def _track(data, decoded, folder, conceal: bool):
+    """The sound of a stream, which stands behind its frames, as a `sound_track.Track`; None where there is none."""
+    import warnings
+
+    from ..errors import VqcodecError, VqcodecWarning
+    from .sound_track import Track
+
+    start, pieces = data.tell(), {}
+    for segment in stream.SegmentsOf(data, decoded.seed, conceal=conceal):
+        if segment.kind in (stream.SOUND, stream.PACKETS):
+            pieces.setdefault(segment.kind, []).append(segment.payload)
+    data.seek(start)
+    for kind, parts in pieces.items():
+        try:
+            return Track(kind, b"".join(parts), folder)
+        except VqcodecError as error:
+            if not conceal:
+                raise
+            warnings.warn(f"its sound is lost ({error})", VqcodecWarning, stacklevel=2)
+    return None
+
+
+def _to_target(codec, samples, target, write, track, progress, more):
+    """(`EncodedVideo`, note) of the quality that serves a target."""
+    from ..indices.target import Goal, reach
+
+    name, wanted = target
+    goal = (Goal(float(wanted), "bytes", upper_bound=True) if name == "size" else Goal(wanted, name))
+
+    def attempt(sixteenths: int):
+        file = tempfile.SpooledTemporaryFile(1 << 26)
+        made = codec.encode_stream(samples, file.write, quality_of(sixteenths), sound=lambda: track,
+                                   progress=lambda text: progress(f"trying quality {quality_of(sixteenths):g}: {text}"), **more)
+        pixels = made.header.width * made.header.height * made.frames
+        value = {"size": made.size, "kbps": 8 * made.size / made.seconds / 1000, "bpp": 8 * made.video_bytes / pixels}[name]
+        return (made, file), value
+
+    (made, file), note = reach(goal, codec.qualities, attempt, progress=progress)
+    file.seek(0)
+    while piece := file.read(1 << 20):
+        write(piece)
+    return made, note
+
+
+MEDIUM = Videos()

@@ -1,0 +1,36 @@
+"""Clips side by side in the report's page: players that run together."""
+
+from __future__ import annotations
+
+import base64
+import io
+from fractions import Fraction
+from html import escape
+
+from ..bench.gallery import Gallery
+from .clip import BASE, Clip, ClipReader
+from .file import Shape
+from .writer import Kept, VideoWriter, coding_of
+
+START = "this.closest('article').querySelectorAll('video').forEach(v => { v.currentTime = 0; v.play() })"
+
+
+class Reels(Gallery):
+    note = ("The other codecs' files are the largest that are not larger than vqcodec's, or their smallest. All are stored as H.264 at "
+            "a CRF of 10; of long clips the beginning.")
+    levels = (4, 2, 1)  # seconds: as much as the page's size allows
+
+    def article(self, title, versions, level):
+        players = "".join(f'<figure style="display:inline-block;margin:4px"><video muted loop playsinline src="{_data_uri(v.content, level)}">'
+                          f"</video><figcaption>{escape(v.line)}</figcaption></figure>" for v in versions)
+        return f'<article><h3>{title}</h3><button type="button" onclick="{escape(START)}">play together</button><div>{players}</div></article>'
+
+
+def _data_uri(clip: Clip, seconds: float) -> str:
+    reader, file = ClipReader(clip, duration=seconds), io.BytesIO()
+    shape = reader.shape
+    writer = VideoWriter(Kept(file), coding_of("mp4", None), Shape(shape.width, shape.height, Fraction(1), BASE, shape.colour))
+    for frame in reader.frames():
+        writer.write(frame)
+    writer.close()
+    return "data:video/mp4;base64," + base64.b64encode(file.getvalue()).decode()
