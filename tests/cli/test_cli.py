@@ -319,15 +319,15 @@ def test_sizes(text, size):
 
 
 @pytest.mark.parametrize("arguments", [
-    "encode missing.png out.vq", "encode text out.vq", "encode empty out.vq", "encode in.png missing/out.vq",
+    "encode missing.png out.vq", "encode junk out.vq", "encode empty out.vq", "encode in.png missing/out.vq",
     "encode . out.vq", "decode missing.vq", "inspect missing.vq", "encode in.png out.vq --models-dir missing",
     "models list --models-dir .", "models import missing",
 ])
 def test_input_and_output_errors(run, picture, tmp_path, arguments):
-    (tmp_path / "text").write_text("hello")
+    (tmp_path / "junk").write_bytes(b"\1\2\3 no text")
     (tmp_path / "empty").touch()
     assert_one_error_line(run(arguments), 1)
-    assert sorted(os.listdir(tmp_path)) == ["empty", "in.png", "text"]
+    assert sorted(os.listdir(tmp_path)) == ["empty", "in.png", "junk"]
 
 
 @pytest.mark.parametrize("command", ["decode bad.vq", "inspect bad.vq", "inspect bad.vq --grids g.png --bits b.png"])
