@@ -232,7 +232,7 @@ def test_modality():
     (b"VQ\x01", CorruptStreamError, "truncated"),
     (b"VQ\x02", UnsupportedError, "format version 2 is unknown"),
     (b"VQ\x02\x01", UnsupportedError, "format version 2 is unknown"),
-    *((b"VQ\x01" + bytes([flags]), UnsupportedError, "reserved") for flags in (2, 7, 10, 0x42)),
+    *((b"VQ\x01" + bytes([flags]), UnsupportedError, "reserved") for flags in (5, 7, 13, 0x46)),
 ])
 def test_modality_of_other_streams(data, error, match):
     with pytest.raises(error, match=match):

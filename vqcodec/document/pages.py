@@ -10,8 +10,10 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
-from ..errors import InputError, UsageError, VqcodecError, cause
+from .. import filelimits
+from ..errors import InputError, LimitError, UsageError, VqcodecError, cause
 from ..picture.file import Picture, pillow_limits, read_picture, to_image
+from .memory import needed
 from .stream import MAX_PIXELS, MAX_SIDE
 
 _REDUCED = 254  # TIFF: NewSubfileType, of which bit 0 says that this is a smaller copy of another image
@@ -31,7 +33,11 @@ class PageImage:
 
 
 def check_page(width: int, height: int, name: str) -> None:
-    """Raises InputError."""
+    """Before its pixels are read. Raises LimitError, InputError."""
+    try:
+        filelimits.check(filelimits.Extent(pixels=width * height, memory=needed(width * height)))
+    except LimitError as error:
+        raise LimitError(f"{name}: {error}") from None
     if not (1 <= width <= MAX_SIDE and 1 <= height <= MAX_SIDE and width * height <= MAX_PIXELS):
         raise InputError(f"{name}: a page of {width}x{height} pixels is beyond the limits of the format")
 

@@ -118,11 +118,11 @@ class PdfPages:
         pikepdf = libraries()
         dpi = found.dpi, found.dpi
         try:
+            check_page(int(found.stream.get("/Width")), int(found.stream.get("/Height")), self.name)
             if found.bits:
                 samples = _bits(found.stream)
                 return None if samples is None else PageImage(~samples, dpi)
             image = pikepdf.PdfImage(found.stream).as_pil_image()
-            check_page(*image.size, self.name)
             page = page_of_image(image, self.name)
             return PageImage(page.samples, dpi, page.grey) if not page.bilevel else None
         except (VqcodecError, MemoryError):

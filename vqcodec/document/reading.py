@@ -6,12 +6,9 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from .. import filelimits
 from ..errors import InputError, UsageError
-from ..filelimits import Extent
 from . import pdf, recognise, stream
 from .codec import Choice, Codec, sixteenths
-from .memory import needed
 from .pages import ImagePages, PageImage, chosen, page_of_image
 
 MAX_DPI = 1200
@@ -80,7 +77,6 @@ def encoded(codec: Codec, document: Document, choice: Choice, metadata: bytes | 
     bodies, sizes, kinds = [], [], []
     for place, page in document.pages():
         height, width = page.samples.shape[:2]
-        filelimits.check(Extent(pixels=width * height, memory=needed(width * height)))
         body = codec.encode_page(page, choice, lambda text: progress(f"page {len(bodies) + 1}, {text}"))
         if place is not None:
             if len(body) >= place.size:
