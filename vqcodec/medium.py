@@ -152,6 +152,7 @@ class Medium(ABC):
     conceals: bool  # decoders can go on behind damage
     default_extension: str  # of what is decoded
     has_subtypes: bool  # formats of files with a choice of codings within
+    writes_any: bool = False  # files of any extension
     reads_pieces: bool  # of files that need not fit into memory
     measures: Mapping[str, Measure] = MappingProxyType({})  # of "sample", "continue" and "fill", those that there are
     trainable: bool = True  # by `vqcodec train`

@@ -151,6 +151,7 @@ def test_the_exit_code_is_the_highest_class(tree):
 
 
 def test_all_reports_unknown_kinds(tree):
+    (tree / "notes.dat").write_bytes(b"\1\2\3 of no kind")
     summary = batch("encode src dst --all --exclude bad", code=1)
     assert [failure["source"] for failure in summary["failures"]] == ["notes.dat"] and summary["ignored"] == 0
 

@@ -191,6 +191,7 @@ def test_damage(tree):
 def test_all_looks_into_files_of_unknown_extensions(tree):
     (tree / "speech.data").write_bytes((tree / "a.wav").read_bytes())
     (tree / "picture.data").write_bytes((tree / "a.png").read_bytes())
+    (tree / "notes.dat").write_bytes(b"\1\2\3 of no kind")
     summary = batch("encode src dst --all --include *.data --include *.dat", code=1)
     assert summary["done"] == 2 and header("dst/speech.vq").length == 6000
     assert [failure["source"] for failure in summary["failures"]] == ["notes.dat"]

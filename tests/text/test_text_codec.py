@@ -44,7 +44,7 @@ def test_as_the_specification_has_it(codec, tiny_text_dir, text):
 
 def test_the_smallest_method_is_taken(codec):
     noise = random.Random(1).randbytes(300)
-    again = random.Random(2).randbytes(250) * 4  # which the match model finds late, and the histories not at all
+    again = random.Random(2).randbytes(60) * 3  # which the match model finds late, and the histories not at all
     methods = [stream.blocks(codec.encode(text))[0].method for text in (noise, again, text_of(500))]
     assert methods == [STORED, DEFLATED, CODED]
 

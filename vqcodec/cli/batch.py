@@ -111,8 +111,17 @@ def _encodings(options: dict, names: tuple[str, ...], models_dir) -> tuple[dict[
             raise UsageError(f"--model: '{named[kind]}' and '{name}' are both of {kind}")
         named[kind] = name
     encodings, refused, errors = {}, {}, []
+    wanted = {kind.modality: {t.name for t in kind.targets if options.get(t.name) is not None} for kind in medium.media()}
     for kind in medium.media():
         own = [target.name for target in kind.targets]
+        alone = {name for other in wanted.values() if len(other) == 1 for name in other}
+        try:
+            if len(wanted[kind.modality]) > 1 and wanted[kind.modality] <= alone:  # each is meant for another kind
+                raise UsageError(f"of {kind.nouns}, give only one of {', '.join(sorted(wanted[kind.modality]))}")
+        except UsageError as error:
+            errors.append(error)
+            refused[kind.modality] = Failure(str(error), error.exit_code)
+            continue
         request = request_of({name: value for name, value in options.items() if name not in _ALL_TARGETS or name in own})
         try:
             encodings[kind.modality] = _encoding(kind, request, encoding_model(named.get(kind.modality), models_dir, kind.modality))
@@ -135,21 +144,33 @@ def _encoding(kind: medium.Medium, request: medium.Request, entry: registry.Mode
 
 def _formats(extensions: tuple[str, ...], subtype: str | None) -> dict[str, Format]:
     """What each kind is decoded to. Raises UsageError."""
-    chosen: dict[str, Format] = {}
+    named: dict[str, str] = {}
     for extension in (extension.lstrip(".") for extension in extensions):
         kind = _writer_of(extension)
-        if kind.modality in chosen:
-            raise UsageError(f"--format: '{chosen[kind.modality].extension}' and '{extension}' are both of {kind.modality}")
-        chosen[kind.modality] = kind.format_for(f"output.{extension}", subtype if kind.has_subtypes else None)
+        if kind.modality in named:
+            raise UsageError(f"--format: '{named[kind.modality]}' and '{extension}' are both of {kind.modality}")
+        named[kind.modality] = extension
+    chosen: dict[str, Format] = {}
+    errors: list[UsageError] = []  # of kinds that do not have the subtype; one that has it will do
+    takers = 0
     for kind in medium.media():
-        chosen.setdefault(kind.modality, kind.format_for(f"output.{kind.default_extension}",
-                                                         subtype if kind.has_subtypes else None))
+        name = f"output.{named.get(kind.modality, kind.default_extension)}"
+        try:
+            chosen[kind.modality] = kind.format_for(name, subtype if kind.has_subtypes else None)
+            takers += kind.has_subtypes
+        except UsageError as error:
+            errors.append(error)
+            chosen[kind.modality] = kind.format_for(name)
+    if subtype is not None and not takers:
+        raise errors[0]
     return chosen
 
 
 def _writer_of(extension: str) -> medium.Medium:
     """The first medium that writes files of an extension; the first of all, which will say what is wrong, where none does."""
     for kind in medium.media():
+        if kind.writes_any and f".{extension}" not in kind.extensions():
+            continue
         try:
             kind.format_for(f"output.{extension}")
             return kind

@@ -14,8 +14,8 @@ ROW = 128  # characters of a picture's row
 
 class Texts(Medium):
     key, modality, code = "text", "text", stream.CODE
-    noun, nouns, trained_on = "text", "texts", "texts"
-    trainable = False
+    nouns, trained_on = "texts", "texts"
+    trainable, writes_any = False, True
     targets = ()
     default_extension, reads_pieces, conceals, has_subtypes = "txt", False, False, False
 

@@ -15,7 +15,7 @@ from . import inspection, kinds, stream
 
 class Videos(Medium):
     key, modality, code = "video", "video", stream.CODE
-    noun, nouns, trained_on = "clip", "video", "clips"
+    nouns, trained_on = "video", "clips"
     targets = (Target("kbps", "aim at this many kilobits per second."), Target("bpp", "aim at this many bits per pixel."), SIZE)
     default_extension, reads_pieces, conceals, has_subtypes = "mp4", True, True, True
     stands_in = "the frame before stands still"
