@@ -39,7 +39,7 @@ def damaged_metadata(rng: random.Random) -> bytes:
     items = zlib.decompress(packed)
     if rng.random() < 0.05:
         items *= rng.choice((2, 1 << 10, 1 << 15))  # the last beyond what is inflated
-    return zlib.compress(mutate(rng, items), rng.randint(0, 9))
+    return zlib.compress(mutate(rng, items), rng.randint(len(items) > 1 << 20, 9))
 
 
 class Pictures:
