@@ -502,7 +502,7 @@ def check_decoder_table(part: str, entry, values: dict[str, int]) -> None:
         assert (f"{name}.scale8" in stored) == (tensor.dtype == torch.int8)
 
 
-@pytest.mark.parametrize("name", ["photo-3", "photo-ssim-1", "photo-4"])
+@pytest.mark.parametrize("name", ["photo-3", "photo-ssim-1"])
 def test_the_table_of_tensors_of_pictures(name):
     entry = registry.find_by_name(name, registry.packaged_dir())
     t = reference.read_model(entry.path).config["transform"]
