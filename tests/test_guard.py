@@ -167,6 +167,7 @@ def test_threads_of_the_caller_do_not_disturb_one_another(expected, tiny_audio_d
 
     def work(threads):
         if threads:
+            torch.get_num_threads()  # torch would set them when first asked, to what another thread may have set since
             torch.set_num_threads(threads)
         for _ in range(3):
             results.append(codec.encode(picture, 2, effort=2).data)
