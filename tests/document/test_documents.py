@@ -268,3 +268,12 @@ def test_limits_and_kinds_of_outputs():
         kind.format_for("a.jpg")
     with pytest.raises(InputError):
         pages.check_page(70000, 1, "a")
+
+
+def test_pdfs_whose_images_make_no_sense_are_one_line(tmp_path):
+    data = pdf_of([print_of("one line", 612, 792)])
+    assert data.count(b"/Width 612") == 1
+    path = tmp_path / "a.pdf"
+    path.write_bytes(data.replace(b"/Width 612", b"/Width /aa"))
+    found = run("encode", path, tmp_path / "a.vq")
+    assert found.exit_code == 1 and "the PDF is damaged" in found.output and not (tmp_path / "a.vq").exists()

@@ -14,6 +14,7 @@ import lzma
 import warnings
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +51,17 @@ class _Found:
     taken: int | None = None
 
 
+@contextmanager
+def _making_sense(name: str):
+    """What a damaged PDF makes the library raise, of whatever kind, is an InputError."""
+    try:
+        yield
+    except (VqcodecError, VqcodecWarning, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(f"{name}: the PDF is damaged ({cause(error)})") from error
+
+
 class PdfPages:
     """The images of a PDF, read one at a time. pages: of the PDF, as `pages.chosen` has them. Raises InputError."""
 
@@ -62,15 +74,16 @@ class PdfPages:
             raise InputError(f"{name}: the PDF is encrypted: remove its password first") from None
         except Exception as error:
             raise InputError(f"{name}: not a PDF, or damaged ({cause(error)})") from error
-        if pages is not None:
-            wanted = set(pages(len(self._pdf.pages)))
-            for number in reversed(range(len(self._pdf.pages))):
-                if number not in wanted:
-                    del self._pdf.pages[number]
-        if "/AcroForm" in self._pdf.Root and int(self._pdf.Root.AcroForm.get("/SigFlags", 0)) & 1:
-            warnings.warn(f"{name}: its signature will not hold for the decoded PDF", VqcodecWarning, stacklevel=2)
-        self.pdf_pages = len(self._pdf.pages)
-        self._found = self._images()
+        with _making_sense(name):
+            if pages is not None:
+                wanted = set(pages(len(self._pdf.pages)))
+                for number in reversed(range(len(self._pdf.pages))):
+                    if number not in wanted:
+                        del self._pdf.pages[number]
+            if "/AcroForm" in self._pdf.Root and int(self._pdf.Root.AcroForm.get("/SigFlags", 0)) & 1:
+                warnings.warn(f"{name}: its signature will not hold for the decoded PDF", VqcodecWarning, stacklevel=3)
+            self.pdf_pages = len(self._pdf.pages)
+            self._found = self._images()
 
     @property
     def count(self) -> int:
@@ -131,7 +144,11 @@ class PdfPages:
             return None
 
     def shell(self) -> bytes:
-        """The PDF without the images that are `taken`, as the stream has it."""
+        """The PDF without the images that are `taken`, as the stream has it. Raises InputError."""
+        with _making_sense(self.name):
+            return self._shell()
+
+    def _shell(self) -> bytes:
         for found in self._found:
             if found.taken is not None:
                 found.stream.write(b"")
