@@ -271,8 +271,8 @@ def test_limits_and_kinds_of_outputs():
 
 
 def test_pdfs_whose_images_make_no_sense_are_one_line(tmp_path):
-    data = pdf_of([print_of("one line", 612, 792)])
-    assert data.count(b"/Width 612") == 1
+    data = pdf_of([print_of("one line", 612, 792)] * 2)
+    assert data.count(b"/Width 612") == 2
     path = tmp_path / "a.pdf"
     path.write_bytes(data.replace(b"/Width 612", b"/Width /aa"))
     found = run("encode", path, tmp_path / "a.vq")
