@@ -14,7 +14,7 @@ import soundfile
 from conftest import synthetic_sound
 
 import vqcodec
-from vqcodec.signals import Terminated, as_exceptions
+from vqcodec.signals import Terminated, as_exceptions, calling
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
@@ -30,6 +30,15 @@ def test_they_are_raised_once_and_then_as_before(number, code):
             os.kill(os.getpid(), signal.SIGTERM)  # must not stop what cleans up
             time.sleep(0.01)
     assert caught.value.exit_code == code and signal.getsignal(number) == before
+
+
+def test_they_call_meanwhile_and_are_as_before_afterwards():
+    before, called = [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)], []
+    with calling(lambda: called.append(True)):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)
+            time.sleep(0.01)
+    assert called == [True, True] and [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT)] == before
 
 
 def test_what_others_have_set_stays():

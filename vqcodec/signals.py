@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from contextlib import contextmanager
 
 _ENDING = {"SIGTERM": "terminated", "SIGHUP": "hung up"}  # Windows has no SIGHUP
@@ -30,6 +31,17 @@ def as_exceptions():
             before[signal.SIGINT] = signal.signal(signal.SIGINT, _interrupt)
     except ValueError:  # not the main thread
         pass
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def calling(stop: Callable[[], object]):
+    """SIGTERM and Ctrl-C call `stop` meanwhile, whatever they did before. In the main thread only, else ValueError."""
+    before = {number: signal.signal(number, lambda *_: stop()) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:

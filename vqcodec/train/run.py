@@ -7,7 +7,6 @@ import copy
 import json
 import math
 import os
-import signal
 import sys
 import time
 import warnings
@@ -17,6 +16,7 @@ from pathlib import Path
 import torch
 
 from .. import medium as media
+from .. import signals
 from ..zoo import config as configuration
 from ..errors import InputError, UnsupportedError, UsageError, VqcodecError, VqcodecWarning
 from ..zoo.registration import check_new
@@ -297,10 +297,12 @@ class Trainer:
     # --- the loop ----------------------------------------------------------------------------------------
 
     def run(self, minutes: float | None = None) -> None:
-        """All steps that are left, or those of so many `minutes`."""
+        """All steps that are left, or those of so many `minutes`; SIGTERM and Ctrl-C stop it after a step."""
+        with signals.calling(lambda: setattr(self, "stopping", True)):
+            self._run(minutes)
+
+    def _run(self, minutes: float | None) -> None:
         t, end = self.config.training, math.inf if minutes is None else time.time() + 60 * minutes
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: setattr(self, "stopping", True))
         window, window_pixels, window_time = [], self.pixels, time.time()
         saved = time.time()
         while True:

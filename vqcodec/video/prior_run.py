@@ -11,13 +11,13 @@ import copy
 import json
 import math
 import os
-import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
+from .. import signals
 from ..errors import UsageError
 from ..indices.context import logistic_bits
 from ..indices.float_prior import ContextPrior, fill
@@ -213,9 +213,12 @@ class PriorRun:
             group["lr"] = t.learning_rate * 0.5 * (1 + math.cos(math.pi * fall)) * min(1, (self.step + 1) / 50)
 
     def run(self, minutes: float | None = None) -> None:
+        """All steps that are left, or those of so many `minutes`; SIGTERM and Ctrl-C stop it after a step."""
+        with signals.calling(lambda: setattr(self, "stopping", True)):
+            self._run(minutes)
+
+    def _run(self, minutes: float | None) -> None:
         t, end = self.training, math.inf if minutes is None else time.time() + 60 * minutes
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: setattr(self, "stopping", True))
         window, saved = [], time.time()
         while self.step < t.steps:
             if self.stopping or time.time() > end:
