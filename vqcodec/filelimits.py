@@ -45,7 +45,6 @@ class Limits:
 
 
 NAMES = tuple(Limits.__dataclass_fields__)
-NONE = Limits(*[None] * len(NAMES))
 
 
 @dataclass(frozen=True)

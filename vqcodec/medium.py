@@ -25,6 +25,7 @@ from .indices.drawing import Drawing
 from .indices.quality import SIXTEENTHS, checked_sixteenths, usual_quality
 from .metadata import Metadata
 from .metadata import pack as pack_metadata
+from .metadata import unpack as unpack_metadata
 
 if TYPE_CHECKING:
     from .fileio import Source
@@ -140,6 +141,13 @@ def kept(found: Metadata | None, request: Request) -> bytes | None:
     found = found.without(*(name for name in request.strip if name in Metadata.__dataclass_fields__))
     found = replace(found, modified=request.modified)
     return pack_metadata(found) if found else None
+
+
+def stored(source: Source, sealed: stream.Sealed) -> Metadata | None:
+    """The inverse of `kept`: the metadata of a stream whose header ends so. Raises CorruptStreamError for damage."""
+    with source.open_file() as file:
+        found = stream.checked_metadata(file.read(sealed.end), sealed)
+    return None if found is None else unpack_metadata(found)
 
 
 class Medium(ABC):

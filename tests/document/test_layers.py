@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw
 import vqcodec
 from vqcodec.document.inspection import inspect
 from vqcodec.document.judge import worth_layers
-from vqcodec.document.layers import Layers, cleaned, find_print, joined, luma, split
+from vqcodec.document.layers import Layers, cleaned, find_print, joined, split
 from vqcodec.document.pages import PageImage
+from vqcodec.picture.colour import luma
 
 
 def letter(width: int = 340, height: int = 220) -> np.ndarray:

@@ -112,15 +112,12 @@ def _encodings(options: dict, names: tuple[str, ...], models_dir) -> tuple[dict[
         named[kind] = name
     encodings, refused, errors = {}, {}, []
     wanted = {kind.modality: {t.name for t in kind.targets if options.get(t.name) is not None} for kind in medium.media()}
+    alone = {name for names in wanted.values() if len(names) == 1 for name in names}
     for kind in medium.media():
         own = [target.name for target in kind.targets]
-        alone = {name for other in wanted.values() if len(other) == 1 for name in other}
-        try:
-            if len(wanted[kind.modality]) > 1 and wanted[kind.modality] <= alone:  # each is meant for another kind
-                raise UsageError(f"of {kind.nouns}, give only one of {', '.join(sorted(wanted[kind.modality]))}")
-        except UsageError as error:
-            errors.append(error)
-            refused[kind.modality] = Failure(str(error), error.exit_code)
+        if len(wanted[kind.modality]) > 1 and wanted[kind.modality] <= alone:  # each is meant for another kind
+            errors.append(UsageError(f"of {kind.nouns}, give only one of {', '.join(sorted(wanted[kind.modality]))}"))
+            refused[kind.modality] = Failure(str(errors[-1]), errors[-1].exit_code)
             continue
         request = request_of({name: value for name, value in options.items() if name not in _ALL_TARGETS or name in own})
         try:

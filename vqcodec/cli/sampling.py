@@ -109,27 +109,28 @@ def sample(model, output, count, first, quality, models_dir, as_json, **options)
         echo_json({"files": results} if count is not None else results[0], output)
 
 
+def _beside(action: str):
+    """Decorator: arguments and options of what draws beside something that is kept."""
+    def decorate(function):
+        for part in reversed((
+            click.argument("path", metavar="IN", type=click.Path()), click.argument("output", metavar="OUT", type=click.Path()),
+            _measure_options(action), _QUALITY,
+            click.option("--model", metavar="NAME", help="Model to encode with, where IN is no .vq file."), _SWEEPS,
+            _shared_options)):
+            function = part(function)
+        return function
+    return decorate
+
+
 @click.command("continue", epilog="'-' is standard input or output. IN is a .vq file, or is encoded first.")
-@click.argument("path", metavar="IN", type=click.Path())
-@click.argument("output", metavar="OUT", type=click.Path())
-@_measure_options("continue")
-@_QUALITY
-@click.option("--model", metavar="NAME", help="Model to encode with, where IN is no .vq file.")
-@_SWEEPS
-@_shared_options
+@_beside("continue")
 def continue_(**options):
     """Draw what could follow IN: rows below a picture, seconds behind a recording."""
     _from_stream("continue", **options)
 
 
 @click.command(epilog="'-' is standard input or output. IN is a .vq file, or is encoded first.")
-@click.argument("path", metavar="IN", type=click.Path())
-@click.argument("output", metavar="OUT", type=click.Path())
-@_measure_options("fill")
-@_QUALITY
-@click.option("--model", metavar="NAME", help="Model to encode with, where IN is no .vq file.")
-@_SWEEPS
-@_shared_options
+@_beside("fill")
 def fill(**options):
     """Draw a part of IN anew, and keep the rest."""
     _from_stream("fill", **options)

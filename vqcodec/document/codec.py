@@ -20,6 +20,7 @@ from ..guard import guarded
 from ..indices.quality import SIXTEENTHS
 from ..picture import stream as pictures
 from ..picture.codec import Codec as PictureCodec
+from ..picture.colour import luma
 from ..picture.config import ModelConfig
 from ..picture.file import Picture
 from ..zoo import registry
@@ -98,7 +99,7 @@ class Codec:
         grey = stream.GREY * page.grey
         dpi = page.dpi[0] or USUAL_DPI
         if choice.mask != "off":
-            clean, mask = choice.mask == "clean", layers.find_print(layers.luma(page.samples), dpi)
+            clean, mask = choice.mask == "clean", layers.find_print(luma(page.samples), dpi)
             mask = layers.cleaned(mask) if clean else mask
             parts = layers.split(page, mask, dpi)
             if worth_layers(page, parts, dpi):

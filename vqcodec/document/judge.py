@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .layers import Layers, joined, luma
+from ..picture.colour import luma
+from .layers import Layers, joined
 from .pages import PageImage
 
 MOST_INK = 0.35  # of the page: more is no print

@@ -28,11 +28,6 @@ class Layers:
     ink: np.ndarray
 
 
-def luma(samples: np.ndarray) -> np.ndarray:
-    """uint8[H,W,3] → uint8[H,W]."""
-    return ((samples.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) + 128) >> 8).astype(np.uint8)
-
-
 def find_print(grey: np.ndarray, dpi: float) -> np.ndarray:
     """uint8[H,W] → bool[H,W]: what is darker than the paper around it, by a threshold that follows the page."""
     height, width = grey.shape

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 
-from .. import metadata as parts_of_metadata
 from ..errors import InputError, UsageError
-from ..medium import AS_SAMPLES, Format, Made, Medium, Request, asked_quality, kept
-from ..stream import checked_metadata
+from ..medium import AS_SAMPLES, Format, Made, Medium, Request, asked_quality, kept, stored
 from . import inspection, recognise, stream
 
 _FORMATS = {"pdf": "PDF", "tif": "TIFF", "tiff": "TIFF", "png": "PNG"}
@@ -144,10 +142,7 @@ class Documents(Medium):
         verify(codec, file)
 
     def metadata(self, source):
-        sealed = stream.peek(source.head)[1]
-        with source.open_file() as file:
-            found = checked_metadata(file.read(sealed.end), sealed)
-        return None if found is None else parts_of_metadata.unpack(found)
+        return stored(source, stream.peek(source.head)[1])
 
     # --- index grids ---------------------------------------------------------------------------------------------
 

@@ -82,7 +82,6 @@ class PdfPages:
                         del self._pdf.pages[number]
             if "/AcroForm" in self._pdf.Root and int(self._pdf.Root.AcroForm.get("/SigFlags", 0)) & 1:
                 warnings.warn(f"{name}: its signature will not hold for the decoded PDF", VqcodecWarning, stacklevel=3)
-            self.pdf_pages = len(self._pdf.pages)
             self._found = self._images()
 
     @property

@@ -23,7 +23,14 @@ Supplier = Callable[[Any], Array]
 
 
 class Arithmetic(ABC):
-    """A runtime. All of its results are exact."""
+    """A runtime. All of its results are exact.
+
+    logistics, categoricals: what makes CDFs of a slice's outputs, of scalars and of codewords of several dims; step: a coding
+    step, the symbols of one slice at the positions of one phase (as `cdf` has the three)."""
+
+    logistics: type
+    categoricals: type
+    step: type
 
     @abstractmethod
     def array(self, values: np.ndarray) -> Array:
@@ -62,13 +69,11 @@ class Arithmetic(ABC):
         """int64[N,O]: f32 integers [h,w,I] correlated with f32[kh,kw,I,O], zeros outside, at `positions` or all; weights stand
         for positions `spacing` apart."""
 
-    @abstractmethod
     def distributions(self, tensors: dict[str, Array], shared: dict[str, Array], layout: SliceLayout):
-        """What makes CDFs of a slice's outputs, by its tensors and the tables that all slices share."""
-
-    @abstractmethod
-    def step(self, number: int, layout: SliceLayout, positions, out, start, size, distributions):
-        """A coding step: the symbols of one slice at the positions of one phase, as `cdf.Step` tells."""
+        """Of a slice, by its tensors and the tables that all slices share."""
+        if layout.d == 1:
+            return self.logistics(tensors, shared["table.sigmoid"], shared["table.inverse"])
+        return self.categoricals(tensors, shared["table.exp"])
 
 
 @dataclass(frozen=True)

@@ -25,75 +25,6 @@ CHUNK = 1 << 17  # CDF values computed at a time: temporaries stay in the cache
 ROWS = 1 << 12  # grid positions whose sums are computed at a time, likewise
 
 
-class Numpy(network.Arithmetic):
-    def array(self, values: np.ndarray) -> np.ndarray:
-        return values
-
-    def floats(self, integers: np.ndarray) -> np.ndarray:
-        return integers.astype(np.float32)
-
-    def joined(self, parts, axis: int) -> np.ndarray:
-        return np.concatenate(parts, axis)
-
-    def repeated(self, row: np.ndarray, count: int) -> np.ndarray:
-        return np.broadcast_to(row, (count, len(row)))
-
-    def kernel(self, weight: np.ndarray) -> np.ndarray:
-        weight = weight.reshape(*weight.shape, *[1] * (4 - weight.ndim))
-        return np.ascontiguousarray(weight.transpose(2, 3, 1, 0), np.float32)
-
-    def exact(self, product: np.ndarray) -> np.ndarray:
-        return product.astype(np.int64)
-
-    def requantise(self, total: np.ndarray) -> np.ndarray:
-        return total + (1 << (SHIFT - 1)) >> SHIFT
-
-    def activate(self, total: np.ndarray) -> np.ndarray:
-        return self.requantise(total).clip(0, ACTIVATION_LIMIT).astype(np.float32)
-
-    def correlate(self, x, weight, positions=None, spacing: int = 1) -> np.ndarray:
-        h, w, channels = x.shape
-        kh, kw, _, outputs = weight.shape
-        ys, xs = (k // 2 * spacing for k in (kh, kw))
-        padded = np.zeros((h + 2 * ys, w + 2 * xs, channels), np.float32)
-        padded[ys : ys + h, xs : xs + w] = x
-        down, right, deep = padded.strides
-        seen = np.lib.stride_tricks.as_strided(  # what the rows of a kernel see
-            padded, (h + 2 * ys, w, kw, channels), (down, right, spacing * right, deep), writeable=False)
-        matrices = weight.reshape(kh, kw * channels, outputs)
-        if positions is not None:
-            y, x = positions // w, positions % w
-            total = seen[y, x].reshape(len(positions), kw * channels) @ matrices[0]
-            for dy in range(1, kh):
-                total += seen[y + dy * spacing, x].reshape(len(positions), kw * channels) @ matrices[dy]
-            return self.exact(total)
-        total = np.empty((h, w, outputs), np.int64)
-        rows = max(1, ROWS // w)
-        for top in range(0, h, rows):
-            count = min(rows, h - top)
-            part = np.zeros((count * w, outputs), np.float32)
-            around = np.ascontiguousarray(seen[top : top + count + 2 * ys]).reshape(-1, w, kw * channels)
-            for dy in range(kh):
-                part += around[dy * spacing : dy * spacing + count].reshape(count * w, -1) @ matrices[dy]
-            total[top : top + count] = part.reshape(count, w, outputs)
-        return total.reshape(h * w, outputs)
-
-    def distributions(self, tensors, shared, layout: SliceLayout) -> Logistics | Categoricals:
-        if layout.d == 1:
-            return Logistics(tensors, shared["table.sigmoid"], shared["table.inverse"])
-        return Categoricals(tensors, shared["table.exp"])
-
-    def step(self, *parts) -> Step:
-        return Step(*parts)
-
-
-class NumpyPrior(network.Prior):
-    """The integer prior in NumPy: `tensors` as read from prior.safetensors."""
-
-    def __init__(self, tensors: dict[str, np.ndarray], config: QuantizerConfig):
-        super().__init__(tensors, config, Numpy())
-
-
 class Logistics:
     """As `cdf.Logistics`."""
 
@@ -179,3 +110,66 @@ class Step:
     def bounds(self, symbols: np.ndarray) -> np.ndarray:
         """int32[N,G,2]: the entries below and above symbols int64[N,G]."""
         return np.take_along_axis(self.cdf, np.stack([symbols, symbols + 1], 2), 2)
+
+
+class Numpy(network.Arithmetic):
+    logistics, categoricals, step = Logistics, Categoricals, Step
+
+    def array(self, values: np.ndarray) -> np.ndarray:
+        return values
+
+    def floats(self, integers: np.ndarray) -> np.ndarray:
+        return integers.astype(np.float32)
+
+    def joined(self, parts, axis: int) -> np.ndarray:
+        return np.concatenate(parts, axis)
+
+    def repeated(self, row: np.ndarray, count: int) -> np.ndarray:
+        return np.broadcast_to(row, (count, len(row)))
+
+    def kernel(self, weight: np.ndarray) -> np.ndarray:
+        weight = weight.reshape(*weight.shape, *[1] * (4 - weight.ndim))
+        return np.ascontiguousarray(weight.transpose(2, 3, 1, 0), np.float32)
+
+    def exact(self, product: np.ndarray) -> np.ndarray:
+        return product.astype(np.int64)
+
+    def requantise(self, total: np.ndarray) -> np.ndarray:
+        return total + (1 << (SHIFT - 1)) >> SHIFT
+
+    def activate(self, total: np.ndarray) -> np.ndarray:
+        return self.requantise(total).clip(0, ACTIVATION_LIMIT).astype(np.float32)
+
+    def correlate(self, x, weight, positions=None, spacing: int = 1) -> np.ndarray:
+        h, w, channels = x.shape
+        kh, kw, _, outputs = weight.shape
+        ys, xs = (k // 2 * spacing for k in (kh, kw))
+        padded = np.zeros((h + 2 * ys, w + 2 * xs, channels), np.float32)
+        padded[ys : ys + h, xs : xs + w] = x
+        down, right, deep = padded.strides
+        seen = np.lib.stride_tricks.as_strided(  # what the rows of a kernel see
+            padded, (h + 2 * ys, w, kw, channels), (down, right, spacing * right, deep), writeable=False)
+        matrices = weight.reshape(kh, kw * channels, outputs)
+        if positions is not None:
+            y, x = positions // w, positions % w
+            total = seen[y, x].reshape(len(positions), kw * channels) @ matrices[0]
+            for dy in range(1, kh):
+                total += seen[y + dy * spacing, x].reshape(len(positions), kw * channels) @ matrices[dy]
+            return self.exact(total)
+        total = np.empty((h, w, outputs), np.int64)
+        rows = max(1, ROWS // w)
+        for top in range(0, h, rows):
+            count = min(rows, h - top)
+            part = np.zeros((count * w, outputs), np.float32)
+            around = np.ascontiguousarray(seen[top : top + count + 2 * ys]).reshape(-1, w, kw * channels)
+            for dy in range(kh):
+                part += around[dy * spacing : dy * spacing + count].reshape(count * w, -1) @ matrices[dy]
+            total[top : top + count] = part.reshape(count, w, outputs)
+        return total.reshape(h * w, outputs)
+
+
+class NumpyPrior(network.Prior):
+    """The integer prior in NumPy: `tensors` as read from prior.safetensors."""
+
+    def __init__(self, tensors: dict[str, np.ndarray], config: QuantizerConfig):
+        super().__init__(tensors, config, Numpy())

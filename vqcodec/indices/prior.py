@@ -29,7 +29,6 @@ from .bounds import (  # noqa: F401 (for those who use the prior of torch)
     near_spacing,
 )
 from .cdf import Categoricals, Logistics, Step, exact, requantise
-from .layout import SliceLayout
 from .network import Arithmetic, of_slice  # noqa: F401
 
 
@@ -75,6 +74,8 @@ def correlate(x: torch.Tensor, weight: torch.Tensor, positions: torch.Tensor | N
 
 
 class Torch(Arithmetic):
+    logistics, categoricals, step = Logistics, Categoricals, Step
+
     def array(self, values: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(values)
 
@@ -101,14 +102,6 @@ class Torch(Arithmetic):
 
     def correlate(self, x, weight, positions=None, spacing: int = 1) -> torch.Tensor:
         return correlate(x, weight, positions, spacing)
-
-    def distributions(self, tensors, shared, layout: SliceLayout) -> Logistics | Categoricals:
-        if layout.d == 1:
-            return Logistics(tensors, shared["table.sigmoid"], shared["table.inverse"])
-        return Categoricals(tensors, shared["table.exp"])
-
-    def step(self, *parts) -> Step:
-        return Step(*parts)
 
 
 class Prior(network.Prior):

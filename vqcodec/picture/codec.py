@@ -22,6 +22,7 @@ from .. import filelimits
 from . import stream as streams
 from .alpha import decode_alpha
 from ..indices.bounds import CDF_BITS
+from .colour import without_colour
 from .config import ModelConfig, TransformConfig
 from . import finish as finishes
 from .finish import Finish
@@ -259,12 +260,6 @@ class Codec:
 def decoder_file(transform: TransformConfig) -> NetworkFile:
     """What decoder.safetensors holds."""
     return IntegerNetwork(transform) if transform.arithmetic == "integer" else FloatNetwork(shapes(transform))
-
-
-def without_colour(rgb: np.ndarray) -> np.ndarray:
-    """uint8[H,W,3] → uint8[H,W,3] with R = G = B, as a decoder makes it grey."""
-    luma = (rgb.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) + 128) >> 8
-    return np.repeat(luma.astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def segment_reader(stream: streams.Stream, pieces: list[tuple[int, int]], prior: Prior, slices: int,

@@ -17,6 +17,16 @@ from .formats.source import Colour, Source
 from ..errors import InputError, VqcodecWarning, cause
 
 
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """uint8[H,W,3] → uint8[H,W], in integers: normative for grey pictures."""
+    return ((rgb.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) + 128) >> 8).astype(np.uint8)
+
+
+def without_colour(rgb: np.ndarray) -> np.ndarray:
+    """uint8[H,W,3] → uint8[H,W,3] with R = G = B."""
+    return np.repeat(luma(rgb)[:, :, None], 3, axis=2)
+
+
 def split(source: Source, box: tuple[int, int, int, int], name: str):
     """Base and straight alpha uint8[h,w] (or None) of a part of a picture. The base is a PIL image of mode L, RGB, CMYK or
     LAB, or for samples of 16 bits an array uint16[h,w] or uint16[h,w,3]."""

@@ -14,6 +14,7 @@ from PIL import Image
 from ..errors import InputError, VqcodecWarning, cause
 from ..train.data import LIMIT, Shelves, reading
 from . import drawn
+from .colour import without_colour
 
 EXTENSIONS = {".png", ".webp", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".ppm"}
 DRAWN = 400  # pictures that are drawn, if any are
@@ -82,7 +83,7 @@ class Crops:
             if is_drawn:
                 crop = drawn.varied(rng, crop)
             elif self.share and rng.random() < GREY:
-                crop = drawn.grey(crop)
+                crop = without_colour(crop)
             crops.append(torch.from_numpy(np.ascontiguousarray(crop)))
         return torch.stack(crops).permute(0, 3, 1, 2)
 

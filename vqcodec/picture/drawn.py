@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
+from .colour import without_colour
+
 FONTS = "/usr/share/fonts"
 SIDE = 448  # pixels on a side of each
 LETTERS = "etaoinshrdlucmfwypvbgkjqxzETAOINSHRDLCMW0123456789.,;:!?()-'\"ÄÖéñßжщдбяЛКФπΣ一人大国日"
@@ -52,13 +54,7 @@ def varied(rng: random.Random, crop: np.ndarray) -> np.ndarray:
         low = np.array([rng.randint(0, 80) for _ in range(3)], np.float32)
         high = np.array([rng.randint(120, 255) for _ in range(3)], np.float32)
         crop = (low + crop * ((high - low) / 255) + 0.5).astype(np.uint8)
-    return grey(crop) if rng.random() < 0.2 else crop
-
-
-def grey(crop: np.ndarray) -> np.ndarray:
-    """uint8[S,S,3] with R = G = B."""
-    luma = (crop.astype(np.uint16) @ np.array([77, 150, 29], np.uint16) + 128) >> 8
-    return np.repeat(luma.astype(np.uint8)[:, :, None], 3, axis=2)
+    return without_colour(crop) if rng.random() < 0.2 else crop
 
 
 def colour(rng: random.Random, pale: float = 0.5) -> tuple[int, int, int]:

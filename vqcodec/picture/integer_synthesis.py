@@ -15,7 +15,7 @@ from ..indices.bounds import SHIFT
 from ..indices.network import at_quality
 from .config import TransformConfig
 from .integer import SCALE_BITS, TABLE, UNIT_BITS, VALUE_LIMIT, blocks, clamped, scaled, shifted
-from .synthesis import PATCH
+from .synthesis import PATCH, places, spread
 
 POSITIONS = 1 << 13  # at 1/4 resolution, worked on at a time: temporaries stay in the cache
 
@@ -29,11 +29,6 @@ class Wide:
         side = weight.shape[2]
         self.matrices = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(side, -1, len(weight))
         self.bias = stored[f"{name}.bias"].astype(np.float64)[order] + offset
-
-
-def places(count: int, side: int) -> np.ndarray:
-    """Order of outputs of a layer in which places come first, then channels."""
-    return np.arange(count).reshape(-1, side * side).T.ravel()
 
 
 class Window:
@@ -195,12 +190,6 @@ class _Run:
 def as_rows(x: np.ndarray, width: int) -> np.ndarray:
     """[n·w,C] → [n,w,C]"""
     return x.reshape(len(x) // width, width, x.shape[1])
-
-
-def spread(x: np.ndarray, h: int, w: int, side: int) -> np.ndarray:
-    """[h·w,side·side·C] → [h·side,w·side,C]"""
-    channels = x.shape[1] // side**2
-    return x.reshape(h, w, side, side, channels).transpose(0, 2, 1, 3, 4).reshape(h * side, w * side, channels)
 
 
 def _values(total: np.ndarray, layer: Wide) -> np.ndarray:

@@ -52,7 +52,7 @@ class Pointwise:
 
     def __init__(self, weights: dict[str, np.ndarray], name: str, side: int):
         weight, bias = weights[f"{name}.weight"][:, :, 0, 0], weights[f"{name}.bias"]
-        order = np.arange(len(bias)).reshape(-1, side * side).T.ravel()  # places first, then channels
+        order = places(len(bias), side)
         self.side, self.matrix, self.bias = side, np.ascontiguousarray(weight[order].T), bias[order]
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
@@ -60,9 +60,15 @@ class Pointwise:
         return spread(x.reshape(h * w, -1) @ self.matrix + self.bias, h, w, self.side)
 
 
+def places(count: int, side: int) -> np.ndarray:
+    """Order of outputs of a layer in which places come first, then channels."""
+    return np.arange(count).reshape(-1, side * side).T.ravel()
+
+
 def spread(x: np.ndarray, h: int, w: int, side: int) -> np.ndarray:
-    """f32[h·w,side·side·C] → f32[h·side,w·side,C]"""
-    return x.reshape(h, w, side, side, -1).transpose(0, 2, 1, 3, 4).reshape(h * side, w * side, -1)
+    """[h·w,side·side·C] → [h·side,w·side,C]; there may be no rows."""
+    channels = x.shape[1] // side**2
+    return x.reshape(h, w, side, side, channels).transpose(0, 2, 1, 3, 4).reshape(h * side, w * side, channels)
 
 
 class Kernel:
@@ -103,7 +109,7 @@ class Synthesis:
         self.log_gain, self.scale, self.bias = (weights[n] for n in ("log_gain", "condition.scale", "condition.bias"))
         self.linear, self.stem = Pointwise(weights, "linear", PATCH), Kernel(weights, "stem")
         self.up2, self.up1 = Pointwise(weights, "up2", 2), Pointwise(weights, "up1", 2)
-        self.head = Kernel(weights, "head", np.arange(48).reshape(3, 16).T.ravel())
+        self.head = Kernel(weights, "head", places(48, 4))
         self.blocks1, self.blocks2, self.blocks3 = (
             [[Kernel(weights, f"blocks{stage}.{i}.conv{k}") for k in (1, 2)] for i in range(count)]
             for stage, count in zip((1, 2, 3), config.decoder_blocks))

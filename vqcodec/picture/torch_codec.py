@@ -13,7 +13,8 @@ from . import curves, find_plain
 from . import search as refine
 from .aiming import Aim, encode_to
 from .alpha import encode_alpha
-from .codec import PATCH, STRIP_PIXELS, Codec, Encoded, Progress, bands, check_size, strips, without_colour
+from .codec import PATCH, STRIP_PIXELS, Codec, Encoded, Progress, bands, check_size, strips
+from .colour import without_colour
 from .config import REMEMBERED_PIXELS, ModelConfig
 from ..indices.choosing import GridCoder
 from ..indices.context import fast_arithmetic

@@ -7,10 +7,8 @@ import functools
 import io
 from pathlib import PurePath
 
-from .. import metadata as parts_of_metadata
-from ..medium import AS_SAMPLES, SIZE, Format, Made, Measure, Medium, Request, Target, asked_quality, kept
+from ..medium import AS_SAMPLES, SIZE, Format, Made, Measure, Medium, Request, Target, asked_quality, kept, stored
 from . import inspection, stream
-from ..stream import checked_metadata
 from .stream import SoundHeader
 
 
@@ -172,10 +170,7 @@ class Sounds(Medium):
             pass
 
     def metadata(self, source):
-        sealed = stream.peek(source.head)[1]
-        with source.open_file() as file:
-            found = checked_metadata(file.read(sealed.end), sealed)
-        return None if found is None else parts_of_metadata.unpack(found)
+        return stored(source, stream.peek(source.head)[1])
 
     # --- index grids ---------------------------------------------------------------------------------------------
 

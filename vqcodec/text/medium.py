@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from .. import metadata as parts_of_metadata
 from ..errors import UsageError
-from ..medium import AS_SAMPLES, Format, Made, Medium, asked_quality, kept
+from ..medium import AS_SAMPLES, Format, Made, Medium, asked_quality, kept, stored
 from . import inspection, stream
 from .file import EXTENSIONS, OTHERS, looks_like_text
 
@@ -102,11 +101,7 @@ class Texts(Medium):
         codec.decode(file.read())
 
     def metadata(self, source):
-        from ..stream import checked_metadata
-
-        sealed = stream.peek(source.head)[1]
-        found = checked_metadata(source.data(), sealed)
-        return None if found is None else parts_of_metadata.unpack(found)
+        return stored(source, stream.peek(source.head)[1])
 
     # --- index grids ---------------------------------------------------------------------------------------------
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from pathlib import PurePath
 
 EXTENSIONS = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".y4m", ".ts", ".flv"})
-DEMUXERS = ("mov", "matroska", "avi", "gif", "yuv4mpegpipe", "mpegts", "flv")
 _OF_SOUND = (".mka", ".weba", ".m4a", ".m4b")
 _STILL = (b"mif1", b"msf1", b"heic", b"heix", b"hevc", b"hevx", b"avif", b"avis", b"jxl ", b"crx ")  # pictures in boxes
 _SOUND = (b"M4A ", b"M4B ", b"M4P ", b"F4A ", b"F4B ")

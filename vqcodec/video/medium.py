@@ -6,10 +6,8 @@ import io
 import tempfile
 from pathlib import PurePath
 
-from .. import metadata as parts_of_metadata
 from ..indices.quality import quality_of
-from ..medium import SIZE, Format, Made, Medium, Request, Target, asked_quality, kept
-from ..stream import checked_metadata
+from ..medium import SIZE, Format, Made, Medium, Request, Target, asked_quality, kept, stored
 from . import inspection, kinds, stream
 
 
@@ -189,10 +187,7 @@ class Videos(Medium):
             verify(kind, b"".join(pieces), codec.entry.path.parent)
 
     def metadata(self, source):
-        sealed = stream.peek(source.head)[1]
-        with source.open_file() as file:
-            found = checked_metadata(file.read(sealed.end), sealed)
-        return None if found is None else parts_of_metadata.unpack(found)
+        return stored(source, stream.peek(source.head)[1])
 
     # --- index grids ---------------------------------------------------------------------------------------------
 
