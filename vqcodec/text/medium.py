@@ -14,7 +14,7 @@ ROW = 128  # characters of a picture's row
 class Texts(Medium):
     key, modality, code = "text", "text", stream.CODE
     nouns, trained_on = "texts", "texts"
-    trainable, writes_any = False, True
+    writes_any = True
     targets = ()
     default_extension, reads_pieces, conceals, has_subtypes = "txt", False, False, False
 
@@ -125,7 +125,9 @@ class Texts(Medium):
         return Compared()
 
     def training(self):
-        return None
+        from .training import Texts as Trained
+
+        return Trained
 
 
 def _facts(length: int, size: int) -> dict:
