@@ -158,7 +158,7 @@ def test_choices_and_messages_follow_the_list(toys, tmp_path, capsys):
         return code, capsys.readouterr().err
 
     code, error = run("--medium", "mute")
-    assert code == 2 and "'picture', 'sound', 'video', 'text', 'letter'" in error
+    assert code == 2 and "'picture', 'sound', 'video', 'document', 'text', 'letter'" in error
     assert run("--effort", "1") == (2, "vqcodec: error: --effort is for pictures and clips only\n")
     assert "(for letters there are zlib, stored)" in run("--codecs", "jpeg")[1]
     assert "(for letters there are error)" in run("--metrics", "psnr")[1]
