@@ -22,7 +22,7 @@ from .integer import SCALE_BITS, TABLE, UNIT_BITS, VALUE_LIMIT, blocks, clamped,
 from .synthesis import PATCH, places, spread
 
 POSITIONS = 1 << 13  # at 1/4 resolution, that go through the network at a time
-PRODUCTS = 1 << 10  # positions whose products are made at a time
+PRODUCTS = 1 << 9  # positions whose products are made at a time
 AHEAD = 2  # pieces that the first half of the network may be ahead of the second
 
 
@@ -61,8 +61,8 @@ class Window:
         self.line = np.zeros((3 * thirds + 2, self.inputs), matrix.dtype)  # a zero, and one behind each row
         self.room = self.line[1 : 1 + most * (width + 1)].reshape(most, width + 1, self.inputs)[:, :width]
         self.products = np.empty((3 * thirds, 3 * self.outputs), matrix.dtype)
-        self.sums = np.empty((most + 1, width, self.outputs))
-        self.upper = np.zeros((width, self.outputs))  # of the sums of the last row what it and the one above add
+        self.sums = np.zeros((most + 4, width, self.outputs))
+        self.at = 0  # where there the last row's sums are, without what the row below will add
         self.top = np.zeros((width, self.outputs), matrix.dtype)  # of those of the row below, what the last row adds
         self.begun = False
 
@@ -83,15 +83,17 @@ class Window:
             np.matmul(seen, self.matrix, out=self.products[i : 3 * thirds : 3])
         parts = self.products[: count * (self.width + 1)].reshape(count, self.width + 1, 3 * o)[:, : self.width]
         above, same, below = parts[:, :, :o], parts[:, :, o : 2 * o], parts[:, :, 2 * o :]
-        self.sums[0] = self.upper
+        if self.at + count >= len(self.sums):
+            self.sums[0], self.at = self.sums[self.at], 0
+        sums = self.sums[self.at : self.at + count + 1]
         if count:
-            np.add(same[0], self.top, out=self.sums[1], dtype=np.float64)
-            np.add(same[1:], below[:-1], out=self.sums[2 : count + 1], dtype=np.float64)
-            self.upper[:], self.top[:] = self.sums[count], below[-1]
-            self.sums[:count] += above
+            np.add(same[0], self.top, out=sums[1], dtype=np.float64)
+            np.add(same[1:], below[:-1], out=sums[2:], dtype=np.float64)
+            self.top[:] = below[-1]
+            sums[:count] += above
         first = 0 if self.begun else 1  # nothing is above the picture
-        self.begun = self.begun or count > 0
-        return self.sums[first : count + last]
+        self.begun, self.at = self.begun or count > 0, self.at + count
+        return sums[first : count + last]
 
 
 class Block:
@@ -185,7 +187,11 @@ class _Up:
     def push(self, x: np.ndarray, _last: bool) -> np.ndarray:
         """f32[n,w,C] → f32[2n,2w,C']"""
         h, w, channels = x.shape
-        return spread(self.layer.values(x.reshape(h * w, channels).astype(np.float64) @ self.layer.matrix), h, w, 2)
+        out = np.empty((h * w, len(self.layer.bias)), np.float32)
+        for top in range(0, h * w, PRODUCTS):
+            part = x.reshape(h * w, channels)[top : top + PRODUCTS].astype(np.float64)
+            out[top : top + PRODUCTS] = self.layer.values(part @ self.layer.matrix)
+        return spread(out, h, w, 2)
 
 
 class IntegerSynthesis:
@@ -210,8 +216,8 @@ class IntegerSynthesis:
         return [book.astype(np.float64) for book in scaled(self.codebooks, self.stored, sixteenths)]
 
     def rows(self, pieces: Iterator[np.ndarray], sixteenths: int, threads: int = 1) -> Iterator[np.ndarray]:
-        """Values f64[n,w,D], the rows of latents piece by piece → pixels uint8[16m,16w,3], all rows in turn. With two threads the
-        second half of the network works in one of its own."""
+        """Values f64[n,w,D], the rows of latents piece by piece → pixels uint8[16m,16w,3], all rows in turn. With `threads` of two or
+        more the second half of the network works in one of its own."""
         piece = next(pieces)
         run = _Run(self, piece.shape[1], sixteenths)
 
