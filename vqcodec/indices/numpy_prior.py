@@ -167,9 +167,9 @@ class Step:
             cdf[:, group, : size + 1] = self._rows(group, slice(None))
         return cdf
 
-    @cached_property
+    @property
     def rows(self) -> rangecoder.Rows:
-        """Those of `cdf`, without what decoders hardly ever look at."""
+        """Those of `cdf`, without what decoders hardly ever look at. Not kept: it knows the step."""
         symbols, low, high = self.distributions.guesses(self.out, self.start, self.size)
         unsure = high - low < SURE
         high[unsure] = 0
