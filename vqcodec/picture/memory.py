@@ -7,7 +7,7 @@ are worked on in wide strips.
 
 Decoding, in NumPy: with photo-3 23 MiB for 0.39 megapixels, 185 for 3, 354 for 12, 834 for 71, 720 for 32768 × 544; with photo-4,
 whose index grids are more than twice as large, 215 for 3, 1128 for 71; in integers, with photo-3e, whose rows go through the
-network as they come, in tiles of columns, 52 for 0.39 and 102 for 3 (pixels alone), a whole process with two threads 636 above the
+network as they come, in tiles of columns, 52 for 0.39 and 102 for 3 (pixels alone), a whole process with two threads 304 above the
 model for 12; pixels alone of 32768 × 544 259. Reading the index grids took 248 for 2.4 megapixels, 444 for 4.2 (one band), when
 decoders made whole tables of frequencies, as those in torch do; less where few slices are coded.
 """
