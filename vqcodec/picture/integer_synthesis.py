@@ -18,7 +18,7 @@ import numpy as np
 from ..indices.bounds import SHIFT
 from ..indices.network import at_quality
 from .config import TransformConfig
-from .integer import SCALE_BITS, TABLE, UNIT_BITS, VALUE_LIMIT, blocks, clamped, scaled, shifted
+from .integer import SCALE_BITS, UNIT_BITS, VALUE_LIMIT, blocks, clamped, scaled, shifted
 from .synthesis import PATCH, places, spread
 
 POSITIONS = 1 << 13  # at 1/4 resolution, that go through the network at a time
