@@ -52,17 +52,19 @@ def test_as_the_specification_has_it(codec, tensors, temperature, inverse):
     found.decode()
 
 
-@pytest.mark.parametrize("kept, characters", [(text_of(150, 3), True), (text_of(4099, 4)[:-8] + b"Z\xc3\xbcrich", True),
-                                              (b"d\xe9j\xe0 vu\r\n" * 9, False)], ids=["1 lane", "2 lanes", "Latin-1"])
+@pytest.mark.parametrize("kept, characters", [
+    pytest.param(text_of(150, 3), True, id="1 lane"),
+    pytest.param(text_of(4099, 4)[:-8] + b"Z\xc3\xbcrich", True, id="2 lanes", marks=pytest.mark.slow),
+    pytest.param(b"d\xe9j\xe0 vu\r\n" * 9, False, id="Latin-1")])
 def test_behind_a_text_as_the_specification_has_it(codec, tensors, kept, characters):
     assert drawn(codec, 50, kept, seed=8) == reference_text.draw(tensors, 50, kept, seed=8, characters=characters)
 
 
 def test_only_the_end_of_long_texts_is_read(codec, monkeypatch):
-    monkeypatch.setattr(sampling, "MAX_BLOCK", 400)
-    monkeypatch.setattr(sampling, "MOST", 100)
-    text = text_of(900, 7)
-    assert len({drawn(codec, 40, kept, seed=1) for kept in (text, b"-" * 600 + text[-300:])}) == 1
+    monkeypatch.setattr(sampling, "MAX_BLOCK", 160)
+    monkeypatch.setattr(sampling, "MOST", 40)
+    text = text_of(300, 7)
+    assert len({drawn(codec, 40, kept, seed=1) for kept in (text, b"-" * 180 + text[-120:])}) == 1
 
 
 def test_all_is_text(codec):
@@ -96,7 +98,9 @@ def test_the_rate_is_what_the_prior_expects(codec, monkeypatch):
     p = np.array(expected[: 8 * 2000])  # what follows is of encoding
     entropy = -(p * np.log2(p) + (1 - p) * np.log2(1 - p)).sum()
     (block,) = stream.blocks(data)
-    assert block.method == stream.CODED and abs(8 * len(block.parts[0]) / entropy - 1) < 0.02
+    deviation = np.sqrt((p * (1 - p) * np.log2(p / (1 - p)) ** 2).sum())  # of the cost of what is drawn
+    assert block.method == stream.CODED and deviation < 0.03 * entropy
+    assert abs(8 * len(block.parts[0]) - entropy) < 3 * deviation + 16
 
 
 def test_seeds_items_and_temperature(codec):
