@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--kind", type=int, default=0)
     parser.add_argument("--steps", type=int, default=400)
-    parser.add_argument("--temperature", type=float, default=1.0)
+    parser.add_argument("--temperature", type=float, nargs="+", default=[1.0], help="the sheet is of the first [1]")
     given = parser.parse_args()
     entry = registry.find_by_name(given.model, given.models_dir, None)
     media = medium.of_modality(entry.modality)
@@ -143,11 +143,9 @@ def main() -> None:
     grids = {part: [np.asarray(codec.decode_grids(data)) for data in found] for part, found in streams.items()}
     labels = {part: np.array([labels_of(path, kinds) for path in found]) for part, found in files.items()}
 
-    def cost(grid, label=None) -> float:
-        return codec.coder.bits(codec.coder.array(grid), 0, None, label)
-
     def rate(part: str, told: bool) -> float:
-        rows = [(cost(g, tuple(map(int, label)) if told else None), g.size) for g, label in zip(grids[part], labels[part])]
+        rows = [(codec.coder.bits(codec.coder.array(g), 0, None, tuple(map(int, label)) if told else None), g.size)
+                for g, label in zip(grids[part], labels[part])]
         return sum(bits for bits, _ in rows) / sum(size for _, size in rows)
 
     for part in list(files)[1:]:
@@ -165,29 +163,41 @@ def main() -> None:
         nets["files it has not seen"] = fit(classifier(x.shape[1], classes), x, y, given.steps)
         judged(nets["files it has not seen"], real["train"], of["train"], "files it has not seen", "others")
     all_learned = torch.from_numpy(np.stack([seen(original(path)) for path in learned])).flatten(1)
-    drawn, rows, spent = [], [], []
+    for temperature in given.temperature:
+        drawn = samples(media, codec, kinds[given.kind], temperature)
+        y = torch.arange(1, classes).repeat_interleave(ITEMS)
+        for known, net in nets.items():
+            with torch.no_grad():
+                right = (net(drawn).argmax(1) == y).float()
+            shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(kinds[given.kind], right.view(-1, ITEMS).mean(1)))
+            print(f"classifier of {known}: {right.mean():.1%} of {len(y)} samples ({shares})", flush=True)
+        if given.sheet and temperature == given.temperature[0]:
+            nearest = all_learned[torch.cdist(drawn.flatten(1), all_learned).argmin(1)].view(drawn.shape)
+            write_sheet(given.sheet, drawn, nearest)
+
+
+def samples(media, codec, names, temperature: float) -> torch.Tensor:
+    """f32[N,C,h,w], as `seen`: so many items of each label; says what they cost."""
+    drawn, spent = [], []
     with Expected() as expected:
-        for number, name in enumerate(kinds[given.kind], 1):
-            made = [media.sample(codec, Drawing(item=i, label=name, temperature=given.temperature), None, 1) for i in range(ITEMS)]
+        for name in names:
             label = codec.model.prior.numbers(name)
-            spent += [(cost(codec.decode_grids(data), label), 8 * len(data)) for data in made]
-            x = torch.from_numpy(np.stack([seen(media.decoded(codec, data)) for data in made]))
-            nearest = all_learned[torch.cdist(x.flatten(1), all_learned).argmin(1)].view(x.shape)
-            rows.append(torch.cat([torch.cat(list(x), 2), torch.cat(list(nearest), 2)], 2))
-            drawn.append(x)
+            for item in range(ITEMS):
+                data = media.sample(codec, Drawing(item=item, label=name, temperature=temperature), None, 1)
+                spent.append((codec.coder.bits(codec.coder.array(codec.decode_grids(data)), 0, None, label), 8 * len(data)))
+                drawn.append(seen(media.decoded(codec, data)))
     coded, size = map(sum, zip(*spent))
-    print(f"{len(spent)} samples at temperature {given.temperature:g}: entropy of the rows {expected.bits:.0f} bits, cost of what was "
-          f"drawn {coded:.0f} ({coded / expected.bits - 1:+.2%}), streams {size}")
-    y = torch.arange(1, classes).repeat_interleave(ITEMS)
-    for known, net in nets.items():
-        with torch.no_grad():
-            right = (net(torch.cat(drawn)).argmax(1) == y).float()
-        shares = ", ".join(f"{name} {share:.0%}" for name, share in zip(kinds[given.kind], right.view(-1, ITEMS).mean(1)))
-        print(f"classifier of {known}: {right.mean():.1%} of {len(y)} samples ({shares})", flush=True)
-    if given.sheet:  # a row for each label: samples, then beside them the nearest file of those learned from
-        sheet = torch.cat(rows, 1).numpy()
-        sheet = (sheet - sheet.min()) / np.ptp(sheet) * 255
-        Image.fromarray(sheet.astype(np.uint8).transpose(1, 2, 0).squeeze()).save(given.sheet)
+    print(f"{len(spent)} samples at temperature {temperature:g}: entropy of the rows {expected.bits:.0f} bits, cost of what was drawn "
+          f"{coded:.0f} ({coded / expected.bits - 1:+.2%}), streams {size}", flush=True)
+    return torch.from_numpy(np.stack(drawn))
+
+
+def write_sheet(path: Path, drawn: torch.Tensor, nearest: torch.Tensor) -> None:
+    """A row for each label: samples, then beside them the nearest file of those learned from."""
+    rows = [torch.cat([*x, *y], 2) for x, y in zip(drawn.split(ITEMS), nearest.split(ITEMS))]
+    sheet = torch.cat(rows, 1).numpy()
+    sheet = (sheet - sheet.min()) / np.ptp(sheet) * 255
+    Image.fromarray(sheet.astype(np.uint8).transpose(1, 2, 0).squeeze()).save(path)
 
 
 if __name__ == "__main__":
