@@ -17,10 +17,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from drawn import encoded
+from drawn import encoded, without_labels
 from samples import spectrogram
 from vqcodec import medium
 from vqcodec.indices.drawing import Drawing
+from vqcodec.indices.grids import GridReader
 from vqcodec.indices.quality import usual_quality
 from vqcodec.train.items import labels_of
 from vqcodec.zoo import registry
@@ -116,6 +117,7 @@ def main() -> None:
     parser.add_argument("--temperature", action="append", default=[], metavar="MODEL=T")
     parser.add_argument("--models-dir")
     given = parser.parse_args()
+    GridReader.best_labels = without_labels
     hot = dict(word.split("=") for word in given.temperature)
     parts = [section(name, Path(files), given.items, float(hot.get(name, 1)), given.models_dir)
              for name, files in (word.split("=", 1) for word in given.models)]
