@@ -163,7 +163,7 @@ def sample(model: str, *, seed: int = 0, item: int = 0, temperature: float = 1.0
            quality: float | None = None, models_dir=None, limits: Limits | None = None, **measure) -> bytes:
     """The bytes of a .vq file that nobody has encoded: drawn from a model's prior. `decode` and `tokens` take it like others.
 
-    Of pictures size=(width, height), of sound seconds. seed, and item of those with one seed: the same draw the same grids on
+    Of pictures size=(width, height), of sound seconds, of text bytes. seed, and item of those with one seed: the same draw the same grids on
     every machine. temperature: below 1 what is likely, above 1 what is not, 0 the most probable. label: of models that have
     labels. quality: 1..N, default the middle. Raises UsageError, UnknownModelError, LimitError."""
     from . import medium
@@ -181,8 +181,8 @@ def sample(model: str, *, seed: int = 0, item: int = 0, temperature: float = 1.0
 
 def extend(data, *, seed: int = 0, temperature: float = 0.7, sweeps: int = 8, label: str | None = None, models_dir=None,
            limits: Limits | None = None, **measure) -> bytes:
-    """A .vq file (as in `decode`) and what could follow it, drawn from its model's prior: of pictures rows, of sound seconds.
-    The bytes of a .vq file. sweeps: how often what is drawn is redrawn, so that it fits to what is there; with some, keep the
+    """A .vq file (as in `decode`) and what could follow it, drawn from its model's prior: of pictures rows, of sound seconds,
+    of text bytes. The bytes of a .vq file. sweeps: how often what is drawn is redrawn, so that it fits to what is there; with some, keep the
     temperature below 0.8. The rest as `sample`; raises CorruptStreamError too."""
     return _drawn("continue", data, Drawing(seed, 0, temperature, label, sweeps), models_dir, limits, measure)
 

@@ -163,6 +163,7 @@ class Medium(ABC):
     writes_any: bool = False  # files of any extension
     reads_pieces: bool  # of files that need not fit into memory
     measures: Mapping[str, Measure] = MappingProxyType({})  # of "sample", "continue" and "fill", those that there are
+    undrawn: Mapping[str, str] = MappingProxyType({})  # of those that there are not, why, in a line
     trainable: bool = True  # by `vqcodec train`
     options: frozenset[str] = frozenset()  # of OPTIONS
     also: frozenset[str] = frozenset()  # extensions of other media's files that may be its own, by content
@@ -255,6 +256,11 @@ class Medium(ABC):
     @abstractmethod
     def parts(self, codec, data: bytes) -> dict:
         """More facts: bytes of segments or chunks."""
+
+    def labels(self, entry, data: bytes) -> tuple[str, ...]:
+        """Of a stream of the model, those that it was coded with, as `Drawing` has them, "" for none: of each chunk, where it has
+        chunks. Empty where models have none. Raises CorruptStreamError."""
+        return ()
 
     def digest(self, codec, data: bytes) -> dict:
         """More facts: what tells two decoders' samples apart. Raises UsageError where there is nothing."""
@@ -422,7 +428,7 @@ def measure_of(medium: Medium, action: str, given: Mapping[str, Any], prefix: st
     nothing can be drawn. prefix: of options, "--"."""
     own = medium.measures.get(action)
     if own is None:
-        raise UnsupportedError(f"no {medium.nouns} can be drawn in this way")
+        raise UnsupportedError(medium.undrawn.get(action, f"no {medium.nouns} can be drawn in this way"))
     known = [measure.name for measure in all_measures(action)]
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:

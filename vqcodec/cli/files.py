@@ -196,6 +196,10 @@ def _inspect(path, grids, bits, pixels, segments, models_dir, force, as_json) ->
             raise
         entry = None
     facts = {"input": path, "model": entry.name if entry else None, **facts}
+    if entry:
+        with naming(path):
+            labels = kind.labels(entry, source.data())
+        facts |= {"labels": list(labels)} if labels else {}
     metadata = kind.metadata(source)
     facts["metadata"] = kind.describe(metadata) if metadata else {}
     if grids or bits or pixels or segments:

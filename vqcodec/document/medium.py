@@ -19,6 +19,8 @@ class Documents(Medium):
     default_extension, reads_pieces, conceals, has_subtypes = "pdf", True, False, False
     trainable = False
     options = frozenset({"pages", "dpi", "mask"})
+    undrawn = dict.fromkeys(("sample", "continue", "fill"), "no documents are drawn: a model of pages knows the few dots around "
+                            "a dot, and would make up blots that look like print")
     also = frozenset({".tif", ".tiff"})
 
     def extensions(self):
