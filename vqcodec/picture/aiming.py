@@ -1,5 +1,4 @@
-"""Encoding a picture to a target of rate, size or PSNR: as often as it takes, mostly once or twice, after estimates (see
-`indices/target.py`).
+"""Encoding a picture to a target of rate, size or PSNR: once or twice, after estimates (see `indices/target.py`).
 
 Estimated is with the codewords nearest to the latents, and bits by the float twin of the prior. What the search gains in PSNR
 differs much from picture to picture (photo-3: 0 to 4 dB), so that it is tried on some tiles:
@@ -26,6 +25,7 @@ FIXED_BYTES = 40  # of a stream, about
 # at efforts 0, 1, and more: medians of photo-3 on 15 pictures of CID22 and other photographs to train on. First guesses only.
 RATE_BIAS = ((-0.3, 0.0), (-0.06, 0.0), (0.05, -0.02))
 PSNR_BIAS = ((-1.1, 0.12), (0.3, 0.08), (0.8, 0.26))
+MOST = 2  # encodes
 TILE = 7 * PATCH  # pixels on a side of a tile
 MOSAICS = ((800_000, 2, 4), (200_000, 2, 2))  # pixels of a picture, from which on its mosaic has so many rows and columns of tiles
 
@@ -90,7 +90,7 @@ def encode_to(goal: Goal, aim: Aim, progress: Callable[[str], None]) -> Encoded:
                             closer=aim.searched_psnr_at if aim.effort and mosaic_shape(height, width) else None)
     elif aim.codec.context is not None:
         estimate = Estimate(lambda sixteenths: value(aim.bytes_at(sixteenths)), bias, times=3 if aim.effort else 2)
-    result, note = reach(goal, aim.codec.qualities, attempt, estimate=estimate, progress=progress)
+    result, note = reach(goal, aim.codec.qualities, attempt, estimate=estimate, most=MOST if estimate else None, progress=progress)
     return replace(result, note=note)
 
 
