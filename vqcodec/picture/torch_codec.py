@@ -153,7 +153,8 @@ class TorchCodec(Codec):
 
     def _nearly(self, grids: torch.Tensor, picture: Picture, sixteenths: int) -> np.ndarray:
         """uint8[H,W,3] that index grids int64[G,h,w] of a picture are decoded to, nearly, before it is finished."""
-        decoded = self.pixels(grids, *picture.rgb.shape[:2], sixteenths, nearly=True)
+        with more_threads():
+            decoded = self.pixels(grids, *picture.rgb.shape[:2], sixteenths, nearly=True)
         return without_colour(decoded) if picture.grey else decoded
 
     def _finish(self, decoded: np.ndarray, size: int, picture: Picture, sixteenths: int, plain: Plain | None) -> Finish:
@@ -236,14 +237,18 @@ class TorchCodec(Codec):
 
     @guarded
     def attempt(self, picture: Picture, sixteenths: int, effort: int, alpha: bytes | None = None, metadata: bytes | None = None,
-                progress: Progress = lambda text: None, *, pixels: bool = False) -> tuple[Encoded, np.ndarray | None]:
-        """(.vq file, uint8[H,W,3] as decoded from it, nearly, if `pixels`). alpha: the packed plane."""
-        coded, shape, found = self.search(picture, sixteenths, effort, progress), picture.rgb.shape[:2], None
-        if pixels and coded.finish.whole:
-            found = coded.finish(np.empty_like(picture.rgb))
-        elif pixels:
-            found = coded.finish(self._nearly(coded.grids, picture, sixteenths) if coded.nearly is None else coded.nearly.copy())
-        return self._packed(coded.grids, coded.segments, *shape, sixteenths, picture.grey, alpha, metadata, coded.finish), found
+                progress: Progress = lambda text: None) -> tuple[Encoded, Coded]:
+        """alpha: the packed plane."""
+        coded = self.search(picture, sixteenths, effort, progress)
+        return self._packed(coded.grids, coded.segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata,
+                            coded.finish), coded
+
+    @guarded
+    def found(self, coded: Coded, picture: Picture, sixteenths: int) -> np.ndarray:
+        """uint8[H,W,3] as decoded, nearly."""
+        if coded.finish.whole:
+            return coded.finish(np.empty_like(picture.rgb))
+        return coded.finish(self._nearly(coded.grids, picture, sixteenths) if coded.nearly is None else coded.nearly.copy())
 
     def _check_encoding(self, picture: Picture, effort: int | None) -> int:
         """The effort to use. Raises UnsupportedError, UsageError."""
