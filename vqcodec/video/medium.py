@@ -254,7 +254,8 @@ def _track(data, decoded, folder, conceal: bool):
 
 def _to_target(codec, samples, target, write, track, progress, more):
     """(`EncodedVideo`, note) of the quality that serves a target."""
-    from ..indices.target import Goal, reach
+    from ..indices.target import Estimate, Goal, reach
+    from . import aiming
 
     name, wanted = target
     goal = (Goal(float(wanted), "bytes", upper_bound=True) if name == "size" else Goal(wanted, name))
@@ -267,7 +268,16 @@ def _to_target(codec, samples, target, write, track, progress, more):
         value = {"size": made.size, "kbps": 8 * made.size / made.seconds / 1000, "bpp": 8 * made.video_bytes / pixels}[name]
         return (made, file), value
 
-    (made, file), note = reach(goal, codec.qualities, attempt, progress=progress)
+    runs, sound, shape = aiming.Runs.of(samples), 0 if track is None else len(track[1]), samples.shape
+    expected, seconds = runs.estimate(codec, more["effort"]), float(runs.end * shape.time_base)
+
+    def estimated(sixteenths: int) -> float:
+        video = expected(sixteenths)
+        return {"size": video + sound, "kbps": 8 * (video + sound) / seconds / 1000,
+                "bpp": 8 * video / (shape.width * shape.height * runs.count)}[name]
+
+    (made, file), note = reach(goal, codec.qualities, attempt, estimate=Estimate(estimated, times=aiming.ESTIMATES), most=aiming.MOST,
+                               progress=progress)
     file.seek(0)
     while piece := file.read(1 << 20):
         write(piece)
