@@ -77,7 +77,7 @@ class VideoReader:
         """source: a `fileio.Source`."""
         self.source, self.name, self.start, self.duration = source, source.name, start, duration
         self._demuxer = demuxer(source.head, source.path or source.name)
-        self._av, self._told = require_av(), False
+        self._av, self._told, self._first = require_av(), False, None
         with self._opened() as container:
             stream = self._stream(container)
             first = next(self._decoded(container, stream), None)
@@ -116,7 +116,7 @@ class VideoReader:
                     continue
                 if end is not None and seconds >= end - 1e-9:
                     break
-                first = time if first is None else first
+                first = self._first = time if first is None else first
                 if held is not None:
                     yield Frame(held.rgb, held.time, time - first - held.time)
                 held = Frame(self._rgb(decoded), time - first, decoded.duration or usual)
@@ -125,10 +125,10 @@ class VideoReader:
             yield held
 
     def first_time(self) -> Fraction:
-        """Seconds at which the part that is read begins, by the file's clock."""
-        with self._opened() as container:
-            stream = self._stream(container)
-            return (stream.start_time or 0) * self.shape.time_base + Fraction(self.start).limit_denominator(10**6)
+        """Seconds at which the first frame of the part that is read is shown, by the file's clock."""
+        if self._first is None:
+            next(self.frames())
+        return self._first * self.shape.time_base
 
     def _opened(self):
         file = self.source.path if self.source.path is not None else io.BytesIO(self.source.data())
@@ -231,7 +231,55 @@ def from_rgb(rgb: np.ndarray, pixels: str, colour: Colour):
     return made
 
 
-def checked_part(start: float, duration: float | None) -> None:
-    """Raises UsageError."""
-    if start < 0 or (duration is not None and duration <= 0):
+def checked_part(start: float | None, duration: float | None) -> dict[str, float | None]:
+    """start and duration, as readers and decoders take them. Raises UsageError."""
+    start = 0.0 if start is None else start
+    if not 0 <= start < float("inf") or not (duration is None or duration > 0):
         raise UsageError("a part begins at 0 s or later, and lasts longer than 0 s")
+    return {"start": float(start), "duration": duration}
+
+
+class Kept(io.RawIOBase):
+    """A file that FFmpeg does not close when it is done."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def read(self, size=-1):
+        return self.file.read(size)
+
+    def write(self, data):
+        return self.file.write(data)
+
+    def seek(self, offset, whence=0):
+        return self.file.seek(offset, whence)
+
+    def tell(self):
+        return self.file.tell()
+
+    def readable(self):
+        return True
+
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def close(self):
+        pass
+
+
+class After(Kept):
+    """What is in a file behind its first bytes."""
+
+    def __init__(self, file, start: int):
+        super().__init__(file)
+        self.start = start
+        file.seek(start)
+
+    def seek(self, offset, whence=0):
+        return self.file.seek(offset + (self.start if whence == 0 else 0), whence) - self.start
+
+    def tell(self):
+        return self.file.tell() - self.start

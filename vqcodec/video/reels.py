@@ -10,7 +10,8 @@ from html import escape
 from ..bench.gallery import Gallery
 from .clip import BASE, Clip, ClipReader
 from .file import Shape
-from .writer import Kept, VideoWriter, coding_of
+from .file import Kept
+from .writer import VideoWriter, coding_of
 
 START = "this.closest('article').querySelectorAll('video').forEach(v => { v.currentTime = 0; v.play() })"
 
