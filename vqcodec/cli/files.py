@@ -143,16 +143,18 @@ def decode(paths, folder, extension, subtype, conceal, models_dir, force, as_jso
 def _decode(path, output, extension, subtype, options, conceal, models_dir, force, as_json, verbose, quiet, coders) -> dict:
     started = time.monotonic()
     refuse_same_file(path, output)
-    folder = output != fileio.STDIO and (output.endswith("/") or os.path.isdir(output))
+    folder = output.endswith("/") or os.path.isdir(output)
     if not folder and extension is None:
         fileio.ensure_writable(output, force)
     source = fileio.Source.open(path)
     kind = medium.of_stream(source.head)
+    if folder and not kind.writes_folders:
+        fileio.ensure_writable(output, force)
     if conceal and not kind.conceals:
         raise UsageError(f"--conceal is not for {kind.nouns}")
     ending = extension or (kind.default_extension if output == fileio.STDIO else None)
     medium.check_options(kind, options, "--")
-    name = f"output.{ending}" if ending else output.rstrip("/") + "/" if folder and kind.writes_folders else output
+    name = f"output.{ending}" if ending else output.rstrip("/") + "/" if folder else output
     made_as = replace(kind.format_for(name, subtype), **options)
     if made_as.folder:
         fileio.ensure_folder(output, made_as.folder, force)

@@ -178,16 +178,16 @@ class VideoCodec:
         """An open .vq file → its frames, one after the other; start, duration: seconds, for which groups are decoded. Raises
         CorruptStreamError, UnsupportedError; damage within a group only when its frames are asked for, or, with `conceal`, never:
         the frame before stands still, and the seconds are listed."""
-        start = file.tell()
+        place = file.tell()
         header, sealed = streams.peek(file.read(streams.MAX_HEADER))
-        file.seek(start)
+        file.seek(place)
         try:
             checked_metadata(file.read(sealed.end), sealed)
         except CorruptStreamError as error:
             if not conceal:
                 raise
             warnings.warn(f"{error}; they are passed over", VqcodecWarning, stacklevel=2)
-        file.seek(start + sealed.end)
+        file.seek(place + sealed.end)
         if (header.model_id, header.model_hash) != (self.entry.id, self.entry.hash):
             raise UnsupportedError(f"the stream was made by model {header.model_id}, not by '{self.entry.name}'")
         checked_quality(header.quality, self.qualities)

@@ -2,12 +2,13 @@
 
 Colours. Frames are R'G'B' of 8 bits by the matrix and range that the file tells; where it tells no matrix, BT.709 from 720 lines
 on and BT.601 below. What the file says of primaries and transfer is kept beside them, not applied. Deeper samples are rounded to
-8 bits, and a warning says so. Frames are upright: a rotation is applied.
+8 bits, and a warning says so. Frames are upright: a rotation, or mirroring, that the file tells is applied.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -83,8 +84,8 @@ class VideoReader:
             first = next(self._decoded(container, stream), None)
             if first is None:
                 raise InputError(f"{self.name}: no frame of video could be read")
-            self.shape, self.turns = self._shape(stream, first), round(first.rotation / 90) % 4
-            if self.turns % 2:
+            self.shape, self.upright = self._shape(stream, first), Upright.of(first)
+            if self.upright.across:
                 self.shape = replace(self.shape, width=self.shape.height, height=self.shape.width, aspect=1 / self.shape.aspect)
             tags = tuple((name.lower(), value) for name, value in sorted(container.metadata.items())
                          if name.lower() not in ("major_brand", "minor_version", "compatible_brands", "encoder"))
@@ -172,10 +173,10 @@ class VideoReader:
         if self.shape.colour.transfer in HDR and not self._told:
             self._warn("its colours are of high dynamic range, which is kept as it is: players that do not know show it pale")
         self._told = True
-        expected = (self.shape.height, self.shape.width)[:: -1 if self.turns % 2 else 1]
+        expected = (self.shape.height, self.shape.width)[:: -1 if self.upright.across else 1]
         if (frame.height, frame.width) != expected:
             raise InputError(f"{self.name}: it goes on with {frame.width}x{frame.height} pixels")
-        return np.ascontiguousarray(np.rot90(to_rgb(frame, self.shape.colour), self.turns))
+        return np.ascontiguousarray(self.upright.turned(to_rgb(frame, self.shape.colour)))
 
     def _count(self, stream) -> int:
         """Frames there are, about; 0 where nobody knows."""
@@ -187,6 +188,29 @@ class VideoReader:
 
     def _warn(self, text: str) -> None:
         warnings.warn(f"{self.name}: {text}", VqcodecWarning, stacklevel=4)
+
+
+@dataclass(frozen=True)
+class Upright:
+    """How stored frames are shown: rows and columns change places (across), then rows (down), columns (left) change their order."""
+
+    across: bool = False
+    down: bool = False
+    left: bool = False
+
+    @classmethod
+    def of(cls, frame) -> Upright:
+        """By the container's matrix (a b · c d): x' = a·x + c·y, y' = b·x + d·y, to the nearest right angle."""
+        data = next((bytes(each) for each in frame.side_data if each.type.name == "DISPLAYMATRIX"), b"")
+        if len(data) < 36:
+            return cls()
+        a, b, _, c, d = struct.unpack("=5i", data[:20])
+        across = abs(b) > abs(a)
+        return cls(across, (b if across else d) < 0, (c if across else a) < 0)
+
+    def turned(self, rgb: np.ndarray) -> np.ndarray:
+        rgb = rgb.transpose(1, 0, 2) if self.across else rgb
+        return rgb[:: -1 if self.down else 1, :: -1 if self.left else 1]
 
 
 def _number(thing, name: str) -> int:

@@ -12,6 +12,8 @@ from .file import Colour, Frame, Shape, from_rgb
 COMMON = tuple(Fraction(n) for n in (24, 25, 30, 50, 60, 15, 12, 10, 100, 120, 20, 5, 1)) + tuple(
     Fraction(n * 1000, 1001) for n in (24, 30, 60, 120))
 
+FINE = 8  # units of time that a frame lasts, from which on another rate may be meant than their number says
+
 
 class Y4mWriter:
     """A file that is open to write; it is not sought in."""
@@ -44,7 +46,8 @@ def rate_of(times: Sequence[int], end: int, base: Fraction) -> tuple[Fraction, b
     in units of `base` seconds. A common rate, where one fits."""
     steps = max(1, len(times) - 1)
     mean = steps / ((times[-1] - times[0] if len(times) > 1 else end - times[0]) * base)
-    for rate in (*sorted(COMMON, key=lambda rate: abs(rate - mean)), mean):
+    fine = 1 / (mean * base) >= FINE  # times may be rounded
+    for rate in (*(sorted(COMMON, key=lambda rate: abs(rate - mean)) if fine else ()), mean):
         step = 1 / (rate * base)
         if all(abs(time - times[0] - number * step) <= 1 for number, time in enumerate(times)):
             return (rate if len(times) > 1 else mean), True
