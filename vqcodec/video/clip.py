@@ -27,6 +27,13 @@ class Clip:
     offset: float = 0.0
 
 
+@dataclass(frozen=True)
+class Decoded(Clip):
+    """A clip that a codec has decoded. keys: numbers of its key frames."""
+
+    keys: tuple[int, ...] = ()
+
+
 class ClipReader:
     """As `file.VideoReader`, of a `Clip`. Raises InputError for what is none."""
 
