@@ -165,6 +165,25 @@ def test_sound_that_begins_later_or_ends_earlier_or_later(tiny_video_dir, tmp_pa
         assert back.end == pytest.approx(0.4, abs=0.041)
 
 
+def test_where_packets_of_sound_are_missing_there_is_silence(tiny_video_dir):
+    import av
+
+    file = io.BytesIO()
+    with av.open(file, "w", format="matroska") as container:
+        video, track = container.add_stream("libx264rgb", rate=25, options={"crf": "0"}), container.add_stream("pcm_s16le", rate=16000, layout="mono")
+        video.width, video.height, video.pix_fmt = 48, 32, "rgb24"
+        for picture in moving(20, 32, 48):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(video.encode(None))
+        for at in (0, 8000):
+            part = av.AudioFrame.from_ndarray(np.full((1, 1600), 9999, np.int16), format="s16", layout="mono")
+            part.sample_rate, part.pts, part.time_base = 16000, at, Fraction(1, 16000)
+            container.mux(track.encode(part))
+        container.mux(track.encode(None))
+    found = vqcodec.decode(vqcodec.encode(file.getvalue(), audio="tinysound", effort=0, models_dir=tiny_video_dir), models_dir=tiny_video_dir)
+    assert (found.offset, len(found.sound.samples)) == (0, 9600)
+
+
 def test_the_sound_of_a_part_goes_with_its_frames(tiny_video_dir):
     """Frames at 0, 40, …; the tick is at 0.25 s."""
     data = clip(moving(10, 32, 48), sound=ticks(6400, 4000))
@@ -172,6 +191,9 @@ def test_the_sound_of_a_part_goes_with_its_frames(tiny_video_dir):
         first = {0.16: 0.16, 0.09: 0.12}[start]
         coded = vqcodec.encode(data, audio="copy", start=start, duration=0.2, effort=0, models_dir=tiny_video_dir)
         assert onset(vqcodec.decode(coded, models_dir=tiny_video_dir)) == pytest.approx(0.25 - first, abs=0.002)
+        coded = vqcodec.encode(data, audio="tinysound", start=start, duration=0.2, effort=0, models_dir=tiny_video_dir)
+        found = vqcodec.decode(coded, models_dir=tiny_video_dir)
+        assert (found.offset, len(found.sound.samples)) == (0, round((start + 0.2 - first) * 16000))
         whole = vqcodec.encode(data, audio="copy", effort=0, models_dir=tiny_video_dir)
         part = vqcodec.decode(whole, start=start, duration=0.2, models_dir=tiny_video_dir)
         assert onset(part) == pytest.approx(0.25 - first, abs=0.002)

@@ -117,7 +117,8 @@ class VideoReader:
                     continue
                 if end is not None and seconds >= end - 1e-9:
                     break
-                first = self._first = time if first is None else first
+                first = time if first is None else first
+                self._first = begin, first
                 if held is not None:
                     yield Frame(held.rgb, held.time, time - first - held.time)
                 held = Frame(self._rgb(decoded), time - first, decoded.duration or usual)
@@ -125,11 +126,13 @@ class VideoReader:
                 raise InputError(f"{self.name}: no frame in this part of it")
             yield held
 
-    def first_time(self) -> Fraction:
-        """Seconds at which the first frame of the part that is read is shown, by the file's clock."""
+    def times(self) -> tuple[Fraction, Fraction | None]:
+        """(seconds at which the first frame of the part that is read is shown, at which the part ends or None), by the file's
+        clock."""
         if self._first is None:
             next(self.frames())
-        return self._first * self.shape.time_base
+        begin, first = (time * self.shape.time_base for time in self._first)
+        return first, None if self.duration is None else begin + Fraction(self.start + self.duration).limit_denominator(10**6)
 
     def _opened(self):
         file = self.source.path if self.source.path is not None else io.BytesIO(self.source.data())

@@ -32,6 +32,7 @@ WINDOW = 50  # parts of a second, whose loudness tells speech from music
 LOW_SHARE = 0.35  # of them quieter than half the mean around: more in speech (Saunders, 1996)
 SPEECH, MUSIC = ("speech",), ("music", "audio")  # what names of models begin with
 HEAD = 8
+GAP = 0.1  # seconds without packets of sound from which on there is silence
 SPOOLED = 1 << 24  # bytes of a track that are kept in memory
 
 
@@ -107,8 +108,7 @@ def _samples(reader: VideoReader, file: BinaryIO) -> Fraction | None:
     """Writes the samples of a clip's sound; seconds from the first frame to the first of them, None where there is none."""
     import soundfile
 
-    av, begin = require_av(), reader.first_time()
-    end = None if reader.duration is None else begin + Fraction(reader.duration).limit_denominator(10**6)
+    av, (begin, end) = require_av(), reader.times()
     writer, first, known = None, None, None
     try:
         with reader._opened() as container:
@@ -132,6 +132,9 @@ def _samples(reader: VideoReader, file: BinaryIO) -> Fraction | None:
                 if (frame.sample_rate, samples.shape[1]) != known:
                     warnings.warn(f"{reader.name}: its sound changes its rate or channels, and ends there", VqcodecWarning, stacklevel=3)
                     break
+                missing = int((time + Fraction(cut, frame.sample_rate) - first) * frame.sample_rate) - writer.frames
+                if missing > GAP * frame.sample_rate:
+                    _silence(writer, missing)
                 writer.write(samples)
     except av.FFmpegError as error:
         warnings.warn(f"{reader.name}: its sound is damaged, what could be read of it is coded ({error})", VqcodecWarning, stacklevel=3)
@@ -139,6 +142,14 @@ def _samples(reader: VideoReader, file: BinaryIO) -> Fraction | None:
         if writer is not None:
             writer.close()
     return None if first is None else first - begin
+
+
+def _silence(writer, count: int) -> None:
+    while count > 0:
+        filelimits.tick()
+        part = min(count, writer.samplerate)
+        writer.write(np.zeros((part, writer.channels), np.float32))
+        count -= part
 
 
 def _floats(frame) -> np.ndarray:
@@ -153,8 +164,7 @@ def _floats(frame) -> np.ndarray:
 
 def _packets(reader: VideoReader, track: BinaryIO) -> None:
     """Writes a Matroska file of the packets of a clip's sound, their times counted from its first frame."""
-    av, begin, file = require_av(), reader.first_time(), After(track, HEAD)
-    end = None if reader.duration is None else begin + Fraction(reader.duration).limit_denominator(10**6)
+    av, (begin, end), file = require_av(), reader.times(), After(track, HEAD)
     try:
         with reader._opened() as container, av.open(file, "w", format="matroska") as made:
             stream = container.streams.audio[0]

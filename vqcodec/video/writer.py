@@ -40,7 +40,7 @@ class Coding:
     @property
     def few_bytes(self) -> bool:
         """Whether a file is much smaller than its samples."""
-        return self.codec == "libx264"
+        return self.container not in ("y4m", "png")
 
 
 def coding_of(extension: str, subtype: str | None) -> Coding:
