@@ -7,6 +7,7 @@ the others is their packets and headers, without a container.
 from __future__ import annotations
 
 import io
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -109,6 +110,10 @@ class SvtAv1(ByFfmpeg):
     label, colours, encoder, options = "SVT-AV1 preset 6", ("#f08c00",), "libsvtav1", {"preset": "6", "svtav1-params": "lp=1"}
     fine = tuple(100 - crf for crf in range(63, 14, -1))
     settings = (40, 47, 54, 61, 68, 75)
+
+    def __init__(self, spec: CodecSpec):
+        super().__init__(spec)
+        os.environ.setdefault("SVT_LOG", "1")  # errors alone
 
 
 class VqcodecVideo(BenchCodec):

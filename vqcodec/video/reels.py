@@ -26,8 +26,9 @@ class Reels(Gallery):
     levels = (4, 2, 1)  # seconds: as much as the page's size allows
 
     def article(self, title, versions, level):
-        players = "".join(f'<figure style="display:inline-block;margin:4px"><video muted loop playsinline src="{_data_uri(v.content, level)}">'
-                          f"</video><figcaption>{escape(v.line)}</figcaption></figure>" for v in versions)
+        players = "".join('<figure style="display:inline-block;margin:4px"><video muted loop playsinline '
+                          f'src="{_data_uri(v.content, level)}"></video><figcaption>{escape(v.line)}</figcaption></figure>'
+                          for v in versions)
         return (f'<article><h3>{title}</h3><button type="button" onclick="{escape(START)}">play or '
                 f'pause together</button> <input type="range" min="0" max="999" value="0" oninput="{escape(MOVE)}" aria-label="time">'
                 f"<div>{players}</div></article>")

@@ -38,8 +38,8 @@ SPOOLED = 1 << 24  # bytes of a track that are kept in memory
 
 def track_of(reader, how: str, model: str | None, folder, *, effort: int | None = None) -> tuple[int, BinaryIO] | None:
     """(kind of segment, file of the track) of a clip's sound, None where there is none, or it is not wanted. reader: a
-    `VideoReader` or `clip.ClipReader`; how: of AUDIO, or the name of a model; model: of sound, else a rule chooses; folder: where models are looked for first.
-    Raises UsageError, and UnknownModelError for a model that is not there."""
+    `VideoReader` or `clip.ClipReader`; how: of AUDIO, or the name of a model; model: of sound, else a rule chooses; folder: where
+    models are looked for first. Raises UsageError, and UnknownModelError for a model that is not there."""
     if how == "none" or not reader.has_sound:
         return None
     if how not in AUDIO:
