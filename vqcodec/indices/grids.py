@@ -158,11 +158,11 @@ class GridReader:
         return Given(labels, self.array(np.concatenate(parts)))
 
     def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, given: Given | None = None, *, coded=None,
-             **seen) -> list:
+             labels: tuple[int, ...] | None = None, **seen) -> list:
         """Index grids int64[G,h,w] → segments, of the first `slices`, without what is `given`, with the labels that suit them best.
         coded: what is made of the bounds int32[N,G,2] of a step's symbols, if not a segment of its own (then there are no labels
-        among them); seen: `reference` and `rest` of `_walk`. Raises UsageError for an index that the quality cannot use."""
-        labels = self.best_labels(grids, sixteenths, slices, given, **seen) if coded is None else None
+        among them, but `labels` hold); seen: `reference` and `rest` of `_walk`. Raises UsageError for an index that the quality cannot use."""
+        labels = self.best_labels(grids, sixteenths, slices, given, **seen) if coded is None else labels
         made = coded or code_symbols
         segments, part = [], grids.reshape(len(grids), -1)
 
@@ -211,11 +211,13 @@ class GridReader:
         return total
 
     def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None,
-             slices: int | None = None, given: Given | None = None, *, reference=None, rest=None) -> np.ndarray:
-        """The inverse of `code`. `seen(step, symbols, length)` is told of every step that has symbols, and of the
+             slices: int | None = None, given: Given | None = None, *, labels: tuple[int, ...] | None = None, reference=None,
+             rest=None) -> np.ndarray:
+        """The inverse of `code`. labels: if they are not to be read. `seen(step, symbols, length)` is told of every step that has symbols, and of the
         bytes of its segment, with the labels before it. Raises CorruptStreamError."""
         ends = [reader.position]
-        labels = reader.labels(self.prior.labels) if given is None or given.coded.any() else None
+        if labels is None and (given is None or given.coded.any()):
+            labels = reader.labels(self.prior.labels)
 
         def supply(step) -> np.ndarray:
             before = ends.pop() if ends else reader.position
@@ -228,9 +230,10 @@ class GridReader:
 
     def draw(self, height: int, width: int, sixteenths: int, sampler: Sampler, *, top: int = 0, left: int = 0, known=None,
              kept: np.ndarray | None = None, slices: int | None = None, given: Given | None = None,
-             labels: tuple[int, ...] | None = None, coded: bool = True):
+             labels: tuple[int, ...] | None = None, coded: bool = True, reference=None, rest=None):
         """(index grids int64[G,h,w], their segments), drawn, of a band whose first position is in row `top` and column `left` of
-        the whole item. given, labels: as `Prior.code`; coded: segments are wanted. Where `kept` bool[h,w], indices are those of `known` int64[G,h,w], which fit the quality."""
+        the whole item. given, labels: as `Prior.code`; coded: segments are wanted; reference, rest: as `_walk`. Where `kept` bool[h,w],
+        indices are those of `known` int64[G,h,w], which fit the quality."""
         segments = []
         stays = np.zeros(height * width, bool) if kept is None else kept.reshape(-1)
         old = None if known is None else np.asarray(known).reshape(len(known), -1)
@@ -249,7 +252,8 @@ class GridReader:
                 segments.append(code_symbols(step.bounds(symbols)))
             return symbols
 
-        grids = self._walk(height, width, sixteenths, supply, lambda: segments.append(b""), slices, given, labels)
+        grids = self._walk(height, width, sixteenths, supply, lambda: segments.append(b""), slices, given, labels,
+                           reference=reference, rest=rest)
         return grids, labelled(segments, labels or (0,) * len(self.prior.labels))
 
     def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None, given: Given | None = None,
