@@ -106,6 +106,23 @@ def fit(x: torch.Tensor, y: torch.Tensor, classes: int, steps: int) -> nn.Module
     return net.eval()
 
 
+def taught(codec, paths, classes: int, steps: int, kept: Path | None) -> nn.Module:
+    """A classifier that has learned from real walks; kept: a file it is in, or is put into."""
+    if kept and kept.exists():
+        net = classifier(classes)
+        net.load_state_dict(torch.load(kept, weights_only=True))
+        return net.eval()
+    x, y = [], []
+    for path in paths:
+        pixels = whole_clip(path)
+        x.append(pairs(coded_frames(codec, pixels)))
+        y += [label[0] - 1 for label in labels_beside(path, len(pixels), codec.config.prior.labels)[1:]]
+    net = fit(torch.cat(x), torch.tensor(y), classes, steps)
+    if kept:
+        torch.save(net.state_dict(), kept)
+    return net
+
+
 def bits_per_index(codec, walks: list[Walk]) -> dict[str, float]:
     """Of all frames but the first of each walk: with the labels, without, and with those that an encoder takes."""
     found, size = {"with labels": 0.0, "without labels": 0.0}, 0
@@ -139,9 +156,10 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=8, help="walks of each folder that are coded")
     parser.add_argument("--learned", type=int, default=60, help="walks that the classifier learns from")
     parser.add_argument("--frames", type=int, default=160)
-    parser.add_argument("--starts", type=int, default=6, help="continuations of each walk")
+    parser.add_argument("--starts", type=int, default=4, help="continuations of each walk")
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 0.5, 1.0])
     parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--classifier", type=Path, help="file it is kept in")
     parser.add_argument("--sheet", type=Path, help="real futures, and below each what was drawn")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -157,12 +175,7 @@ def main() -> None:
     against = rates["with labels"]
     print(", ".join(f"{100 * (against / rates[name] - 1):+.1f} % against {name}" for name in ("order 0", "without labels")))
 
-    x, y = [], []
-    for path in learned[: given.learned]:
-        pixels = whole_clip(path)
-        x.append(pairs(coded_frames(codec, pixels)))
-        y += [label[0] - 1 for label in labels_beside(path, len(pixels), codec.config.prior.labels)[1:]]
-    net = fit(torch.cat(x), torch.tensor(y), len(names) - 1, given.steps)
+    net = taught(codec, learned[: given.learned], len(names) - 1, given.steps, given.classifier)
 
     def finds(pixels: np.ndarray, labels) -> np.ndarray:
         with torch.no_grad():

@@ -69,6 +69,8 @@ def folder(tmp_path_factory):
     for name, tensor in tensors.items():
         if "label" in name:
             tensors[name] = (torch.randn(tensor.shape, generator=generator) * 100 * 2**24).to(torch.int64)
+        if name.endswith("head.mult"):
+            tensors[name] = (tensor.long() * 20).clamp(-(2**31) + 1, 2**31 - 1).int()
     made = tmp_path_factory.mktemp("made") / "led"
     made.mkdir()
     for path in (folder / "walk").iterdir():
@@ -271,8 +273,8 @@ def test_commands(folder, tmp_path, monkeypatch):
     told = json.loads(run("sample led a.vq --frames 4 --label left,up+slow --json").stdout)
     assert (told["frames"], told["model"]) == (4, "led")
     run("verify a.vq")
-    seen = json.loads(run("inspect a.vq --json --full").stdout) if "--full" in run("inspect --help").stdout else None
-    assert seen is None or seen["labels"] == ["-", "left", "up+slow", "up+slow"]
+    assert json.loads(run("inspect a.vq --segments --json").stdout)["labels"] == ["-", "left", "up+slow", "up+slow"]
+    assert "labels     -,left,up+slow*2" in run("inspect a.vq --segments").stdout
     run("continue a.vq b.mkv --frames 2 --label right --temperature 0")
     assert len(vqcodec.decode(vqcodec.extend((tmp_path / "a.vq").read_bytes(), frames=2, models_dir=folder)).frames) == 6
     assert "no label 'down'" in run("continue a.vq c.vq --frames 2 --label down", 2).stderr

@@ -7,7 +7,7 @@ each. Standard library and NumPy only; `bitstream_spec.md` has the numbers.
 from __future__ import annotations
 
 import math
-from itertools import product
+from itertools import groupby, product
 
 import numpy as np
 
@@ -57,6 +57,12 @@ def candidates(counts: Labels):
 def in_words(labels: Labels, config: PriorConfig) -> str:
     """"left", of several kinds "left+run"; "-" for none."""
     return "+".join(names[label - 1] for names, label in zip(config.labels, labels) if label) or NOT_TOLD
+
+
+def in_runs(words: list[str]) -> str:
+    """Of frames, as `of_words` reads it: "left*2,forward"."""
+    runs = [(word, len(list(same))) for word, same in groupby(words)]
+    return ",".join(word if times == 1 else f"{word}*{times}" for word, times in runs)
 
 
 def of_words(text: str | None, config: PriorConfig, frames: int) -> list[Labels]:
