@@ -160,6 +160,7 @@ def main() -> None:
     parser.add_argument("--temperatures", type=float, nargs="+", default=[0.0, 0.5, 1.0])
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--classifier", type=Path, help="file it is kept in")
+    parser.add_argument("--samples", type=Path, help="picture of whole samples")
     parser.add_argument("--sheet", type=Path, help="real futures, and below each what was drawn")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -210,8 +211,10 @@ def main() -> None:
         print(f"  the action asked for is found in {share:.1%} ({share / real.mean():.1%} of the real score): "
               + ", ".join(f"{name} {np.mean(v):.0%}" for name, v in of_each.items() if v))
     entropy(codec, header)
+    if given.samples:
+        sampled(codec, "forward*4,left*4,forward*3,right*4", 0.7).save(given.samples, quality=80)
     if given.sheet:
-        Image.fromarray(np.concatenate(rows)).save(given.sheet)
+        Image.fromarray(np.concatenate(rows)).save(given.sheet, quality=80)
 
 
 def entropy(codec, header, items: int = 16) -> None:
@@ -226,6 +229,16 @@ def entropy(codec, header, items: int = 16) -> None:
         expected, spent = expected + sampler.expected, spent + sampler.spent
     print(f"{items} samples of {LENGTH} frames: entropy {expected:.0f} bits, ideal code {spent:.0f} ({100 * (spent / expected - 1):+.2f} %), "
           f"payloads {coded:.0f} ({100 * (coded / expected - 1):+.2f} %)")
+
+
+def sampled(codec, label: str, temperature: float) -> Image.Image:
+    """The first sixteen items, one below the other, none picked; frames of 48×48 pixels."""
+    media, rows = medium.of_modality("video"), []
+    for item in range(16):
+        clip = media.decoded(codec, media.sample(codec, Drawing(item=item, temperature=temperature, label=label), LENGTH, 1))
+        rows.append(np.concatenate(list(clip.frames), 1))
+    sheet = Image.fromarray(np.concatenate(rows))
+    return sheet.resize((sheet.width * 3 // 4, sheet.height * 3 // 4), Image.LANCZOS)
 
 
 def header_of(codec, rgb: np.ndarray) -> VideoHeader:
