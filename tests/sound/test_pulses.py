@@ -166,3 +166,11 @@ def test_drawn_sounds(kind):
         np.testing.assert_array_equal(*made)
     whole = drawn.draw(random.Random(1), recording.copy(), RATE)
     assert whole.dtype == np.float32 and np.abs(whole).max() <= 1
+
+
+def test_clips_shorter_than_a_segment_have_a_distance():
+    """Validation meets them: a spoken digit may last 0.2 s."""
+    clip = torch.randn(1, 1600, generator=torch.Generator().manual_seed(0))
+    one = distortion.envelopes(clip, 8000)
+    assert one.shape[1] == 1 and distortion.unlike(one, one).item() == pytest.approx(0, abs=1e-5)
+    assert distortion.unlike(distortion.envelopes(clip.roll(800, 1), 8000), one).item() > 0.01

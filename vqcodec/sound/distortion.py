@@ -181,9 +181,10 @@ def magnitudes(spectrum: torch.Tensor, least: float = 1e-5) -> torch.Tensor:
 
 
 def envelopes(x: torch.Tensor, rate: int) -> torch.Tensor:
-    """f32[B,segments,bands,frames] of sounds f32[B,N] of a segment or more: envelopes of third-octave bands over segments
-    of 0.4 s."""
+    """f32[B,segments,bands,frames] of sounds f32[B,N], silence behind what is shorter than a segment: envelopes of third-octave
+    bands over segments of 0.4 s."""
     length = 2 * round(0.0128 * rate)
+    x = F.pad(x, (0, max(0, (ENVELOPE_FRAMES - 1) * (length // 2) - x.shape[1])))
     bands = max(1, int(3 * math.log2(rate / 2 / LOWEST_BAND) + 0.5))
     edges = LOWEST_BAND * 2 ** ((torch.arange(bands + 1) - 0.5) / 3)
     bins = torch.linspace(0, rate / 2, length // 2 + 1)
