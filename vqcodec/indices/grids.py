@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -176,16 +177,17 @@ class GridReader:
         self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(made(NO_BOUNDS)), slices, given, labels, **seen)
         return labelled(segments, labels) if coded is None else segments
 
-    def best_labels(self, grids, sixteenths: int, slices: int | None = None, given: Given | None = None, **seen) -> tuple[int, ...]:
+    def best_labels(self, grids, sixteenths: int, slices: int | None = None, given: Given | None = None, *,
+                    price: Callable[[tuple[int, ...]], float] = lambda labels: 0.0, **seen) -> tuple[int, ...]:
         """Those with which grids int64[G,h,w] have the fewest bits: of all where they are few, else one kind after the other.
-        None of large grids."""
+        None of large grids. price: bits that labels take themselves."""
         counts = self.prior.labels
         best = (0,) * len(counts)
         if not counts or grids.shape[1] * grids.shape[2] > LABELLED:
             return best
 
         def least(candidates):
-            return min(candidates, key=lambda labels: self.bits(grids, sixteenths, slices, labels, given, **seen))
+            return min(candidates, key=lambda labels: price(labels) + self.bits(grids, sixteenths, slices, labels, given, **seen))
 
         if math.prod(counts) <= TRIED:
             return least(itertools.product(*map(range, counts)))

@@ -25,7 +25,7 @@ from ..errors import CorruptStreamError, UnknownModelError, UnsupportedError, Us
 from ..guard import guarded
 from ..indices import rangecoder
 from ..indices.bounds import CDF_BITS
-from ..indices.grids import LABELLED, GridReader, OneSegment, flat
+from ..indices.grids import GridReader, OneSegment, flat
 from ..indices.numpy_prior import NumpyPrior
 from ..indices.quality import checked_quality
 from ..indices.reference import values_of, whole_codewords
@@ -118,11 +118,10 @@ class VideoCodec:
     def best_labels(self, grids, before, sixteenths: int, slices: int, held: Labels | None) -> Labels:
         """With which grids int64[G,h,w] have the fewest bits. None of large grids."""
         counts = self.coder.prior.labels
-        if not counts or grids.shape[1] * grids.shape[2] > LABELLED:
-            return self.no_labels
-        seen = dict(reference=self.reference(before, slice(None)), rest=before)
-        return min(wording.candidates(counts), key=lambda labels: wording.bits(labels, held or self.no_labels, counts)
-                   + self.coder.bits(grids, sixteenths, slices, labels, **seen))
+        if not counts:
+            return ()
+        return self.coder.best_labels(grids, sixteenths, slices, reference=self.reference(before, slice(None)), rest=before,
+                                      price=lambda labels: wording.bits(labels, held or self.no_labels, counts))
 
     def _code_band(self, grids, before, rows: slice, sixteenths: int, slices: int, labels: Labels) -> list[np.ndarray]:
         if before is None:

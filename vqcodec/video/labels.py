@@ -7,7 +7,7 @@ each. Standard library and NumPy only; `bitstream_spec.md` has the numbers.
 from __future__ import annotations
 
 import math
-from itertools import groupby, product
+from itertools import groupby
 
 import numpy as np
 
@@ -47,11 +47,6 @@ def read(reader, before: Labels, counts: Labels) -> Labels:
 def bits(labels: Labels, before: Labels, counts: Labels) -> float:
     """What they cost."""
     return sum(CDF_BITS - math.log2(frequencies(*pair)[label]) for label, pair in zip(labels, zip(counts, before)))
-
-
-def candidates(counts: Labels):
-    """All combinations."""
-    return product(*map(range, counts))
 
 
 def in_words(labels: Labels, config: PriorConfig) -> str:
