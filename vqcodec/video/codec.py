@@ -34,8 +34,10 @@ from ..stream import Sealed, checked_metadata, grids_crc
 from ..zoo import reading, registry
 from ..zoo.registry import ModelEntry
 from . import config as configuration
+from . import labels as wording
 from . import stream as streams
 from .file import Colour, Frame, Shape
+from .labels import Labels
 from .stream import GROUP, Group, Segment, VideoHeader
 
 Progress = Callable[[str], None]
@@ -65,9 +67,9 @@ class VideoCodec:
     """A loaded model of video, which decodes: in NumPy. `TorchVideoCodec` is one that encodes too. Thread-safe: nothing changes
     after `open`."""
 
-    def __init__(self, entry: ModelEntry, base: Codec, coder: GridReader):
+    def __init__(self, entry: ModelEntry, base: Codec, coder: GridReader, config: configuration.VideoModelConfig):
         """base: the codec of pictures; coder: of frames that follow others."""
-        self.entry, self.base, self.coder = entry, base, coder
+        self.entry, self.base, self.coder, self.config = entry, base, coder, config
         self.whole = whole_codewords(coder.codebooks)
 
     @classmethod
@@ -80,8 +82,8 @@ class VideoCodec:
         frames = configuration.frames_config(config, base.model)
         tensors = reading.read_prior(entry, frames, led=True)
         if encoder or on_torch:
-            return import_module(f"{__package__}.torch_codec").TorchVideoCodec.of(entry, base, tensors, frames)
-        return cls(entry, base, GridReader(NumpyPrior(tensors, frames.quantizer), base.coder.codebooks, frames.quantizer))
+            return import_module(f"{__package__}.torch_codec").TorchVideoCodec.of(entry, base, tensors, frames, config)
+        return cls(entry, base, GridReader(NumpyPrior(tensors, frames.quantizer), base.coder.codebooks, frames.quantizer), config)
 
     @property
     def qualities(self) -> int:
@@ -93,19 +95,42 @@ class VideoCodec:
         """What the prior sees of a band: the grids int64[G,h,w] of the frame before."""
         return self.coder.prior.reference(values_of(np.asarray(before)[:, rows], self.whole))
 
-    def code_frame(self, grids, before, sixteenths: int) -> tuple[int, bytes]:
-        """(slices, payload) of index grids int64[G,h,w]; before: those of the frame before, None in front of a group."""
-        slices = self._needed(grids, before, sixteenths)
-        return slices, one_segment([part for top, bottom in bands(*grids.shape[1:])
-                                    for part in self._code_band(grids, before, slice(top, bottom), sixteenths, slices)])
+    @property
+    def no_labels(self) -> Labels:
+        """Those of a frame that has none."""
+        return (0,) * len(self.coder.prior.labels)
 
-    def _code_band(self, grids, before, rows: slice, sixteenths: int, slices: int) -> list[np.ndarray]:
+    def code_frame(self, grids, before, sixteenths: int, labels: Labels | None = None, held: Labels | None = None
+                   ) -> tuple[int, bytes, Labels]:
+        """(slices, payload, labels) of index grids int64[G,h,w]; before: those of the frame before, None in front of a group; labels:
+        if not those with which it is smallest; held: those of the frame before."""
+        slices = self._needed(grids, before, sixteenths)
+        if before is None or not slices:
+            labels = self.no_labels
+        elif labels is None:
+            labels = self.best_labels(grids, before, sixteenths, slices, held)
+        told = [self._told(labels, held)] if before is not None and slices else []
+        return slices, one_segment(told + [part for top, bottom in bands(*grids.shape[1:]) for part in
+                                           self._code_band(grids, before, slice(top, bottom), sixteenths, slices, labels)]), labels
+
+    def _told(self, labels: Labels, held: Labels | None) -> np.ndarray:
+        return wording.bounds(labels, held or self.no_labels, self.coder.prior.labels)
+
+    def best_labels(self, grids, before, sixteenths: int, slices: int, held: Labels | None) -> Labels:
+        """With which grids int64[G,h,w] have the fewest bits. None of large grids."""
+        counts = self.coder.prior.labels
+        if not counts:
+            return ()
+        return self.coder.best_labels(grids, sixteenths, slices, reference=self.reference(before, slice(None)), rest=before,
+                                      price=lambda labels: wording.bits(labels, held or self.no_labels, counts))
+
+    def _code_band(self, grids, before, rows: slice, sixteenths: int, slices: int, labels: Labels) -> list[np.ndarray]:
         if before is None:
             return self.base.coder.code(grids[:, rows], sixteenths, slices, coded=flat)
         if not slices:
             return []
-        return self.coder.code(grids[:, rows], sixteenths, slices, coded=flat, reference=self.reference(before, rows),
-                               rest=before[:, rows])
+        return self.coder.code(grids[:, rows], sixteenths, slices, coded=flat, labels=labels,
+                               reference=self.reference(before, rows), rest=before[:, rows])
 
     def _needed(self, grids, before, sixteenths: int) -> int:
         """How many slices there must be. Raises UsageError where that is more than the quality has."""
@@ -119,49 +144,54 @@ class VideoCodec:
             raise UsageError("index grids hold slices that this quality does not have")
         return found
 
-    def read_frame(self, payload: bytes, slices: int, before, shape: tuple[int, int], sixteenths: int, seen=None):
-        """Index grids int64[G,h,w]. Raises CorruptStreamError."""
+    def read_frame(self, payload: bytes, slices: int, before, shape: tuple[int, int], sixteenths: int, seen=None,
+                   held: Labels | None = None):
+        """(index grids int64[G,h,w], labels); held: those of the frame before. Raises CorruptStreamError."""
         present = self.coder.present(sixteenths)
         if not (before is None) <= slices <= present:
             raise CorruptStreamError(f"a frame has {slices} of {present} slices")
         if not slices:
             if payload:
                 raise CorruptStreamError("a frame without slices has bytes")
-            return before
+            return before, self.no_labels
         reader, (rows, columns) = OneSegment(payload), shape
         prior = self.base.coder.prior if before is None else self.coder.prior
         if len(payload) < prior.least_bytes(rows * columns, sixteenths, slices):
             raise CorruptStreamError(f"{len(payload)} bytes cannot hold a frame")
-        parts = []
+        parts, labels = [], self.no_labels
+        if before is not None:
+            labels = wording.read(reader, held or labels, self.coder.prior.labels)
         for top, bottom in bands(rows, columns):
-            told = seen and partial(seen, top=top)
+            of_band = seen and partial(seen, top=top)
             if before is None:
-                parts.append(self.base.coder.read(reader, bottom - top, columns, sixteenths, told, slices))
+                parts.append(self.base.coder.read(reader, bottom - top, columns, sixteenths, of_band, slices))
             else:
                 band = slice(top, bottom)
-                parts.append(self.coder.read(reader, bottom - top, columns, sixteenths, told, slices,
+                parts.append(self.coder.read(reader, bottom - top, columns, sixteenths, of_band, slices, labels=labels,
                                              reference=self.reference(before, band), rest=before[:, band]))
         reader.finish()
-        return self.coder.joined(parts, 1)
+        return self.coder.joined(parts, 1), labels
 
     def pack_group(self, number: int, times, coded: list[tuple[int, bytes]], grids, seed: bytes) -> bytes:
-        """coded: (slices, payload) of each frame; grids: int64[G,h,w] of each."""
-        group = Group(tuple(times), tuple(slices for slices, _ in coded), tuple(len(payload) for _, payload in coded),
+        """coded: (slices, payload, …) of each frame; grids: int64[G,h,w] of each."""
+        payloads = [frame[1] for frame in coded]
+        group = Group(tuple(times), tuple(frame[0] for frame in coded), tuple(map(len, payloads)),
                       grids_crc(np.stack([np.asarray(each) for each in grids])))
-        return streams.pack_group(number, group, [payload for _, payload in coded], seed)
+        return streams.pack_group(number, group, payloads, seed)
 
     @guarded
-    def read_group(self, segment: Segment, header: VideoHeader, seen=None, begin: Callable[[], object] = lambda: None
-                   ) -> Iterator[tuple[int, object]]:
+    def read_group(self, segment: Segment, header: VideoHeader, seen=None, begin: Callable[[], object] = lambda: None,
+                   told: Callable[[Labels], object] = lambda labels: None) -> Iterator[tuple[int, object]]:
         """(time, index grids int64[G,h,w]) of each frame of a group; at the end, or before, CorruptStreamError. `begin()` is called
-        before each frame, `seen` as in `GridReader.read`."""
+        before each frame, `told` with its labels behind it, `seen` as in `GridReader.read`."""
         group = streams.unpack_group(segment)
         quality, shape = checked_quality(header.quality, self.qualities), grid_shape(header)
-        before, position, crc = None, 0, 0
+        before, labels, position, crc = None, None, 0, 0
         for time, slices, length in zip(group.times, group.slices, group.lengths):
             filelimits.tick()
             begin()
-            before = self.read_frame(segment.payload[position : position + length], slices, before, shape, quality, seen)
+            before, labels = self.read_frame(segment.payload[position : position + length], slices, before, shape, quality, seen, labels)
+            told(labels)
             position += length
             crc = zlib.crc32(np.ascontiguousarray(before, "<u2"), crc)
             yield time, before
@@ -197,6 +227,13 @@ class VideoCodec:
     def decode_grids(self, data: bytes) -> np.ndarray:
         """.vq file → index grids int64[T,G,h,w], checked against the stream's checksums."""
         return np.stack([np.asarray(grids) for _, _, grids in self.decode_stream(io.BytesIO(data)).grids()])
+
+    def labels(self, data: bytes) -> list[Labels]:
+        """.vq file → the labels of each frame, of the way to it from the one before."""
+        found: list[Labels] = []
+        for _ in self.decode_stream(io.BytesIO(data)).grids(told=found.append):
+            pass
+        return found
 
     def bits_per_frame(self, data: bytes) -> np.ndarray:
         """f64[T]: bits that the index stream spends on each frame (ideal code length)."""
@@ -259,7 +296,13 @@ class DecodedClip:
             raise InputError("no frame in this part of it")
         return first
 
-    def grids(self, seen=None, begin: Callable[[], object] = lambda: None, ahead: Ahead | None = None) -> Iterator:
+    def segments(self) -> list[streams.Segment]:
+        """All of them."""
+        self.file.seek(self.position)
+        return list(streams.SegmentsOf(self.file, self.seed, conceal=self.conceal))
+
+    def grids(self, seen=None, begin: Callable[[], object] = lambda: None, told: Callable[[Labels], object] = lambda labels: None,
+              ahead: Ahead | None = None) -> Iterator:
         """(whether a group begins, time, index grids int64[G,h,w]) of each frame of the groups that are needed; if damage is
         concealed, grids are of uint16, and (None, 0, None) stands for groups that are lost. ahead: decodes groups elsewhere; what
         it gives stands in for grids."""
@@ -268,7 +311,7 @@ class DecodedClip:
         self.file.seek(self.position)
         segments = streams.SegmentsOf(self.file, self.seed, conceal=self.conceal,
                                       wanted=lambda kind, number: kind != GROUP or needed is None or number in needed)
-        for segment, found in (ahead or self._here(seen, begin))(segments):
+        for segment, found in (ahead or self._here(seen, begin, told))(segments):
             if segment.kind == GROUP:
                 groups += 1
                 if segment.number >= groups:  # some are missing
@@ -297,12 +340,12 @@ class DecodedClip:
         if not self.conceal and ((self.totals.groups, self.totals.frames) != (groups, frames) or self.totals.end <= last):
             raise CorruptStreamError(f"the stream has {frames} frames in {groups} groups, and its end says something else")
 
-    def _here(self, seen, begin) -> Ahead:
+    def _here(self, seen, begin, told) -> Ahead:
         """Groups are decoded where they are asked for."""
         def groups(segments):
             for segment in segments:
                 known = segment.kind != GROUP or segment.unread
-                yield segment, None if known else self.codec.read_group(segment, self.header, seen, begin)
+                yield segment, None if known else self.codec.read_group(segment, self.header, seen, begin, told)
 
         return groups
 

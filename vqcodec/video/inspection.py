@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..indices.quality import quality_of
 from ..stream import checked_metadata
+from .labels import in_runs
 from .stream import END, GROUP, MAX_HEADER, PACKETS, SOUND, SegmentsOf, VideoHeader, peek, unpack_end, unpack_group
 
 
@@ -94,6 +95,8 @@ def table(facts: dict) -> str:
         f"sound      {facts['sound_bytes']:>10} bytes, {facts['sound']}",
     ]
     lines += [f"group {i:<4} {size:>10} bytes" for i, size in enumerate(facts.get("group_bytes", ()))]
+    if facts.get("labels"):
+        lines += [f"labels     {in_runs(facts['labels'])}"]
     return "\n".join([*lines, f"total      {facts['bytes']:>10} bytes"])
 
 

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from ..errors import UsageError
 from ..indices.quality import quality_of
-from ..medium import SIZE, Format, Made, Medium, Request, Target, asked_quality, kept, stored
+from ..medium import SIZE, Format, Made, Measure, Medium, Request, Target, asked_quality, kept, stored
 from . import inspection, kinds, stream
 
 
@@ -20,6 +20,8 @@ class Videos(Medium):
     stands_in = "the frame before stands still"
     writes_folders = True
     options = frozenset({"start", "duration", "track", "track_model", "workers"})
+    measures = {"sample": Measure("frames", "N", "so many frames [16]."),
+                "continue": Measure("frames", "N", "so many frames behind.")}
 
     def extensions(self):
         return kinds.EXTENSIONS
@@ -169,7 +171,12 @@ class Videos(Medium):
         file = io.BytesIO(data)
         sealed = stream.peek(data)[1]
         file.seek(sealed.end)
-        return {"group_bytes": [s.size for s in stream.SegmentsOf(file, sealed.checksum) if s.kind == stream.GROUP]}
+        found = {"group_bytes": [s.size for s in stream.SegmentsOf(file, sealed.checksum) if s.kind == stream.GROUP]}
+        if codec.no_labels:
+            from .labels import in_words
+
+            found["labels"] = [in_words(labels, codec.config.prior) for labels in codec.labels(data)]
+        return found
 
     def draw_grids(self, codec, data):
         """The first plane of all frames, side by side, in rows of as many as make a square."""
@@ -211,6 +218,18 @@ class Videos(Medium):
         from .tokens import encode_tokens
 
         return encode_tokens(codec, grids, shape, quality)
+
+    # --- drawing from the prior ----------------------------------------------------------------------------------
+
+    def sample(self, codec, drawing, measure, quality, progress=lambda text: None):
+        from . import sampling
+
+        return sampling.sample(codec, drawing, measure or sampling.USUAL, quality, progress)
+
+    def extend(self, codec, data, drawing, measure, progress=lambda text: None):
+        from . import sampling
+
+        return sampling.extend(codec, data, drawing, measure, progress)
 
     # --- for the tools -------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from ..guard import guarded, more_threads
 from ..indices.choosing import GridCoder
 from ..indices.context import fast_arithmetic
 from ..indices.float_prior import fill
-from ..indices.grids import flat
+from ..indices.grids import LABELLED, flat
 from ..indices.led_prior import LedPrior
 from ..indices.prior import Prior
 from ..indices.quality import SIXTEENTHS, checked_sixteenths
@@ -31,6 +31,7 @@ from . import stream as streams
 from .codec import Progress, VideoCodec, one_segment
 from .file import Frame, VideoReader
 from .group import CodedGroup
+from .labels import Labels
 from .pace import Pace
 from .stream import VideoHeader
 
@@ -61,10 +62,11 @@ class TorchVideoCodec(VideoCodec):
 
     @classmethod
     @guarded
-    def of(cls, entry, base, tensors, frames) -> TorchVideoCodec:
+    def of(cls, entry, base, tensors, frames, config) -> TorchVideoCodec:
         """tensors: of prior.safetensors, arrays of NumPy."""
         tensors = as_tensors(tensors)
-        codec = cls(entry, base, GridCoder(Prior(tensors, frames.quantizer), base.coder.codebooks, frames.quantizer))
+        codec = cls(entry, base, GridCoder(Prior(tensors, frames.quantizer), base.coder.codebooks, frames.quantizer),
+                    config)
         if base.encoder is not None:
             with torch.random.fork_rng(devices=[]):
                 codec.context = LedPrior(frames, [form.phases for form in forms(tensors, frames)]).float()
@@ -87,40 +89,55 @@ class TorchVideoCodec(VideoCodec):
         return SEARCHES[self.base.model.transform.distortion].weights(self.coder.layouts)
 
     @guarded
-    def choose(self, latents: torch.Tensor, before, sixteenths: int) -> tuple[torch.Tensor, int, bytes]:
-        """(index grids int64[G,h,w], slices, payload) of a frame's latents f32[D,h,w]; before: grids of the frame before, or None."""
+    def choose(self, latents: torch.Tensor, before, sixteenths: int, labels: Labels | None = None, held: Labels | None = None
+               ) -> tuple[torch.Tensor, int, bytes]:
+        """(index grids int64[G,h,w], slices, payload) of a frame's latents f32[D,h,w]; before: grids of the frame before, or None;
+        labels: its own, none if not given; held: those of the frame before."""
+        labels = labels or self.no_labels
         parts, pieces, present = [], [], self.coder.present(sixteenths)
         for top, bottom in bands(*latents.shape[1:]):
             rows = slice(top, bottom)
             if before is None:
                 grids, segments = self.base.coder.choose(latents[:, rows], sixteenths, self.weights, present, coded=flat)
             else:
-                grids, segments = self.coder.choose(latents[:, rows], sixteenths, self.weights, present, coded=flat,
+                grids, segments = self.coder.choose(latents[:, rows], sixteenths, self.weights, present, coded=flat, labels=labels,
                                                     reference=self.reference(before, rows))
             parts.append(grids)
             pieces.append(segments)
         grids = torch.cat(parts, 1)
         slices = self._needed(grids, before, sixteenths)
         kept = self.coder.steps(slices) if before is not None else self.base.coder.steps(slices)
-        return grids, slices, one_segment([bounds for segments in pieces for bounds in segments[:kept]])
+        told = [self._told(labels, held)] if before is not None and slices else []
+        return grids, slices, one_segment(told + [bounds for segments in pieces for bounds in segments[:kept]])
 
     @guarded
-    def frame(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, effort: int):
+    def likeliest(self, latents: torch.Tensor, before, sixteenths: int, held: Labels) -> Labels:
+        """The labels with which the codewords are smallest that are chosen without; latents, before, held as in `choose`."""
+        if before is None or not self.coder.prior.labels or latents.shape[1] * latents.shape[2] > LABELLED:
+            return self.no_labels
+        grids, slices, _ = self.choose(latents, before, sixteenths)
+        return self.best_labels(grids, before, sixteenths, slices, held) if slices else self.no_labels
+
+    @guarded
+    def frame(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, effort: int, labels: Labels | None = None,
+              held: Labels | None = None):
         """As `choose`, of a frame uint8[H,W,3]; with some effort its codewords are searched for, as those of pictures."""
         search, transform = SEARCHES[self.base.model.transform.distortion], self.base.model.transform
         if search.steps[effort] and len(bands(*latents.shape[1:])) == 1 and refine.applicable(transform, *rgb.shape[:2]):
             with more_threads():
-                latents = self._searched(rgb, latents, before, sixteenths, search, search.steps[effort])
-        return self.choose(latents, before, sixteenths)
+                latents = self._searched(rgb, latents, before, sixteenths, search, search.steps[effort], labels)
+        return self.choose(latents, before, sixteenths, labels, held)
 
-    def _searched(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, search, steps: int) -> torch.Tensor:
+    def _searched(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, search, steps: int,
+                  labels: Labels | None) -> torch.Tensor:
         model, level = self.base.model, sixteenths / SIXTEENTHS
         more = dict(windows=self.coder.prior.windows(sixteenths), present=torch.tensor([model.quantizer.present(level)]))
         asked = self.coder.codebooks, self.weights, torch.tensor([level], dtype=torch.float32)
         if before is None:
             rates = Rates(self.base.context, *asked, **more)
         else:
-            rates = FollowingRates(self.context.given(self.coder.dequantize(before[None])), *asked, **more)
+            told = torch.tensor([labels or self.no_labels], dtype=torch.int64)
+            rates = FollowingRates(self.context.given(self.coder.dequantize(before[None]), told), *asked, **more)
         gradient = refine.DistortionGradient(self.base.decoder, model.transform, rgb, level)
         return refine.refine(latents[None].clone(), steps, search, rates, gradient, damping=search.damping(gradient.slope))[0][0]
 
@@ -131,16 +148,17 @@ class TorchVideoCodec(VideoCodec):
         return bool((first - old).square().sum() > CUT * own)
 
     def following(self, rgb: np.ndarray, group: CodedGroup, sixteenths: int, effort: int, key_distance: int):
-        """(whether a group begins with a frame, as `choose`): with it ends the group so far, which may be empty."""
-        latents, before = self.latents(rgb, sixteenths), group.last
+        """(whether a group begins with a frame, as `choose` and its labels): with it ends the group so far, which may be empty."""
+        latents, before, held = self.latents(rgb, sixteenths), group.last, group.labels or self.no_labels
         if before is None or len(group.times) >= key_distance:
-            return True, self.frame(rgb, latents, None, sixteenths, effort)
-        coded = self.frame(rgb, latents, before, sixteenths, effort)
+            return True, (*self.frame(rgb, latents, None, sixteenths, effort), self.no_labels)
+        labels = self.likeliest(latents, before, sixteenths, held)
+        coded = self.frame(rgb, latents, before, sixteenths, effort, labels, held)
         if self.is_cut(latents, before, sixteenths):
             key = self.frame(rgb, latents, None, sixteenths, effort)
             if len(key[2]) <= CHEAPER * len(coded[2]):
-                return True, key
-        return False, coded
+                return True, (*key, self.no_labels)
+        return False, (*coded, labels)
 
     # --- a clip ------------------------------------------------------------------------------------------
 
