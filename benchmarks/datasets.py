@@ -3,6 +3,7 @@
     python benchmarks/datasets.py emoji OUT/      # Debian: fonts-noto-color-emoji, unicode-data; 64×64 pixels over white
     python benchmarks/datasets.py digits FSDD/ OUT/ --without yweweler      # links to the recordings of all voices but one
     python benchmarks/datasets.py vary EMOJI/ OUT/ HELD_OUT/      # links to its files, and others like them; 64 are held out first
+    python benchmarks/datasets.py doom OUT/ --episodes 200 --seed 1         # pip install vizdoom; walks through a maze of Freedoom
 
 Few files are learned by heart: `vary` makes more of them, by shifts, sizes, mirrors and colours of pictures, by pace, delay and tilt of sounds.
 """
@@ -117,13 +118,89 @@ def vary_sound(path: Path, varied: Path, rng: random.Random) -> None:
     soundfile.write(varied, 0.5 * x / max(1e-3, np.abs(x).max()), rate)
 
 
+STEPS = 160  # frames of a walk
+WALK, REST = 4, 14  # tics that an action lasts, and that the player then takes to stand: what follows a frame hangs on no speed
+TURN = 2.5  # degrees a tic
+ACTIONS = {"left": (0, 0, -TURN), "right": (0, 0, TURN), "forward": (1, 0, 0), "back": (0, 1, 0)}
+BLOCKED = 14  # units: who walks less has met a wall
+
+
+def walks(out: Path, episodes: int, seed: int) -> int:
+    """Walks of STEPS frames, 64×64 pixels: NAME.mkv without loss, NAME.actions with the actions that led to its frames but the
+    first, and of every eighth frame a picture in frames/. Returns how many walks."""
+    import numpy as np
+    import vizdoom
+    from PIL import Image
+
+    game = vizdoom.DoomGame()
+    game.load_config(f"{vizdoom.scenarios_path}/my_way_home.cfg")
+    game.set_window_visible(False)
+    game.set_screen_resolution(vizdoom.ScreenResolution.RES_160X120)
+    game.set_screen_format(vizdoom.ScreenFormat.RGB24)
+    for part in ("hud", "weapon", "crosshair", "decals", "particles"):
+        getattr(game, f"set_render_{part}")(False)
+    button, variable = vizdoom.Button, vizdoom.GameVariable
+    game.set_available_buttons([button.MOVE_FORWARD, button.MOVE_BACKWARD, button.TURN_LEFT_RIGHT_DELTA])
+    game.set_available_game_variables([variable.POSITION_X, variable.POSITION_Y])
+    game.set_episode_timeout(0)
+    game.add_game_args("+movebob 0")
+    game.set_seed(seed)
+    game.init()
+    (out / "frames").mkdir(exist_ok=True)
+    for number in range(episodes):
+        rng, name = random.Random(f"{seed} {number}"), f"walk-{seed:02}-{number:04}"
+        game.new_episode()
+        frames, taken, planned, before = [], [], [], None
+        while not game.is_episode_finished() and len(frames) < STEPS:
+            state = game.get_state()
+            middle = Image.fromarray(state.screen_buffer[:, 20:140])  # a square of it
+            frames.append(np.asarray(middle.resize((SIDE, SIDE), Image.BOX)))
+            place = np.asarray(state.game_variables)
+            if taken and taken[-1] in ("forward", "back") and np.abs(place - before).max() < BLOCKED:
+                planned = [rng.choice(("left", "right"))] * rng.randint(3, 9)
+            if not planned:
+                action = rng.choices(list(ACTIONS), (3, 3, 5, 1))[0]
+                planned = [action] * rng.randint(1, 3 if action == "back" else 5)
+            taken.append(planned.pop())
+            before = place
+            game.set_action(ACTIONS[taken[-1]])
+            game.advance_action(WALK, False)
+            if not game.is_episode_finished():
+                game.set_action((0, 0, 0))
+                game.advance_action(REST, True)
+        write_clip(out / f"{name}.mkv", frames)
+        (out / f"{name}.actions").write_text("\n".join(taken[: len(frames) - 1]) + "\n")
+        for i in range(0, len(frames), 8):
+            Image.fromarray(frames[i]).save(out / "frames" / f"{name}-{i:03}.png")
+    game.close()
+    Path("_vizdoom.ini").unlink(missing_ok=True)  # which it leaves where it runs
+    return episodes
+
+
+def write_clip(path: Path, frames: list) -> None:
+    """uint8[H,W,3] each, without loss, ten a second."""
+    import av
+
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=10)
+        stream.height, stream.width = frames[0].shape[:2]
+        stream.pix_fmt = "bgr0"
+        for frame in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("emoji", "digits", "vary"))
+    parser.add_argument("what", choices=("emoji", "digits", "vary", "doom"))
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--without", default="")
+    parser.add_argument("--episodes", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    out = given.folders[0 if given.what == "emoji" else 1]
+    out = given.folders[0 if given.what in ("emoji", "doom") else 1]
     out.mkdir(parents=True, exist_ok=True)
-    made = {"emoji": emoji, "digits": partial(digits, without=given.without), "vary": vary}[given.what](*given.folders)
+    kinds = {"emoji": emoji, "digits": partial(digits, without=given.without), "vary": vary,
+             "doom": partial(walks, episodes=given.episodes, seed=given.seed)}
+    made = kinds[given.what](*given.folders)
     print(f"{made} files in {out}")

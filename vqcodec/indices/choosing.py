@@ -25,11 +25,11 @@ class GridCoder(GridReader):
 
     @torch.inference_mode()
     def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None,
-               given: Given | None = None, *, coded=None, **seen):
+               given: Given | None = None, *, coded=None, labels: tuple[int, ...] | None = None, **seen):
         """Latents f32[D,h,w] → (index grids int64[G,h,w], segments); codewords of least distance² + weight·bits, with a weight
         for each slice. Only the first `slices` are chosen (all, if not told), the others are at rest, and what is
-        `given` stays. Of labels those that suit the codewords best that are chosen without. coded, seen: as in `code`."""
-        grids, segments = self._choose(latents, sixteenths, weights, slices, given, None, coded, seen)
+        `given` stays. Of labels those that suit the codewords best that are chosen without. coded, labels, seen: as in `code`."""
+        grids, segments = self._choose(latents, sixteenths, weights, slices, given, labels if coded else None, coded, seen)
         if coded is not None:
             return grids, segments
         labels = self.best_labels(grids, sixteenths, slices, given, **seen)

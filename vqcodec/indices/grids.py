@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -168,11 +169,11 @@ class GridReader:
         return Given(labels, self.array(np.concatenate(parts)))
 
     def code(self, grids: np.ndarray, sixteenths: int, slices: int | None = None, given: Given | None = None, *, coded=None,
-             **seen) -> list:
+             labels: tuple[int, ...] | None = None, **seen) -> list:
         """Index grids int64[G,h,w] → segments, of the first `slices`, without what is `given`, with the labels that suit them best.
         coded: what is made of the bounds int32[N,G,2] of a step's symbols, if not a segment of its own (then there are no labels
-        among them); seen: `reference` and `rest` of `_walk`. Raises UsageError for an index that the quality cannot use."""
-        labels = self.best_labels(grids, sixteenths, slices, given, **seen) if coded is None else None
+        among them, but `labels` hold); seen: `reference` and `rest` of `_walk`. Raises UsageError for an index that the quality cannot use."""
+        labels = self.best_labels(grids, sixteenths, slices, given, **seen) if coded is None else labels
         made = coded or code_symbols
         segments, part = [], grids.reshape(len(grids), -1)
 
@@ -186,16 +187,17 @@ class GridReader:
         self._walk(*grids.shape[1:], sixteenths, supply, lambda: segments.append(made(NO_BOUNDS)), slices, given, labels, **seen)
         return labelled(segments, labels) if coded is None else segments
 
-    def best_labels(self, grids, sixteenths: int, slices: int | None = None, given: Given | None = None, **seen) -> tuple[int, ...]:
+    def best_labels(self, grids, sixteenths: int, slices: int | None = None, given: Given | None = None, *,
+                    price: Callable[[tuple[int, ...]], float] = lambda labels: 0.0, **seen) -> tuple[int, ...]:
         """Those with which grids int64[G,h,w] have the fewest bits: of all where they are few, else one kind after the other.
-        None of large grids."""
+        None of large grids. price: bits that labels take themselves."""
         counts = self.prior.labels
         best = (0,) * len(counts)
         if not counts or grids.shape[1] * grids.shape[2] > LABELLED:
             return best
 
         def least(candidates):
-            return min(candidates, key=lambda labels: self.bits(grids, sixteenths, slices, labels, given, **seen))
+            return min(candidates, key=lambda labels: price(labels) + self.bits(grids, sixteenths, slices, labels, given, **seen))
 
         if math.prod(counts) <= TRIED:
             return least(itertools.product(*map(range, counts)))
@@ -221,11 +223,13 @@ class GridReader:
         return total
 
     def read(self, reader: SegmentReader, height: int, width: int, sixteenths: int, seen=None,
-             slices: int | None = None, given: Given | None = None, *, reference=None, rest=None) -> np.ndarray:
-        """The inverse of `code`. `seen(step, symbols, length)` is told of every step that has symbols, and of the
+             slices: int | None = None, given: Given | None = None, *, labels: tuple[int, ...] | None = None, reference=None,
+             rest=None) -> np.ndarray:
+        """The inverse of `code`. labels: if they are not to be read. `seen(step, symbols, length)` is told of every step that has symbols, and of the
         bytes of its segment, with the labels before it. Raises CorruptStreamError."""
         ends = [reader.position]
-        labels = reader.labels(self.prior.labels) if given is None or given.coded.any() else None
+        if labels is None and (given is None or given.coded.any()):
+            labels = reader.labels(self.prior.labels)
 
         def supply(step) -> np.ndarray:
             before = ends.pop() if ends else reader.position
@@ -242,9 +246,10 @@ class GridReader:
 
     def draw(self, height: int, width: int, sixteenths: int, sampler: Sampler, *, top: int = 0, left: int = 0, known=None,
              kept: np.ndarray | None = None, slices: int | None = None, given: Given | None = None,
-             labels: tuple[int, ...] | None = None, coded: bool = True):
+             labels: tuple[int, ...] | None = None, coded: bool = True, reference=None, rest=None):
         """(index grids int64[G,h,w], their segments), drawn, of a band whose first position is in row `top` and column `left` of
-        the whole item. given, labels: as `Prior.code`; coded: segments are wanted. Where `kept` bool[h,w], indices are those of `known` int64[G,h,w], which fit the quality."""
+        the whole item. given, labels: as `Prior.code`; coded: segments are wanted; reference, rest: as `_walk`. Where `kept` bool[h,w],
+        indices are those of `known` int64[G,h,w], which fit the quality."""
         segments = []
         stays = np.zeros(height * width, bool) if kept is None else kept.reshape(-1)
         old = None if known is None else np.asarray(known).reshape(len(known), -1)
@@ -263,7 +268,8 @@ class GridReader:
                 segments.append(code_symbols(step.bounds(symbols)))
             return symbols
 
-        grids = self._walk(height, width, sixteenths, supply, lambda: segments.append(b""), slices, given, labels)
+        grids = self._walk(height, width, sixteenths, supply, lambda: segments.append(b""), slices, given, labels,
+                           reference=reference, rest=rest)
         return grids, labelled(segments, labels or (0,) * len(self.prior.labels))
 
     def _walk(self, height, width, sixteenths, supply, skip, slices: int | None = None, given: Given | None = None,

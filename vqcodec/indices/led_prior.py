@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .bounds import MEAN_UNIT, wide_count
+from .bounds import LOGIT_UNIT, MEAN_UNIT, wide_count
 from .config import GridModel
 from .context import bfloat16, features, feature_steps, round_through, round_weight
-from .float_prior import BITS, UNIT, ContextPrior, fill
+from .float_prior import BITS, COEFFICIENT_STEP, UNIT, ContextPrior, fill
 from .quantize import split_groups
 from .reference import GATE_LIMIT, GATE_UNIT, MATRIX_SHIFT, feature_count
 
@@ -51,6 +51,19 @@ class LedPrior(ContextPrior):
         for context in self.contexts:
             for activation in context.ranges():
                 activation.step.clamp_(min=1e-6)
+        self._lead_vectors(codebooks)
+
+    @torch.no_grad()
+    def start_anew(self, tensors: dict[str, torch.Tensor], codebooks) -> None:
+        """Starts from nothing, but for what codewords are to a prior without a reference that has the same `rank`."""
+        for i, s in enumerate(self.layouts):
+            if s.d > 1:
+                step = tensors[f"s{i}.logit.mult"].double() / UNIT / LOGIT_UNIT / COEFFICIENT_STEP
+                self.heads[i].vectors.copy_(tensors[f"s{i}.vectors"] * step[:, None, None])
+                self.heads[i].offset.copy_(tensors[f"s{i}.logit.offset"] / UNIT / LOGIT_UNIT)
+        self._lead_vectors(codebooks)
+
+    def _lead_vectors(self, codebooks) -> None:
         for i, s in enumerate(self.layouts):
             if s.d > 1:
                 vectors, book = self.heads[i].vectors.detach(), codebooks[i]
@@ -77,7 +90,7 @@ class LedPrior(ContextPrior):
     def near_steps(self, i: int) -> torch.Tensor:
         return torch.cat([self.steps[i], self.steps[i][: self.layouts[i].groups * self.layouts[i].d]])
 
-    def hidden_given(self, latents, level, reference):
+    def hidden_given(self, latents, level, reference, labels=None):
         """As `hidden`; reference: f32[B,D,h,w]."""
         own = [features(latents[:, s.dims], s.dim) for s in self.layouts if s.dim < latents.shape[1]]
         seen = features(reference, 0)
@@ -85,7 +98,7 @@ class LedPrior(ContextPrior):
             past, dims = torch.cat([*own[:i], seen], 1), self.layouts[i].dims
             near = torch.cat([own[i], own[i][:, : dims.stop - dims.start] - seen[:, dims]], 1)
             with bfloat16(latents.device.type) if self.training and self.mode == "float" else nullcontext():
-                h = context(past, near, level, self.past_steps(i), self.near_steps(i))
+                h = context(past, near, level, self.past_steps(i), self.near_steps(i), labels)
             yield h.float()
 
     def gate(self, i: int, h):
@@ -95,21 +108,21 @@ class LedPrior(ContextPrior):
         gate = round_through(gate * GATE_UNIT) / GATE_UNIT if quantized else gate
         return split_groups(gate.clamp(-GATE_LIMIT / GATE_UNIT, GATE_LIMIT / GATE_UNIT), 1)
 
-    def given(self, reference) -> Given:
-        """reference: f32[B,D,h,w]"""
-        return Given(self, reference)
+    def given(self, reference, labels=None) -> Given:
+        """reference: f32[B,D,h,w]; labels: int64[B,kinds], 0: none; None: none of all"""
+        return Given(self, reference, labels)
 
 
 class Given:
-    """A `LedPrior` and its reference f32[B,D,h,w]: to whoever asks for bits it is a `ContextPrior`."""
+    """A `LedPrior`, its reference f32[B,D,h,w] and labels: to whoever asks for bits it is a `ContextPrior`."""
 
-    def __init__(self, prior: LedPrior, reference):
-        self.prior, self.reference = prior, reference
+    def __init__(self, prior: LedPrior, reference, labels=None):
+        self.prior, self.reference, self.labels = prior, reference, labels
         self.layouts, self.mode, self.cells = prior.layouts, prior.mode, prior.cells
         self.heads = [head if s.d == 1 else _Head(self, i) for i, (s, head) in enumerate(zip(prior.layouts, prior.heads))]
 
     def hidden(self, latents, level):
-        return self.prior.hidden_given(latents, level, self.reference)
+        return self.prior.hidden_given(latents, level, self.reference, self.labels)
 
     def values(self, i: int):
         """f32[G,N,d]: of the reference, what slice i is led by."""

@@ -13,15 +13,15 @@ from __future__ import annotations
 import io
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
 
 import numpy as np
 
 from .. import filelimits
-from ..errors import CorruptStreamError, UnknownModelError, UnsupportedError, UsageError, VqcodecWarning
+from ..errors import CorruptStreamError, InputError, UnknownModelError, UnsupportedError, UsageError, VqcodecWarning
 from ..guard import guarded
 from ..indices import rangecoder
 from ..indices.bounds import CDF_BITS
@@ -34,11 +34,14 @@ from ..stream import Sealed, checked_metadata, grids_crc
 from ..zoo import reading, registry
 from ..zoo.registry import ModelEntry
 from . import config as configuration
+from . import labels as wording
 from . import stream as streams
 from .file import Colour, Frame, Shape
+from .labels import Labels
 from .stream import GROUP, Group, Segment, VideoHeader
 
 Progress = Callable[[str], None]
+Ahead = Callable[[Iterable[Segment]], Iterator[tuple[Segment, Iterator | None]]]  # → each with (time, content) of its frames, of a group
 
 
 @dataclass(frozen=True)
@@ -64,9 +67,9 @@ class VideoCodec:
     """A loaded model of video, which decodes: in NumPy. `TorchVideoCodec` is one that encodes too. Thread-safe: nothing changes
     after `open`."""
 
-    def __init__(self, entry: ModelEntry, base: Codec, coder: GridReader):
+    def __init__(self, entry: ModelEntry, base: Codec, coder: GridReader, config: configuration.VideoModelConfig):
         """base: the codec of pictures; coder: of frames that follow others."""
-        self.entry, self.base, self.coder = entry, base, coder
+        self.entry, self.base, self.coder, self.config = entry, base, coder, config
         self.whole = whole_codewords(coder.codebooks)
 
     @classmethod
@@ -79,8 +82,8 @@ class VideoCodec:
         frames = configuration.frames_config(config, base.model)
         tensors = reading.read_prior(entry, frames, led=True)
         if encoder or on_torch:
-            return import_module(f"{__package__}.torch_codec").TorchVideoCodec.of(entry, base, tensors, frames)
-        return cls(entry, base, GridReader(NumpyPrior(tensors, frames.quantizer), base.coder.codebooks, frames.quantizer))
+            return import_module(f"{__package__}.torch_codec").TorchVideoCodec.of(entry, base, tensors, frames, config)
+        return cls(entry, base, GridReader(NumpyPrior(tensors, frames.quantizer), base.coder.codebooks, frames.quantizer), config)
 
     @property
     def qualities(self) -> int:
@@ -92,19 +95,42 @@ class VideoCodec:
         """What the prior sees of a band: the grids int64[G,h,w] of the frame before."""
         return self.coder.prior.reference(values_of(np.asarray(before)[:, rows], self.whole))
 
-    def code_frame(self, grids, before, sixteenths: int) -> tuple[int, bytes]:
-        """(slices, payload) of index grids int64[G,h,w]; before: those of the frame before, None in front of a group."""
-        slices = self._needed(grids, before, sixteenths)
-        return slices, one_segment([part for top, bottom in bands(*grids.shape[1:])
-                                    for part in self._code_band(grids, before, slice(top, bottom), sixteenths, slices)])
+    @property
+    def no_labels(self) -> Labels:
+        """Those of a frame that has none."""
+        return (0,) * len(self.coder.prior.labels)
 
-    def _code_band(self, grids, before, rows: slice, sixteenths: int, slices: int) -> list[np.ndarray]:
+    def code_frame(self, grids, before, sixteenths: int, labels: Labels | None = None, held: Labels | None = None
+                   ) -> tuple[int, bytes, Labels]:
+        """(slices, payload, labels) of index grids int64[G,h,w]; before: those of the frame before, None in front of a group; labels:
+        if not those with which it is smallest; held: those of the frame before."""
+        slices = self._needed(grids, before, sixteenths)
+        if before is None or not slices:
+            labels = self.no_labels
+        elif labels is None:
+            labels = self.best_labels(grids, before, sixteenths, slices, held)
+        told = [self._told(labels, held)] if before is not None and slices else []
+        return slices, one_segment(told + [part for top, bottom in bands(*grids.shape[1:]) for part in
+                                           self._code_band(grids, before, slice(top, bottom), sixteenths, slices, labels)]), labels
+
+    def _told(self, labels: Labels, held: Labels | None) -> np.ndarray:
+        return wording.bounds(labels, held or self.no_labels, self.coder.prior.labels)
+
+    def best_labels(self, grids, before, sixteenths: int, slices: int, held: Labels | None) -> Labels:
+        """With which grids int64[G,h,w] have the fewest bits. None of large grids."""
+        counts = self.coder.prior.labels
+        if not counts:
+            return ()
+        return self.coder.best_labels(grids, sixteenths, slices, reference=self.reference(before, slice(None)), rest=before,
+                                      price=lambda labels: wording.bits(labels, held or self.no_labels, counts))
+
+    def _code_band(self, grids, before, rows: slice, sixteenths: int, slices: int, labels: Labels) -> list[np.ndarray]:
         if before is None:
             return self.base.coder.code(grids[:, rows], sixteenths, slices, coded=flat)
         if not slices:
             return []
-        return self.coder.code(grids[:, rows], sixteenths, slices, coded=flat, reference=self.reference(before, rows),
-                               rest=before[:, rows])
+        return self.coder.code(grids[:, rows], sixteenths, slices, coded=flat, labels=labels,
+                               reference=self.reference(before, rows), rest=before[:, rows])
 
     def _needed(self, grids, before, sixteenths: int) -> int:
         """How many slices there must be. Raises UsageError where that is more than the quality has."""
@@ -118,49 +144,54 @@ class VideoCodec:
             raise UsageError("index grids hold slices that this quality does not have")
         return found
 
-    def read_frame(self, payload: bytes, slices: int, before, shape: tuple[int, int], sixteenths: int, seen=None):
-        """Index grids int64[G,h,w]. Raises CorruptStreamError."""
+    def read_frame(self, payload: bytes, slices: int, before, shape: tuple[int, int], sixteenths: int, seen=None,
+                   held: Labels | None = None):
+        """(index grids int64[G,h,w], labels); held: those of the frame before. Raises CorruptStreamError."""
         present = self.coder.present(sixteenths)
         if not (before is None) <= slices <= present:
             raise CorruptStreamError(f"a frame has {slices} of {present} slices")
         if not slices:
             if payload:
                 raise CorruptStreamError("a frame without slices has bytes")
-            return before
+            return before, self.no_labels
         reader, (rows, columns) = OneSegment(payload), shape
         prior = self.base.coder.prior if before is None else self.coder.prior
         if len(payload) < prior.least_bytes(rows * columns, sixteenths, slices):
             raise CorruptStreamError(f"{len(payload)} bytes cannot hold a frame")
-        parts = []
+        parts, labels = [], self.no_labels
+        if before is not None:
+            labels = wording.read(reader, held or labels, self.coder.prior.labels)
         for top, bottom in bands(rows, columns):
-            told = seen and partial(seen, top=top)
+            of_band = seen and partial(seen, top=top)
             if before is None:
-                parts.append(self.base.coder.read(reader, bottom - top, columns, sixteenths, told, slices))
+                parts.append(self.base.coder.read(reader, bottom - top, columns, sixteenths, of_band, slices))
             else:
                 band = slice(top, bottom)
-                parts.append(self.coder.read(reader, bottom - top, columns, sixteenths, told, slices,
+                parts.append(self.coder.read(reader, bottom - top, columns, sixteenths, of_band, slices, labels=labels,
                                              reference=self.reference(before, band), rest=before[:, band]))
         reader.finish()
-        return self.coder.joined(parts, 1)
+        return self.coder.joined(parts, 1), labels
 
     def pack_group(self, number: int, times, coded: list[tuple[int, bytes]], grids, seed: bytes) -> bytes:
-        """coded: (slices, payload) of each frame; grids: int64[G,h,w] of each."""
-        group = Group(tuple(times), tuple(slices for slices, _ in coded), tuple(len(payload) for _, payload in coded),
+        """coded: (slices, payload, …) of each frame; grids: int64[G,h,w] of each."""
+        payloads = [frame[1] for frame in coded]
+        group = Group(tuple(times), tuple(frame[0] for frame in coded), tuple(map(len, payloads)),
                       grids_crc(np.stack([np.asarray(each) for each in grids])))
-        return streams.pack_group(number, group, [payload for _, payload in coded], seed)
+        return streams.pack_group(number, group, payloads, seed)
 
     @guarded
-    def read_group(self, segment: Segment, header: VideoHeader, seen=None, begin: Callable[[], object] = lambda: None
-                   ) -> Iterator[tuple[int, object]]:
+    def read_group(self, segment: Segment, header: VideoHeader, seen=None, begin: Callable[[], object] = lambda: None,
+                   told: Callable[[Labels], object] = lambda labels: None) -> Iterator[tuple[int, object]]:
         """(time, index grids int64[G,h,w]) of each frame of a group; at the end, or before, CorruptStreamError. `begin()` is called
-        before each frame, `seen` as in `GridReader.read`."""
+        before each frame, `told` with its labels behind it, `seen` as in `GridReader.read`."""
         group = streams.unpack_group(segment)
         quality, shape = checked_quality(header.quality, self.qualities), grid_shape(header)
-        before, position, crc = None, 0, 0
+        before, labels, position, crc = None, None, 0, 0
         for time, slices, length in zip(group.times, group.slices, group.lengths):
             filelimits.tick()
             begin()
-            before = self.read_frame(segment.payload[position : position + length], slices, before, shape, quality, seen)
+            before, labels = self.read_frame(segment.payload[position : position + length], slices, before, shape, quality, seen, labels)
+            told(labels)
             position += length
             crc = zlib.crc32(np.ascontiguousarray(before, "<u2"), crc)
             yield time, before
@@ -173,28 +204,36 @@ class VideoCodec:
         """`TorchVideoCodec` does it. Raises UnsupportedError."""
         raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
 
-    def decode_stream(self, file, *, conceal: bool = False) -> DecodedClip:
-        """An open .vq file → its frames, one after the other. Raises CorruptStreamError, UnsupportedError; damage within a group
-        only when its frames are asked for, or, with `conceal`, never: the frame before stands still, and the seconds are listed."""
-        start = file.tell()
+    def decode_stream(self, file, *, conceal: bool = False, start: float = 0.0, duration: float | None = None) -> DecodedClip:
+        """An open .vq file → its frames, one after the other; start, duration: seconds, for which groups are decoded. Raises
+        CorruptStreamError, UnsupportedError; damage within a group only when its frames are asked for, or, with `conceal`, never:
+        the frame before stands still, and the seconds are listed."""
+        place = file.tell()
         header, sealed = streams.peek(file.read(streams.MAX_HEADER))
-        file.seek(start)
+        file.seek(place)
         try:
             checked_metadata(file.read(sealed.end), sealed)
         except CorruptStreamError as error:
             if not conceal:
                 raise
             warnings.warn(f"{error}; they are passed over", VqcodecWarning, stacklevel=2)
-        file.seek(start + sealed.end)
+        file.seek(place + sealed.end)
         if (header.model_id, header.model_hash) != (self.entry.id, self.entry.hash):
             raise UnsupportedError(f"the stream was made by model {header.model_id}, not by '{self.entry.name}'")
         checked_quality(header.quality, self.qualities)
-        return DecodedClip(self, file, header, sealed, conceal)
+        return DecodedClip(self, file, header, sealed, conceal, start, duration)
 
     @guarded
     def decode_grids(self, data: bytes) -> np.ndarray:
         """.vq file → index grids int64[T,G,h,w], checked against the stream's checksums."""
         return np.stack([np.asarray(grids) for _, _, grids in self.decode_stream(io.BytesIO(data)).grids()])
+
+    def labels(self, data: bytes) -> list[Labels]:
+        """.vq file → the labels of each frame, of the way to it from the one before."""
+        found: list[Labels] = []
+        for _ in self.decode_stream(io.BytesIO(data)).grids(told=found.append):
+            pass
+        return found
 
     def bits_per_frame(self, data: bytes) -> np.ndarray:
         """f64[T]: bits that the index stream spends on each frame (ideal code length)."""
@@ -224,27 +263,63 @@ def shape_of(header: VideoHeader) -> Shape:
 
 
 class DecodedClip:
-    """A .vq file that is being decoded: its `header`; after its frames have been read, `lost`, the pieces of its `sound`, and its
-    `totals` (None where the end is lost)."""
+    """A .vq file that is being decoded: its `header`; after its frames have been read, `lost`, and its `totals` (None where the
+    end is lost). start, duration: of the part that is shown, in seconds."""
 
-    def __init__(self, codec: VideoCodec, file, header: VideoHeader, sealed: Sealed, conceal: bool):
+    def __init__(self, codec: VideoCodec, file, header: VideoHeader, sealed: Sealed, conceal: bool, start: float = 0.0,
+                 duration: float | None = None):
         self.codec, self.file, self.header, self.conceal = codec, file, header, conceal
-        self.seed = sealed.checksum
+        self.seed, self.position = sealed.checksum, file.tell()
         self.lost: list[Lost] = []
-        self.sound: dict[int, list[bytes]] = {}
         self.totals: streams.Totals | None = None
+        self.whole = not start and duration is None
+        unit, hair = float(header.time_base), 1e-9
+        self.begin = (start - hair) / unit
+        self.stop = float("inf") if duration is None else (start + duration - hair) / unit
 
-    def grids(self, seen=None, begin: Callable[[], object] = lambda: None) -> Iterator:
-        """(whether a group begins, time, index grids int64[G,h,w]) of each frame; if damage is concealed, grids are of uint16, and
-        (None, 0, None) stands for groups that are lost."""
+    @cached_property
+    def outline(self) -> streams.Outline:
+        """What the tables say, without payloads. Raises CorruptStreamError."""
+        position = self.file.tell()
+        self.file.seek(self.position)
+        found = streams.outline(self.file, self.seed, conceal=self.conceal)
+        self.file.seek(position)
+        return found
+
+    @cached_property
+    def origin(self) -> int:
+        """Time of the first frame that is shown. Raises InputError where there is none in the part."""
+        if self.whole:
+            return 0
+        first = self.outline.first(self.begin)
+        if first is None or first >= self.stop:
+            raise InputError("no frame in this part of it")
+        return first
+
+    def segments(self) -> list[streams.Segment]:
+        """All of them."""
+        self.file.seek(self.position)
+        return list(streams.SegmentsOf(self.file, self.seed, conceal=self.conceal))
+
+    def grids(self, seen=None, begin: Callable[[], object] = lambda: None, told: Callable[[Labels], object] = lambda labels: None,
+              ahead: Ahead | None = None) -> Iterator:
+        """(whether a group begins, time, index grids int64[G,h,w]) of each frame of the groups that are needed; if damage is
+        concealed, grids are of uint16, and (None, 0, None) stands for groups that are lost. ahead: decodes groups elsewhere; what
+        it gives stands in for grids."""
         groups, frames, last = 0, 0, -1
-        for segment in streams.SegmentsOf(self.file, self.seed, conceal=self.conceal):
+        needed = None if self.whole else self.outline.between(self.begin, self.stop)
+        self.file.seek(self.position)
+        segments = streams.SegmentsOf(self.file, self.seed, conceal=self.conceal,
+                                      wanted=lambda kind, number: kind != GROUP or needed is None or number in needed)
+        for segment, found in (ahead or self._here(seen, begin, told))(segments):
             if segment.kind == GROUP:
                 groups += 1
                 if segment.number >= groups:  # some are missing
                     groups = segment.number + 1
                     yield None, 0, None
-                found = ((i == 0, *each) for i, each in enumerate(self.codec.read_group(segment, self.header, seen, begin)))
+                if segment.unread:
+                    found = ((time, None) for time in streams.unpack_group(segment).times)
+                found = ((i == 0, *each) for i, each in enumerate(found))
                 if self.conceal:
                     found = self._whole(found)
                 for first, time, grids in found:
@@ -254,69 +329,104 @@ class DecodedClip:
                         yield None, 0, None
                         break
                     frames, last = frames + 1, time if first is not None else last
-                    yield first, time, grids
+                    if first is None or not segment.unread:
+                        yield first, time, grids
             elif segment.kind == streams.END:
                 self.totals = streams.unpack_end(segment)
                 if self.conceal and self.totals.groups > groups:
                     yield None, 0, None
             else:
-                self._keep_sound(segment)
+                self.check_sound(segment)
         if not self.conceal and ((self.totals.groups, self.totals.frames) != (groups, frames) or self.totals.end <= last):
             raise CorruptStreamError(f"the stream has {frames} frames in {groups} groups, and its end says something else")
 
-    def _keep_sound(self, segment: Segment) -> None:
-        whole = zlib.crc32(segment.payload).to_bytes(4, "little") == segment.table
-        if not whole and not self.conceal:
-            raise CorruptStreamError(f"piece {segment.number} of the sound is damaged: its checksum does not match")
-        self.sound.setdefault(segment.kind, []).append(segment.payload)
+    def _here(self, seen, begin, told) -> Ahead:
+        """Groups are decoded where they are asked for."""
+        def groups(segments):
+            for segment in segments:
+                known = segment.kind != GROUP or segment.unread
+                yield segment, None if known else self.codec.read_group(segment, self.header, seen, begin, told)
 
-    def frames(self) -> Iterator[Frame]:
-        """All frames. Of a group that is damaged none is shown, if damage is concealed: the last good frame is repeated."""
-        held, usual, gap, shown = None, None, False, None
-        for first, time, grids in self.grids():
-            if grids is None:
+        return groups
+
+    def check_sound(self, segment: Segment) -> None:
+        if zlib.crc32(segment.payload).to_bytes(4, "little") != segment.table and not self.conceal:
+            raise CorruptStreamError(f"piece {segment.number} of the sound is damaged: its checksum does not match")
+
+    def frames(self, ahead: Ahead | None = None) -> Iterator[Frame]:
+        """All frames of the part. Of a group that is damaged none is shown, if damage is concealed: the last good frame is
+        repeated. ahead: see `grids`."""
+        rgb, shown, origin = None, None, self.origin
+        for time, duration, content in self._timed(ahead):
+            if not self.begin <= time < self.stop:
+                continue
+            if shown is None or not _same(content, shown):  # often it is, in what stands still
+                rgb, shown = self._pixels(content), content
+            yield Frame(rgb, time - origin, duration)
+        if shown is None:
+            raise CorruptStreamError("no frame of the stream could be decoded")
+
+    def _timed(self, ahead) -> Iterator[tuple[int, int, object]]:
+        """(time, duration, content) of each frame, and of those that stand in for what is lost."""
+        held, usual, gap = None, None, False
+        for first, time, content in self.grids(ahead=ahead):
+            if content is None:
                 gap = True
                 continue
             if held is not None:
-                usual = usual or time - held.time
+                usual = usual or time - held[0]
                 if gap and first:
-                    yield from self._repeated(held, time, usual)
+                    yield from self._repeated(*held, time, usual)
                     gap = False
                 else:
-                    yield Frame(held.rgb, held.time, time - held.time)
+                    yield held[0], time - held[0], held[1]
             elif gap:
-                self.lost.append(Lost(0.0, float(time * self.header.time_base)))
+                self._lose(0, time)
                 gap = False
-            again = shown is not None and np.array_equal(grids, shown)  # as often in what stands still
-            held, shown = Frame(held.rgb if again else self._pixels(grids), time, 0), grids
+            held = time, content
         if held is None:
-            raise CorruptStreamError("no frame of the stream could be decoded")
-        end = max(self.totals.end if self.totals else 0, held.time + 1)
+            return
+        end = self.totals and self.totals.end
+        if not self.whole and (following := self.outline.first(held[0] + 1)) is not None:
+            end = following
+        end = max(end or 0, held[0] + 1)
         if gap and usual and self.totals:
-            yield from self._repeated(held, end, usual)
+            yield from self._repeated(*held, end, usual)
         else:
-            yield Frame(held.rgb, held.time, end - held.time if self.totals else usual or 1)
+            yield held[0], end - held[0] if self.totals else usual or 1, held[1]
 
     @staticmethod
     def _whole(group) -> list:
         """A group once it has been checked; (None, 0, None) in its place if it is damaged."""
         try:
-            return [(first, time, np.asarray(grids).astype(np.uint16)) for first, time, grids in group]
+            return [(first, time, content if content is None or content.dtype == np.uint8 else np.asarray(content).astype(np.uint16))
+                    for first, time, content in group]
         except CorruptStreamError:
             return [(None, 0, None)]
 
-    def _repeated(self, held: Frame, until: int, usual: int) -> Iterator[Frame]:
+    def _repeated(self, time: int, content, until: int, usual: int) -> Iterator[tuple[int, int, object]]:
         """The last good frame, up to the time of the next one."""
-        base = self.header.time_base
-        self.lost.append(Lost(float((held.time + usual) * base), float(until * base)))
-        time = held.time
+        self._lose(time + usual, until)
         while time + usual < until and (until - time) // usual < 1 << 16:
-            yield Frame(held.rgb, time, usual)
+            yield time, usual, content
             time += usual
-        yield Frame(held.rgb, time, until - time)
+        yield time, until - time, content
+
+    def _lose(self, start: int, end: int) -> None:
+        start, end = max(start, self.origin), min(end, self.stop)
+        if start < end:
+            base = self.header.time_base
+            self.lost.append(Lost(float((start - self.origin) * base), float((end - self.origin) * base)))
 
     @guarded
-    def _pixels(self, grids) -> np.ndarray:
-        if grids.dtype == np.uint16:  # as groups are held
-            grids = self.codec.coder.array(grids.astype(np.int64))
-        return self.codec.base.pixels(grids, self.header.height, self.header.width, self.header.quality)
+    def _pixels(self, content) -> np.ndarray:
+        """uint8[H,W,3] of grids; of what is that already, itself."""
+        if content.dtype == np.uint8:
+            return content
+        if content.dtype == np.uint16:  # as groups are held
+            content = self.codec.coder.array(content.astype(np.int64))
+        return self.codec.base.pixels(content, self.header.height, self.header.width, self.header.quality)
+
+
+def _same(one, other) -> bool:
+    return one is other or (one.dtype != np.uint8 and np.array_equal(one, other))

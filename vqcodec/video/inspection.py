@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..indices.quality import quality_of
 from ..stream import checked_metadata
+from .labels import in_runs
 from .stream import END, GROUP, MAX_HEADER, PACKETS, SOUND, SegmentsOf, VideoHeader, peek, unpack_end, unpack_group
 
 
@@ -69,6 +70,15 @@ def inspect(data: bytes) -> VideoInspection:
         keys=tuple(keys), times=tuple(times), end=totals.end)
 
 
+def frames_of(data: bytes) -> tuple[int, ...]:
+    """Bytes of each frame of a complete stream."""
+    file = io.BytesIO(data)
+    sealed = peek(data)[1]
+    file.seek(sealed.end)
+    return tuple(length for segment in SegmentsOf(file, sealed.checksum) if segment.kind == GROUP
+                 for length in unpack_group(segment).lengths)
+
+
 def table(facts: dict) -> str:
     """The facts of `inspect` as text."""
     model = f"model {facts['model_id']}, hash {facts['model_hash']}"
@@ -85,6 +95,8 @@ def table(facts: dict) -> str:
         f"sound      {facts['sound_bytes']:>10} bytes, {facts['sound']}",
     ]
     lines += [f"group {i:<4} {size:>10} bytes" for i, size in enumerate(facts.get("group_bytes", ()))]
+    if facts.get("labels"):
+        lines += [f"labels     {in_runs(facts['labels'])}"]
     return "\n".join([*lines, f"total      {facts['bytes']:>10} bytes"])
 
 

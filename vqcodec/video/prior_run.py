@@ -46,10 +46,12 @@ class VideoTrainingConfig:
     batch: int = 8  # windows
     unroll: int = 2  # frames of each in a step
     restart: float = 0.04  # chance of a window to begin again, with a key frame
+    unlabelled: float = 0.1  # share of the frames of which the prior is not told the labels
     low_rate_weight: float = 0.3
     average: float = 0.998
     log_every: int = 50
     checkpoint_minutes: float = 4.0
+    held_out: int = 6  # clips that are not learned from, chosen by a hash of their names; a quarter of all at most
     windows: WindowsConfig = field(default_factory=WindowsConfig)
 
 
@@ -66,8 +68,12 @@ class PriorRun:
         self.key = ContextPrior(base.model, phases).float()
         fill(self.key, tensors)
         self.key.eval().requires_grad_(False)
-        self.prior = LedPrior(config, phases)
-        self.prior.start_from(tensors, self.codebooks)
+        if config.prior == base.model.prior:
+            self.prior = LedPrior(config, phases)
+            self.prior.start_from(tensors, self.codebooks)
+        else:
+            self.prior = LedPrior(config)
+            self.prior.start_anew(tensors, self.codebooks)
         self.prior.train()
         self.weights = SEARCHES[config.transform.distortion].weights(self.layouts)
         lambdas = torch.tensor(config.transform.lambdas)
@@ -175,15 +181,17 @@ class PriorRun:
             fresh = restart.view(-1, 1).expand(-1, shape[1] * shape[2]).flatten()
             before = [torch.where(fresh, new, old) for new, old in zip(keys, before)]
         seen, chosen = [self.values(before, shape, level)], []
+        told = (torch.rand(len(which), t.unroll, 1, generator=generator) >= t.unlabelled).long()
+        labels = [self.windows.labels[which, at + number] * told[:, number - 1] for number in range(1, t.unroll + 1)]
         for number in range(1, t.unroll + 1):
             latents = self.windows.latents[which, at + number].float()
-            before = self.choose(self.prior.given(seen[-1]), latents, level, before)
+            before = self.choose(self.prior.given(seen[-1], labels[number - 1]), latents, level, before)
             chosen.append(before)
             seen.append(self.values(before, shape, level))
         self.at[which], self.chosen[which] = at + t.unroll, self.grids(before, shape)
         indices = [torch.cat(parts, 1) for parts in zip(*chosen)]  # frames behind one another, as in a larger batch
         levels = level.repeat(t.unroll)
-        bits = self.bits(self.prior.given(torch.cat(seen[:-1])), indices, torch.cat(seen[1:]), levels)
+        bits = self.bits(self.prior.given(torch.cat(seen[:-1]), torch.cat(labels)), indices, torch.cat(seen[1:]), levels)
         bpp = bits / (shape[1] * shape[2] * PATCH**2)
         loss = (bpp * self.sample_weights[levels.long()]).mean()
         self.optimizer.zero_grad(set_to_none=True)
@@ -246,5 +254,7 @@ def check(training: VideoTrainingConfig) -> None:
     w = training.windows
     if min(training.steps, training.batch, training.unroll, w.count, w.rows, w.columns) < 1 or w.frames <= training.unroll:
         raise UsageError("config: a run needs steps, windows, a batch, and more frames in a window than it unrolls")
-    if training.batch > w.count or not 0 <= w.moved <= 1:
-        raise UsageError("config: 'training.batch' must be no more than there are windows, 'moved' a share")
+    if training.batch > w.count or not 0 <= w.moved <= 1 or not 0 <= training.unlabelled <= 1:
+        raise UsageError("config: 'training.batch' must be no more than there are windows, 'moved' and 'unlabelled' shares")
+    if training.held_out < 0:
+        raise UsageError("config: 'training.held_out' must be 0 or more")

@@ -25,10 +25,10 @@ def encode_tokens(codec: VideoCodec, grids, shape: VideoInspection, quality: flo
     parts = [streams.pack_header(header)]
     seed = streams.peek(parts[0])[1].checksum
     for number, (begin, end) in enumerate(zip(shape.keys, (*shape.keys[1:], shape.frames))):
-        before, coded, whole = None, [], [codec.coder.array(each.astype(np.int64)) for each in grids[begin:end]]
+        before, labels, coded, whole = None, None, [], [codec.coder.array(each.astype(np.int64)) for each in grids[begin:end]]
         for each in whole:
-            coded.append(codec.code_frame(each, before, sixteenths))
-            before = each
+            coded.append(codec.code_frame(each, before, sixteenths, held=labels))
+            before, labels = each, coded[-1][2]
         parts.append(codec.pack_group(number, shape.times[begin:end], coded, whole, seed))
     parts.append(streams.pack_end(streams.Totals(len(shape.keys), shape.frames, shape.end), seed))
     return b"".join(parts)

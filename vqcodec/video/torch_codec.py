@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from ..guard import guarded, more_threads
 from ..indices.choosing import GridCoder
 from ..indices.context import fast_arithmetic
 from ..indices.float_prior import fill
-from ..indices.grids import flat
+from ..indices.grids import LABELLED, flat
 from ..indices.led_prior import LedPrior
 from ..indices.prior import Prior
 from ..indices.quality import SIXTEENTHS, checked_sixteenths
@@ -28,7 +29,10 @@ from ..picture.search import SEARCHES
 from ..zoo.loading import as_tensors
 from . import stream as streams
 from .codec import Progress, VideoCodec, one_segment
-from .file import VideoReader
+from .file import Frame, VideoReader
+from .group import CodedGroup
+from .labels import Labels
+from .pace import Pace
 from .stream import VideoHeader
 
 KEY_DISTANCE = 48  # frames from one key frame to the next, at most
@@ -58,10 +62,11 @@ class TorchVideoCodec(VideoCodec):
 
     @classmethod
     @guarded
-    def of(cls, entry, base, tensors, frames) -> TorchVideoCodec:
+    def of(cls, entry, base, tensors, frames, config) -> TorchVideoCodec:
         """tensors: of prior.safetensors, arrays of NumPy."""
         tensors = as_tensors(tensors)
-        codec = cls(entry, base, GridCoder(Prior(tensors, frames.quantizer), base.coder.codebooks, frames.quantizer))
+        codec = cls(entry, base, GridCoder(Prior(tensors, frames.quantizer), base.coder.codebooks, frames.quantizer),
+                    config)
         if base.encoder is not None:
             with torch.random.fork_rng(devices=[]):
                 codec.context = LedPrior(frames, [form.phases for form in forms(tensors, frames)]).float()
@@ -84,40 +89,55 @@ class TorchVideoCodec(VideoCodec):
         return SEARCHES[self.base.model.transform.distortion].weights(self.coder.layouts)
 
     @guarded
-    def choose(self, latents: torch.Tensor, before, sixteenths: int) -> tuple[torch.Tensor, int, bytes]:
-        """(index grids int64[G,h,w], slices, payload) of a frame's latents f32[D,h,w]; before: grids of the frame before, or None."""
+    def choose(self, latents: torch.Tensor, before, sixteenths: int, labels: Labels | None = None, held: Labels | None = None
+               ) -> tuple[torch.Tensor, int, bytes]:
+        """(index grids int64[G,h,w], slices, payload) of a frame's latents f32[D,h,w]; before: grids of the frame before, or None;
+        labels: its own, none if not given; held: those of the frame before."""
+        labels = labels or self.no_labels
         parts, pieces, present = [], [], self.coder.present(sixteenths)
         for top, bottom in bands(*latents.shape[1:]):
             rows = slice(top, bottom)
             if before is None:
                 grids, segments = self.base.coder.choose(latents[:, rows], sixteenths, self.weights, present, coded=flat)
             else:
-                grids, segments = self.coder.choose(latents[:, rows], sixteenths, self.weights, present, coded=flat,
+                grids, segments = self.coder.choose(latents[:, rows], sixteenths, self.weights, present, coded=flat, labels=labels,
                                                     reference=self.reference(before, rows))
             parts.append(grids)
             pieces.append(segments)
         grids = torch.cat(parts, 1)
         slices = self._needed(grids, before, sixteenths)
         kept = self.coder.steps(slices) if before is not None else self.base.coder.steps(slices)
-        return grids, slices, one_segment([bounds for segments in pieces for bounds in segments[:kept]])
+        told = [self._told(labels, held)] if before is not None and slices else []
+        return grids, slices, one_segment(told + [bounds for segments in pieces for bounds in segments[:kept]])
 
     @guarded
-    def frame(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, effort: int):
+    def likeliest(self, latents: torch.Tensor, before, sixteenths: int, held: Labels) -> Labels:
+        """The labels with which the codewords are smallest that are chosen without; latents, before, held as in `choose`."""
+        if before is None or not self.coder.prior.labels or latents.shape[1] * latents.shape[2] > LABELLED:
+            return self.no_labels
+        grids, slices, _ = self.choose(latents, before, sixteenths)
+        return self.best_labels(grids, before, sixteenths, slices, held) if slices else self.no_labels
+
+    @guarded
+    def frame(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, effort: int, labels: Labels | None = None,
+              held: Labels | None = None):
         """As `choose`, of a frame uint8[H,W,3]; with some effort its codewords are searched for, as those of pictures."""
         search, transform = SEARCHES[self.base.model.transform.distortion], self.base.model.transform
         if search.steps[effort] and len(bands(*latents.shape[1:])) == 1 and refine.applicable(transform, *rgb.shape[:2]):
             with more_threads():
-                latents = self._searched(rgb, latents, before, sixteenths, search, search.steps[effort])
-        return self.choose(latents, before, sixteenths)
+                latents = self._searched(rgb, latents, before, sixteenths, search, search.steps[effort], labels)
+        return self.choose(latents, before, sixteenths, labels, held)
 
-    def _searched(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, search, steps: int) -> torch.Tensor:
+    def _searched(self, rgb: np.ndarray, latents: torch.Tensor, before, sixteenths: int, search, steps: int,
+                  labels: Labels | None) -> torch.Tensor:
         model, level = self.base.model, sixteenths / SIXTEENTHS
         more = dict(windows=self.coder.prior.windows(sixteenths), present=torch.tensor([model.quantizer.present(level)]))
         asked = self.coder.codebooks, self.weights, torch.tensor([level], dtype=torch.float32)
         if before is None:
             rates = Rates(self.base.context, *asked, **more)
         else:
-            rates = FollowingRates(self.context.given(self.coder.dequantize(before[None])), *asked, **more)
+            told = torch.tensor([labels or self.no_labels], dtype=torch.int64)
+            rates = FollowingRates(self.context.given(self.coder.dequantize(before[None]), told), *asked, **more)
         gradient = refine.DistortionGradient(self.base.decoder, model.transform, rgb, level)
         return refine.refine(latents[None].clone(), steps, search, rates, gradient, damping=search.damping(gradient.slope))[0][0]
 
@@ -127,14 +147,38 @@ class TorchVideoCodec(VideoCodec):
         own = (first - first.mean((1, 2), keepdim=True)).square().sum()
         return bool((first - old).square().sum() > CUT * own)
 
+    def following(self, rgb: np.ndarray, group: CodedGroup, sixteenths: int, effort: int, key_distance: int):
+        """(whether a group begins with a frame, as `choose` and its labels): with it ends the group so far, which may be empty."""
+        latents, before, held = self.latents(rgb, sixteenths), group.last, group.labels or self.no_labels
+        if before is None or len(group.times) >= key_distance:
+            return True, (*self.frame(rgb, latents, None, sixteenths, effort), self.no_labels)
+        labels = self.likeliest(latents, before, sixteenths, held)
+        coded = self.frame(rgb, latents, before, sixteenths, effort, labels, held)
+        if self.is_cut(latents, before, sixteenths):
+            key = self.frame(rgb, latents, None, sixteenths, effort)
+            if len(key[2]) <= CHEAPER * len(coded[2]):
+                return True, (*key, self.no_labels)
+        return False, (*coded, labels)
+
     # --- a clip ------------------------------------------------------------------------------------------
+
+    def groups(self, frames: Iterable[Frame], sixteenths: int, effort: int, key_distance: int) -> Iterator[CodedGroup]:
+        group = CodedGroup()
+        for frame in frames:
+            begins, coded = self.following(frame.rgb, group, sixteenths, effort, key_distance)
+            if begins and group.times:
+                yield group
+                group = CodedGroup()
+            group.add(frame.time, *coded)
+        yield group
 
     @guarded
     def encode_stream(self, reader: VideoReader, write: Callable[[bytes], object], quality: float, *, effort: int | None = None,
-                      metadata: bytes | None = None, sound: Callable[[], tuple[int, bytes] | None] = lambda: None,
-                      key_distance: int = KEY_DISTANCE, progress: Progress = lambda text: None) -> EncodedVideo:
+                      metadata: bytes | None = None, sound: Callable[[], tuple[int, BinaryIO] | None] = lambda: None,
+                      key_distance: int = KEY_DISTANCE, workers: int = 1, progress: Progress = lambda text: None) -> EncodedVideo:
         """A clip → a .vq file, group by group. quality: in 1..`qualities`, in sixteenths. effort: in 0..5, as of
-        pictures, by default 1; sound: gives (kind, bytes) of the sound track, or None."""
+        pictures, by default 1; sound: gives (kind, file) of the sound track, or None; workers: processes that share the groups,
+        which changes no byte."""
         if self.base.encoder is None:
             raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
         sixteenths = checked_sixteenths(quality, self.qualities)
@@ -144,38 +188,32 @@ class TorchVideoCodec(VideoCodec):
                              height=shape.height, aspect=shape.aspect, time_base=shape.time_base, primaries=shape.colour.primaries,
                              transfer=shape.colour.transfer, matrix=shape.colour.matrix, full=shape.colour.full)
         head = streams.pack_header(header, metadata)
-        writer = _Groups(self, write, streams.peek(head)[1].checksum)
+        seed = streams.peek(head)[1].checksum
         write(head)
-        started, count, end = time.monotonic(), 0, 0
-        for frame in reader.frames():
-            filelimits.tick()
-            latents = self.latents(frame.rgb, sixteenths)
-            before = writer.before
-            if before is None or len(writer.times) >= key_distance:
-                coded = self.frame(frame.rgb, latents, None, sixteenths, effort)
-                writer.begin()
-            else:
-                coded = self.frame(frame.rgb, latents, before, sixteenths, effort)
-                if self.is_cut(latents, before, sixteenths):
-                    key = self.frame(frame.rgb, latents, None, sixteenths, effort)
-                    if len(key[2]) <= CHEAPER * len(coded[2]):
-                        coded = key
-                        writer.begin()
-            writer.add(frame.time, *coded)
-            count, end = count + 1, frame.time + frame.duration
-            pace = count / max(time.monotonic() - started, 1e-6)
-            left = f" of about {reader.total}, {max(0, reader.total - count) / pace:.0f} s left" if reader.total else ""
-            progress(f"frame {count}{left}, {pace:.1f} frames a second")
-        writer.begin()
-        size, track = len(head) + writer.size, sound()
+        coding, pace, video, groups, done = (sixteenths, effort, key_distance), Pace(progress, reader.total), 0, 0, 0
+        if workers > 1:
+            from .workers import coded_groups
+
+            frames = Counted(reader, lambda count: None)
+            found = coded_groups(self.entry, frames, (shape.height, shape.width), coding, workers)
+        else:
+            frames = Counted(reader, pace)
+            found = self.groups(frames, *coding)
+        for groups, group in enumerate(found, 1):
+            data = self.pack_group(groups - 1, group.times, group.coded, group.grids, seed)
+            write(data)
+            video, done = video + len(data), done + len(group.times)
+            pace(done)
+        size, track = len(head) + video, sound()
         if track is not None:
-            for number, start in enumerate(range(0, len(track[1]), 1 << 20)):
-                piece = streams.pack_sound(number, track[0], track[1][start : start + (1 << 20)], writer.seed)
+            pieces = iter(partial(track[1].read, 1 << 20), b"")
+            for number, piece in enumerate(pieces):
+                piece = streams.pack_sound(number, track[0], piece, seed)
                 write(piece)
                 size += len(piece)
-        last = streams.pack_end(streams.Totals(writer.groups, count, end), writer.seed)
+        last = streams.pack_end(streams.Totals(groups, frames.count, frames.end), seed)
         write(last)
-        return EncodedVideo(header, writer.size, size + len(last), count, writer.groups, float(end * shape.time_base))
+        return EncodedVideo(header, video, size + len(last), frames.count, groups, float(frames.end * shape.time_base))
 
 
 class FollowingRates(Rates):
@@ -195,27 +233,15 @@ def kept(near: torch.Tensor, old: torch.Tensor, vectors: torch.Tensor, book: tor
     return torch.where(off[0] - off[1] < KEPT, old.long(), near.long())
 
 
-class _Groups:
-    """The group that grows, and those that are written."""
+class Counted:
+    """The frames of a clip. count, end: of those that were taken; after: is told how many are done with."""
 
-    def __init__(self, codec: TorchVideoCodec, write: Callable[[bytes], object], seed: bytes):
-        self.codec, self.write, self.seed = codec, write, seed
-        self.groups, self.size = 0, 0
-        self.times: list[int] = []
-        self.coded: list[tuple[int, bytes]] = []
-        self.grids: list[np.ndarray] = []
-        self.before = None
+    def __init__(self, reader: VideoReader, after: Callable[[int], object]):
+        self.reader, self.after, self.count, self.end = reader, after, 0, 0
 
-    def add(self, time: int, grids: torch.Tensor, slices: int, payload: bytes) -> None:
-        self.times.append(time)
-        self.coded.append((slices, payload))
-        self.grids.append(grids.numpy().astype(np.uint16))
-        self.before = grids
-
-    def begin(self) -> None:
-        """Writes the group, and begins another."""
-        if self.times:
-            data = self.codec.pack_group(self.groups, self.times, self.coded, self.grids, self.seed)
-            self.write(data)
-            self.groups, self.size = self.groups + 1, self.size + len(data)
-        self.times, self.coded, self.grids, self.before = [], [], [], None
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self.reader.frames():
+            filelimits.tick()
+            self.count, self.end = self.count + 1, frame.time + frame.duration
+            yield frame
+            self.after(self.count)

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from ..errors import InputError, UsageError
 from ..picture.codec import Codec
+from ..train.data import say, set_aside, split
 from ..train.medium import Medium
 from ..train.quantize_prior import integer_prior
 from ..zoo import config as configuration
@@ -53,9 +54,12 @@ class Videos(Medium):
         named = replace(run_config.model.base, name=entry.name, fingerprint=entry.fingerprint.hex())
         model = VideoModelConfig(named, run_config.model.prior if "prior" in table.get("model", {}) else base.model.prior)
         run_config = replace(run_config, model=model)
-        frames = frames_config(model, base.model)
-        if model.prior != base.model.prior:
-            raise UsageError("config: 'model.prior' must be that of the base, from which it starts")
+        frames, t = frames_config(model, base.model), run_config.training
+        vectors = [i for i, d in enumerate(base.model.quantizer.dims) if d > 1]
+        if any(model.prior.rank[i] != base.model.prior.rank[i] for i in vectors):
+            raise UsageError("config: 'model.prior.rank' must be that of the base where slices have more than one dim a group")
+        if model.prior.labels and t.windows.moved:
+            raise UsageError("config: photographs that move have no labels: 'training.windows.moved' must be 0")
         if stored.exists():
             kept = configuration.from_dict(RunConfig, configuration.load_toml(stored))
             if kept.model != model or kept.training.windows != run_config.training.windows:
@@ -65,11 +69,13 @@ class Videos(Medium):
         clips, photographs = find_clips(directories), find_photographs(directories)
         if not clips and not photographs:
             raise InputError("no video to learn from")
+        clips, held_out = split(clips, set_aside(len(clips), run_config.training.held_out))
+        if held_out:
+            say(f"{len(clips)} clips to learn from; held out: {', '.join(path.name for path in held_out)}")
         out.mkdir(parents=True, exist_ok=True)
         stored.write_text(configuration.to_toml(run_config))
-        t = run_config.training
         run = PriorRun(model, frames, t, base, out)
-        run.begin(Windows.load_or_make(out / "windows.pt", t.windows, clips, photographs, base, t.seed))
+        run.begin(Windows.load_or_make(out / "windows.pt", t.windows, clips, photographs, base, t.seed, model.prior.labels))
         run.run(minutes)
         if export and not run.stopping:
             export_model(run, export, models_dir)

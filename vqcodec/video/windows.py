@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..errors import InputError, VqcodecError
+from ..errors import InputError, UsageError, VqcodecError
+from ..indices.config import PriorConfig
 from ..indices.context import fast_arithmetic
 from ..picture.crops import find_pictures, opened
 from ..picture.synthesis import PATCH
@@ -46,19 +47,23 @@ def find_photographs(directories) -> list[Path]:
 
 
 class Windows:
-    """latents: f16[count,frames,D,rows,columns]; level: f32[count]."""
+    """latents: f16[count,frames,D,rows,columns]; level: f32[count]; labels: int64[count,frames,kinds] of the way to each frame from
+    the one before, 0: none."""
 
-    def __init__(self, latents: torch.Tensor, level: torch.Tensor):
+    def __init__(self, latents: torch.Tensor, level: torch.Tensor, labels: torch.Tensor | None = None):
         self.latents, self.level = latents, level
+        self.labels = torch.zeros(*latents.shape[:2], 0, dtype=torch.int64) if labels is None else labels
 
     @classmethod
-    def load_or_make(cls, path: Path, config: WindowsConfig, clips: Sequence[Path], photographs: Sequence[Path], codec, seed: int):
+    def load_or_make(cls, path: Path, config: WindowsConfig, clips: Sequence[Path], photographs: Sequence[Path], codec, seed: int,
+                     kinds: tuple[tuple[str, ...], ...] = ()):
+        """kinds: of labels, which clips then have beside them (`labels_beside`)."""
         if path.exists():
             stored = torch.load(path, weights_only=True)
-            return cls(stored["latents"], stored["level"])
-        made = cls.make(config, clips, photographs, codec, seed)
+            return cls(**stored)
+        made = labelled_windows(config, clips, codec, seed, kinds) if kinds else cls.make(config, clips, photographs, codec, seed)
         temporary = path.with_suffix(".tmp")
-        torch.save(dict(latents=made.latents, level=made.level), temporary)
+        torch.save(dict(latents=made.latents, level=made.level, labels=made.labels), temporary)
         temporary.replace(path)
         return made
 
@@ -89,11 +94,57 @@ class Windows:
         return cls(torch.stack(found), torch.tensor(levels))
 
 
+def labelled_windows(config: WindowsConfig, clips: Sequence[Path], codec, seed: int, kinds: tuple[tuple[str, ...], ...]) -> Windows:
+    """Windows that cover whole clips, as they are, up to `config.count` of them. Raises InputError where there is none, or what is
+    beside a clip does not fit it."""
+    rng, parts = random.Random(seed), []
+    size = (config.rows * PATCH, config.columns * PATCH)
+    for number, path in enumerate(clips):
+        if number % 20 == 0:
+            say(f"windows of clip {number}/{len(clips)}")
+        pixels = whole_clip(path)
+        if pixels.shape[1:3] != size or len(pixels) < config.frames:
+            continue
+        labels, level = torch.tensor(labels_beside(path, len(pixels), kinds)), rng.randrange(codec.qualities)
+        latents = latents_of(codec, pixels, level, at_once=32)
+        starts = [min(start, len(pixels) - config.frames) for start in range(0, len(pixels), config.frames)]
+        parts += [(latents[i : i + config.frames], float(level), labels[i : i + config.frames]) for i in starts]
+    if not parts:
+        raise InputError(f"no clip has {config.frames} frames of {size[1]}x{size[0]} pixels")
+    parts = rng.sample(parts, min(len(parts), config.count))
+    return Windows(torch.stack([p[0] for p in parts]), torch.tensor([p[1] for p in parts]), torch.stack([p[2] for p in parts]))
+
+
+def labels_beside(path: Path, frames: int, kinds: tuple[tuple[str, ...], ...]) -> list[tuple[int, ...]]:
+    """Of NAME.mkv those in NAME.actions, a line for each frame but the first: of each kind which label it is, 0 for none. Raises
+    InputError."""
+    text = path.with_suffix(".actions")
+    try:
+        lines = text.read_text(encoding="utf-8").splitlines()
+        if len(lines) != frames - 1:
+            raise InputError(f"{text}: {len(lines)} lines for {frames} frames, which should be one less")
+        return [(0,) * len(kinds), *(PriorConfig(labels=kinds).numbers(line.strip() or None) for line in lines)]
+    except (OSError, UnicodeDecodeError, UsageError) as error:
+        raise InputError(f"{text}: {error}") from None
+
+
+def whole_clip(path: Path) -> np.ndarray:
+    """uint8[n,H,W,3]; raises InputError."""
+    import av
+
+    try:
+        with av.open(str(path)) as container:
+            return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+    except (av.FFmpegError, IndexError, ValueError) as error:
+        raise InputError(f"{path}: {error}") from None
+
+
 @torch.inference_mode()
-def latents_of(codec, pixels: np.ndarray, level: int) -> torch.Tensor:
+def latents_of(codec, pixels: np.ndarray, level: int, at_once: int = 1) -> torch.Tensor:
     """uint8[n,H,W,3] → f16[n,D,h,w]"""
     with fast_arithmetic():
-        parts = [codec.encoder(samples(frame), torch.tensor([float(level)])) for frame in pixels]
+        parts = [codec.encoder(torch.cat([samples(frame) for frame in pixels[i : i + at_once]]), torch.tensor([float(level)]))
+                 for i in range(0, len(pixels), at_once)]
     return torch.cat(parts).half()
 
 
