@@ -333,5 +333,3 @@ def test_memory_does_not_grow_with_the_length(codec, decoder_of_tiny):
 @pytest.fixture(scope="module")
 def decoder_of_tiny(tiny_video_dir):
     return VideoCodec.open(registry.find_by_name("tinyvideo", tiny_video_dir, "video"), encoder=False)
-
-
