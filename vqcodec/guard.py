@@ -6,7 +6,8 @@ codecs' code makes has its type written down.
 
 Torch is imported where it is used: decoders do not need it, and where nobody has loaded it there is nothing of it to guard.
 
-Threads. Work is done by the calling thread alone, but for the encoder's search and the networks of large pictures: threads that
+Threads. Work is done by the calling thread alone, but for the encoder's search and the networks of large pictures (in NumPy a second
+thread of ours, which sleeps while it waits and ends with the call): threads that
 spin while they wait make everything many times slower beside other work, and hang after a fork, for little gain. Those two have
 as many as the caller has given torch, where waiting threads sleep (OMP_WAIT_POLICY=PASSIVE; the commands set it) and the process
 is no fork.

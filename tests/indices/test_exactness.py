@@ -362,6 +362,21 @@ def test_entries_and_parts_are_those_of_the_whole_tables(wild, sixteenths, monke
     assert len(kinds) == 2 and max(map(len, parts)) > 1
 
 
+def numbers(tensors) -> dict[str, np.ndarray]:
+    return {name: tensor.numpy() for name, tensor in tensors.items()}
+
+
+def numpy_says(tensors, exp, out, size, cdf) -> None:
+    """CDFs int32[G,N,A+1]."""
+    distributions = numpy_prior.Categoricals(numbers(tensors), exp)
+    symbols, low, high = distributions.guesses(out, np.zeros_like(size), size)
+    for g, count in enumerate(size.tolist()):
+        np.testing.assert_array_equal(distributions.rows(g, out, 0, count), cdf[g, :, : count + 1])
+        assert (cdf[g, :, count:] == 65536).all()
+        for bounds, at in ((low, symbols), (high, symbols + 1)):
+            np.testing.assert_array_equal(bounds[:, g], np.take_along_axis(cdf[g], at[:, g, None], 1)[:, 0])
+
+
 def test_frequencies_at_the_bounds_of_all_numbers():
     """Those of categorical groups are computed in floats, which must stay exact; here against Python's integers."""
     rng = np.random.default_rng(0)
@@ -378,10 +393,12 @@ def test_frequencies_at_the_bounds_of_all_numbers():
                "logit.offset": torch.from_numpy(offset)}
     found = torch.empty(groups, positions, width + 1, dtype=torch.int32)
     cdf_module.Categoricals(tensors, torch.from_numpy(exp)).fill(torch.from_numpy(out), None, torch.from_numpy(size), found)
-    again = np.empty((positions, groups, width + 1), np.int32)
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    numpy_prior.Categoricals(arrays, exp).fill(out, None, size, again)
-    np.testing.assert_array_equal(again.transpose(1, 0, 2), found.numpy())
+    numpy_says(tensors, exp, out, size, found.numpy())
+    within = {**tensors, "logit.offset": tensors["logit.offset"].clamp(-(1 << 51), 1 << 51),  # what floats hold
+              "logit.mult": tensors["logit.mult"].clamp(max=1 << 30)}
+    cdf_module.Categoricals(within, torch.from_numpy(exp)).fill(torch.from_numpy(out), None, torch.from_numpy(size), again := found.clone())
+    numpy_says(within, exp, out, size, again.numpy())
+    assert [numpy_prior.Categoricals(numbers(t), exp).exact for t in (tensors, within)] == [False, True]
     f = out.clip(-limit, limit).reshape(positions, groups, rank).astype(object)
     for g, count in enumerate(size.tolist()):
         logits = (f[:, g] @ vectors[g, :count].T.astype(object) * int(mult[g]) + offset[g, :count].astype(object) + (1 << 23)) >> 24

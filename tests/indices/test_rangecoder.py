@@ -472,3 +472,28 @@ def test_no_library_is_looked_for_below_the_current_folder(tmp_path, monkeypatch
     with pytest.raises(LookupError):
         rangecoder._cache_folder()
     assert not rangecoder.build_torchac()
+
+
+@settings(deadline=None, max_examples=200)
+@given(coded(), st.integers(0, 2**32), st.floats(0, 1))
+def test_guesses_change_nothing(case, seed, right):
+    """However many there are, and however many of them are wrong."""
+    cdf, symbols, noise = case
+    rng, groups = np.random.default_rng(seed), 2 - len(cdf) % 2
+    table, n = cdf.reshape(-1, groups, cdf.shape[1]), len(cdf) // groups
+    guesses = np.where(rng.random(len(cdf)) < right, symbols, rng.integers(0, cdf.shape[1] - 1, len(cdf))).reshape(n, groups)
+    sure = rng.random((n, groups)) < 0.7
+    low, high = (np.where(sure, np.take_along_axis(table, at[:, :, None], 2)[:, :, 0], 0) for at in (guesses, guesses + 1))
+    rows = rangecoder.Rows(guesses, low, high, [table[~sure[:, g], g] for g in range(groups)], lambda n, g: table[n, g])
+    data = encode(symbols, cdf, "plain")
+    for coded_bytes, start in ((data, 0), (b"ab" + data + b"c", 2)):
+        found, end = rangecoder.decode_rows(coded_bytes, rows, start)
+        assert found.ravel().tolist() == symbols.tolist() and end == start + len(data)
+    try:
+        expected = decode_segment(noise, cdf, 0, "plain")
+    except CorruptStreamError:
+        with pytest.raises(CorruptStreamError):
+            rangecoder.decode_rows(noise, rows)
+        return
+    found, end = rangecoder.decode_rows(noise, rows)
+    assert found.ravel().tolist() == expected[0].tolist() and end == expected[1]

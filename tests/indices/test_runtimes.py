@@ -45,6 +45,17 @@ def wild(request, tiny_model_dir, tiny_audio_dir, tmp_path_factory):
     return both(registry.find_by_name("wild", folder, None))
 
 
+def check_rows(step):
+    """What decoders look at instead of whole tables is in these."""
+    rows, whole = step.rows, step.cdf
+    sure = rows.high > 0
+    for entries, at in ((rows.low, rows.symbols), (rows.high, rows.symbols + 1)):
+        assert (entries == np.take_along_axis(whole, at[:, :, None], 2)[:, :, 0])[sure].all()
+    for group, (table, size) in enumerate(zip(rows.tables, step.size)):
+        np.testing.assert_array_equal(table, whole[~sure[:, group], group, : size + 1])
+        np.testing.assert_array_equal(rows.row(len(whole) - 1, group), whole[-1, group, : size + 1])
+
+
 def compare(one, other, height, width, sixteenths):
     """Walks both priors over symbols drawn evenly from whole alphabets; returns the grids."""
     rng, tables = np.random.default_rng(sixteenths), []
@@ -52,6 +63,7 @@ def compare(one, other, height, width, sixteenths):
     def draw(step):
         rises = np.diff(step.cdf)
         assert ((rises > 0) == (np.arange(rises.shape[2]) < step.size[:, None])).all()
+        check_rows(step)
         tables.append((step.cdf, (step.size * rng.random(step.cdf.shape[:2])).astype(np.int64)))
         return tables[-1][1]
 

@@ -93,8 +93,7 @@ def test_sums_reach_their_bounds_and_stay_exact():
     x = (np.sign(weight[0]).transpose(1, 2, 0) * limit).astype(np.float32)
     expected = reference.corr(x.astype(np.int64), weight)
     assert abs(expected[1, 1, 0]) > 2.9 * 2**24 - 3 * 127 * 120
-    matrices = np.ascontiguousarray(weight.transpose(2, 3, 1, 0)).reshape(3, -1, 6).astype(np.float32)
-    found = integer_synthesis.Window(matrices, 3).push(x, True)
+    found = integer_synthesis.Window(integer_synthesis.side_by_side(weight, np.float32), 3).push(x, True)
     np.testing.assert_array_equal(found.reshape(3, 3, 6), expected)
     from vqcodec.picture.integer_decoder import correlate
 
@@ -196,6 +195,9 @@ def test_codecs_give_the_same_pixels_however_they_are_cut_up(codecs, monkeypatch
     np.testing.assert_array_equal(theirs.decode(data).rgb, whole)
     monkeypatch.setattr(codec_module, "STRIP_PIXELS", 1)
     monkeypatch.setattr(codec_module, "POSITIONS", 1)
+    monkeypatch.setattr(codec_module, "TILE", 1)
+    monkeypatch.setattr(codec_module, "THREADED", 1)
+    monkeypatch.setattr(codec_module, "available_threads", lambda: 2)
     np.testing.assert_array_equal(theirs.decode(data).rgb, whole)
     np.testing.assert_array_equal(ours.decode(data).rgb, whole)
 

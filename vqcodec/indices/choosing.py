@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 
 from .cdf import CDF_BITS, Step
-from .grids import NO_BOUNDS, GridReader, code_symbols, labelled
+from .grids import NO_BOUNDS, GridReader, SegmentReader, code_symbols, labelled
 from .layout import SliceLayout
 from .network import Given
 from .quantize import choose, dequantize, neighbours
@@ -19,6 +19,9 @@ class GridCoder(GridReader):
     def dequantize(self, grids: torch.Tensor) -> torch.Tensor:
         """Index grids int64[B,G,h,w] → latents f32[B,D,h,w]."""
         return dequantize(grids, self.codebooks, self.quantizer)
+
+    def symbols(self, reader: SegmentReader, step: Step) -> torch.Tensor:
+        return self.array(reader.read(step.cdf.numpy()))
 
     @torch.inference_mode()
     def choose(self, latents: torch.Tensor, sixteenths: int, weights: Sequence[float], slices: int | None = None,

@@ -53,6 +53,13 @@ class SegmentReader:
         self._check_length(self.position - start, "a segment is damaged: it is not what an encoder writes")
         return symbols.reshape(cdf.shape[:2])
 
+    def read_rows(self, rows: rangecoder.Rows) -> np.ndarray:
+        """Symbols int64[N,G]."""
+        start = self.position
+        symbols, self.position = rangecoder.decode_rows(self.data, rows, start)
+        self._check_length(self.position - start, "a segment is damaged: it is not what an encoder writes")
+        return symbols
+
     def skip(self) -> None:
         """A step without symbols."""
         self._check_length(0, "an empty step has bytes")
@@ -82,6 +89,9 @@ class OneSegment:
 
     def read(self, cdf: np.ndarray) -> np.ndarray:
         return self.decoder.read(cdf.reshape(-1, cdf.shape[2])).reshape(cdf.shape[:2])
+
+    def read_rows(self, rows: rangecoder.Rows) -> np.ndarray:
+        return self.decoder.read_rows(rows)
 
     def skip(self) -> None:
         """A step without symbols."""
@@ -223,12 +233,16 @@ class GridReader:
 
         def supply(step) -> np.ndarray:
             before = ends.pop() if ends else reader.position
-            symbols = self.array(reader.read(np.asarray(step.cdf)))
+            symbols = self.symbols(reader, step)
             if seen:
                 seen(step, symbols, reader.position - before)
             return symbols
 
         return self._walk(height, width, sixteenths, supply, reader.skip, slices, given, labels, reference=reference, rest=rest)
+
+    def symbols(self, reader: SegmentReader, step) -> np.ndarray:
+        """int64[N,G]: those of a step of the prior."""
+        return reader.read_rows(step.rows)
 
     def draw(self, height: int, width: int, sixteenths: int, sampler: Sampler, *, top: int = 0, left: int = 0, known=None,
              kept: np.ndarray | None = None, slices: int | None = None, given: Given | None = None,

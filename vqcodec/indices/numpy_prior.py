@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from .config import QuantizerConfig
-from . import network
+from . import network, rangecoder
 from .bounds import (
     ACTIVATION_LIMIT,
     CDF_BITS,
@@ -18,11 +18,13 @@ from .bounds import (
     MEAN_LIMIT,
     SCALES,
     SHIFT,
+    WEIGHT_LIMIT,
 )
 from .layout import SliceLayout
 
-CHUNK = 1 << 17  # CDF values computed at a time: temporaries stay in the cache
+CHUNK = 1 << 16  # numbers computed at a time: temporaries stay in the cache
 ROWS = 1 << 12  # grid positions whose sums are computed at a time, likewise
+SURE = 63 << 10  # a guess of this probability, in 65536ths, is tried before its row is computed
 
 
 class Logistics:
@@ -31,58 +33,118 @@ class Logistics:
     def __init__(self, tensors: dict[str, np.ndarray], sigmoid: np.ndarray, inverse: np.ndarray):
         self.borders, self.sigmoid, self.inverse = tensors["bounds"].astype(np.int32), sigmoid, inverse
 
-    def fill(self, out: np.ndarray, start: np.ndarray, size: np.ndarray, cdf: np.ndarray) -> None:
-        """CDFs int32[n,G,A+1] of outputs int64[n,2G] for the alphabets int64[G], int64[G]."""
+    def guesses(self, out: np.ndarray, start: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
+        """(symbols in whose bounds the means are, int64[n,G], their bounds int32[n,G], int32[n,G]) of outputs int64[n,2G] for the
+        alphabets int64[G], int64[G]."""
         g = len(size)
-        mean, scale = out[:, :g].clip(-MEAN_LIMIT, MEAN_LIMIT).astype(np.int32), out[:, g:].clip(0, SCALES - 1)
-        number = np.arange(1, cdf.shape[2], dtype=np.int32)
-        which = (start[:, None] + (number - 1)).clip(0, self.borders.shape[1] - 1)
-        z = np.take_along_axis(self.borders, which, 1) - mean[:, :, None]
-        z *= self.inverse[scale][:, :, None]
+        mean, inverse = self._parameters(out[:, :g], out[:, g:])
+        symbols = np.stack([np.searchsorted(borders, mean[:, i], "right") for i, borders in enumerate(self.borders)], 1)
+        symbols -= start
+        np.clip(symbols, 0, size - 1, out=symbols)
+        number, groups, sizes = symbols.astype(np.int32), np.arange(g), size.astype(np.int32)
+        low, high = (self._entries(self.borders[groups, (start + (j - 1)).clip(0, self.borders.shape[1] - 1)], mean, inverse, j, sizes)
+                     for j in (number, number + 1))
+        low[symbols == 0], high[symbols == size - 1] = 0, 1 << CDF_BITS
+        return symbols, low, high
+
+    def rows(self, group: int, out: np.ndarray, start: int, size: int) -> np.ndarray:
+        """CDFs int32[k,size+1] of one group, of outputs int64[k,2G]."""
+        mean, inverse = (part[:, None] for part in self._parameters(out[:, group], out[:, len(self.borders) + group]))
+        cdf = np.empty((len(out), size + 1), np.int32)
+        cdf[:, 0], cdf[:, size] = 0, 1 << CDF_BITS
+        cdf[:, 1:-1] = self._entries(self.borders[group, start : start + size - 1], mean, inverse,
+                                     np.arange(1, size, dtype=np.int32), np.int32(size))
+        return cdf
+
+    def _parameters(self, mean: np.ndarray, scale: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return mean.clip(-MEAN_LIMIT, MEAN_LIMIT).astype(np.int32), self.inverse[scale.clip(0, SCALES - 1)]
+
+    def _entries(self, borders, mean, inverse, number, size) -> np.ndarray:
+        """int32: entries of CDFs, by their number, that lie at `borders`. `check_bounds` keeps all within 32 bits."""
+        z = borders - mean
+        z *= inverse
         z >>= INVERSE_SHIFT
-        np.clip(z, -2048, 2047, out=z)
         z += 2048
-        mass = self.sigmoid.take(z)  # 0..65536
-        sizes = size.astype(np.int32)[:, None]
-        np.multiply(mass, sizes, out=z)
+        mass = self.sigmoid.take(z, mode="clip")  # 0..65536
+        np.multiply(mass, size, out=z)
         z >>= CDF_BITS
         mass -= z
-        _floor(mass, number, sizes, cdf)
+        mass += number
+        return mass
 
 
 class Categoricals:
     """As `cdf.Categoricals`."""
 
     def __init__(self, tensors: dict[str, np.ndarray], exp: np.ndarray):
-        self.vectors, self.exp = tensors["vectors"].astype(np.float64), exp.astype(np.float64)
-        self.mult, self.offset = (tensors[f"logit.{name}"] for name in ("mult", "offset"))
+        self.vectors = tensors["vectors"].astype(np.float64)
+        self.exp = exp.astype(np.float32 if self.vectors.shape[1] < 512 else np.float64)  # which hold the sums of 2^15 each
+        mult, self.offset = (tensors[f"logit.{name}"] for name in ("mult", "offset"))
+        self.mult = mult.astype(np.float64)
+        r = self.vectors.shape[2]
+        most = COEFFICIENT_LIMIT * WEIGHT_LIMIT * r * int(np.abs(mult.astype(object)).max()) + int(np.abs(self.offset).max())
+        self.exact = most + (1 << SHIFT) < 1 << 53  # logits may be made of floats, in units of 2^-24, which are folded in here
+        self.matrices = np.ascontiguousarray((self.vectors * (self.mult * 2.0**-SHIFT)[:, None, None]).transpose(0, 2, 1))
+        self.added = self.offset * 2.0**-SHIFT + 0.5
+        self.reach = np.inf if exp[-1] else int(np.searchsorted(-exp, 0))  # what is as far below the likeliest has no mass
 
-    def fill(self, out: np.ndarray, _start, size: np.ndarray, cdf: np.ndarray) -> None:
-        """CDFs int32[n,G,A+1] of outputs int64[n,G·r] for alphabets of int64[G]."""
-        g, _, r = self.vectors.shape
-        width = cdf.shape[2] - 1
-        number = np.arange(1, width + 1, dtype=np.int32)
-        offset = np.where(number > size[:, None], -(1 << 62), self.offset[:, :width])  # far below all others
-        f = out.clip(-COEFFICIENT_LIMIT, COEFFICIENT_LIMIT).reshape(-1, g, r).transpose(1, 0, 2).astype(np.float64)
-        logits = (f @ self.vectors[:, :width].transpose(0, 2, 1)).astype(np.int64)  # [G,n,A]
-        logits *= self.mult[:, None, None]
-        logits += offset[:, None] + (1 << (SHIFT - 1))
-        logits >>= SHIFT
-        np.subtract(logits.max(2, keepdims=True), logits, out=logits)
-        np.minimum(logits, 4095, out=logits)
-        mass = self.exp.take(logits).cumsum(2)
-        total = np.take_along_axis(mass, np.broadcast_to((size - 1)[:, None, None], (g, len(out), 1)), 2)
+    def guesses(self, out: np.ndarray, start: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, ...]:
+        """As those of `Logistics`, of outputs int64[n,G·r]: the likeliest symbols."""
+        g, n = len(size), len(out)
+        symbols, low, high = np.empty((n, g), np.int64), np.empty((n, g), np.int32), np.empty((n, g), np.int32)
+        for group, count in enumerate(size.tolist()):
+            step = max(1, CHUNK // count)
+            for first in range(0, n, step):
+                part = slice(first, first + step)
+                logits = self._logits(group, out[part], count)
+                here = np.arange(len(logits))
+                best = logits.argmax(1)
+                greatest = np.floor(logits[here, best])
+                logits[here, best] = -np.inf
+                others = np.flatnonzero(logits.max(1) >= greatest - (self.reach - 1))
+                symbols[part, group], low[part, group], high[part, group] = best, best, best + ((1 << CDF_BITS) - count + 1)
+                if len(others):
+                    least = best[others]
+                    logits = logits[others]
+                    logits[np.arange(len(others)), least] = greatest[others]
+                    cdf = self._cdf(logits, count)
+                    at = np.arange(len(others)) * (count + 1) + least
+                    low[first + others, group], high[first + others, group] = cdf.take(at), cdf.take(at + 1)
+        return symbols, low, high
+
+    def rows(self, group: int, out: np.ndarray, _start: int, size: int) -> np.ndarray:
+        """CDFs int32[k,size+1] of one group, of outputs int64[k,G·r]."""
+        cdf, step = np.empty((len(out), size + 1), np.int32), max(1, CHUNK // size)
+        for first in range(0, len(out), step):
+            cdf[first : first + step] = self._cdf(self._logits(group, out[first : first + step], size), size)
+        return cdf
+
+    def _logits(self, group: int, out: np.ndarray, size: int) -> np.ndarray:
+        """f64[k,size]; those of codewords are their integers below."""
+        r = self.vectors.shape[2]
+        f = out[:, group * r : (group + 1) * r].clip(-COEFFICIENT_LIMIT, COEFFICIENT_LIMIT).astype(np.float64)
+        if self.exact:
+            logits = f @ self.matrices[group, :, :size]
+            logits += self.added[group, :size]
+            return logits
+        logits = (f @ self.vectors[group, :size].T).astype(np.int64)
+        logits *= int(self.mult[group])
+        logits += self.offset[group, :size] + (1 << (SHIFT - 1))
+        return (logits >> SHIFT).astype(np.float64)
+
+    def _cdf(self, logits: np.ndarray, size: int) -> np.ndarray:
+        """int32[k,size+1] of logits f64[k,size], which are changed."""
+        np.floor(logits, out=logits)
+        drop = np.subtract(logits.max(1, keepdims=True), logits, out=logits)
+        mass = self.exp.take(np.minimum(drop, 4095, out=drop).astype(np.intp)).cumsum(1)
         # Reciprocal once per symbol, then multiply and shift; below 2^40, and never above 65536 - size.
-        reciprocal = ((65536 - size)[:, None, None] << 24) // total.astype(np.int64)
-        mass *= reciprocal * 2.0**-24
-        _floor(mass.transpose(1, 0, 2).astype(np.int32), number, size[:, None], cdf)
-
-
-def _floor(mass: np.ndarray, number: np.ndarray, size: np.ndarray, cdf: np.ndarray) -> None:
-    """As `cdf.floor`, into CDFs int32[n,G,A+1]."""
-    cdf[:, :, 0] = 0
-    np.add(mass, number, out=cdf[:, :, 1:])
-    np.copyto(cdf[:, :, 1:], 1 << CDF_BITS, where=number >= size)
+        reciprocal = (((1 << CDF_BITS) - size) << SHIFT) // mass[:, -1:].astype(np.int64)
+        cdf = np.empty((len(mass), size + 1), np.int32)
+        cdf[:, 0] = 0
+        cdf[:, 1:] = mass * (reciprocal * 2.0**-SHIFT)
+        cdf[:, 1:] += np.arange(1, size + 1, dtype=np.int32)
+        cdf[:, size] = 1 << CDF_BITS
+        return cdf
 
 
 @dataclass(frozen=True)
@@ -100,12 +162,22 @@ class Step:
     @cached_property
     def cdf(self) -> np.ndarray:
         """int32[N,G,A+1]: rows rise from 0 to 65536; symbols past a group's alphabet have no mass."""
-        cdf = np.empty((len(self.positions), len(self.size), int(self.size.max()) + 1), np.int32)
-        count = max(1, CHUNK // cdf[0].size)
-        for first in range(0, len(cdf), count):
-            rows = slice(first, first + count)
-            self.distributions.fill(self.out[rows], self.start, self.size, cdf[rows])
+        cdf = np.full((len(self.positions), len(self.size), int(self.size.max()) + 1), 1 << CDF_BITS, np.int32)
+        for group, size in enumerate(self.size.tolist()):
+            cdf[:, group, : size + 1] = self._rows(group, slice(None))
         return cdf
+
+    @property
+    def rows(self) -> rangecoder.Rows:
+        """Those of `cdf`, without what decoders hardly ever look at. Not kept: it knows the step."""
+        symbols, low, high = self.distributions.guesses(self.out, self.start, self.size)
+        unsure = high - low < SURE
+        high[unsure] = 0
+        tables = [self._rows(group, unsure[:, group]) for group in range(len(self.size))]
+        return rangecoder.Rows(symbols, low, high, tables, lambda n, group: self._rows(group, slice(n, n + 1))[0])
+
+    def _rows(self, group: int, which) -> np.ndarray:
+        return self.distributions.rows(group, self.out[which], int(self.start[group]), int(self.size[group]))
 
     def bounds(self, symbols: np.ndarray) -> np.ndarray:
         """int32[N,G,2]: the entries below and above symbols int64[N,G]."""

@@ -13,8 +13,12 @@ import stat
 import subprocess
 import sys
 import sysconfig
+from array import array
 from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib import machinery, util
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +31,7 @@ MAX_ALPHABET = 32767  # torchac returns symbols as int16
 MAX_SHIFT = 18  # bits by which a symbol of frequency 1 may shift the interval
 
 _HALF = 1 << 31
+_LISTED = 1 << 10
 
 
 def encode(symbols: np.ndarray, cdf: np.ndarray, backend: str = "auto") -> bytes:
@@ -79,11 +84,26 @@ def decode_segment(data: bytes, cdf: np.ndarray, start: int = 0, backend: str = 
     else:  # torchac does not tell how far it read
         segment = _encode_torchac(extension, *_bounds(symbols, cdf))
         length, canonical = len(segment), data.startswith(segment)
+    _check_end(data, length, canonical)
+    return symbols, start + length
+
+
+def decode_rows(data: bytes, rows: "Rows", start: int = 0) -> tuple[np.ndarray, int]:
+    """As `decode_segment`, by the plain coder: (int64[N,G], where the segment ends)."""
+    if not rows.symbols.size:
+        return rows.symbols, start
+    data = bytes(data[start : start + (MAX_SHIFT * rows.symbols.size + 9) // 8])
+    decoder = SegmentDecoder(data)
+    symbols = decoder.read_rows(rows)
+    _check_end(data, decoder.length, decoder.canonical)
+    return symbols, start + decoder.length
+
+
+def _check_end(data: bytes, length: int, canonical: bool) -> None:
     if length > len(data):
         raise CorruptStreamError("the segments are damaged: they end before their symbols do")
     if not canonical:
         raise CorruptStreamError("a segment is damaged: it is not what an encoder writes")
-    return symbols, start + length
 
 
 def decode(data: bytes, cdf: np.ndarray, backend: str = "auto") -> np.ndarray:
@@ -125,6 +145,10 @@ def _checked(cdf: np.ndarray) -> np.ndarray:
     return cdf
 
 
+# Floats are faster than integers of more than 30 bits. They hold span · entry / 65536 exactly, in 48 bits; what is taken from it makes
+# the nearest integer the one below, and never is there a tie; adding and taking away 1.5 · 2^52 rounds to the nearest integer.
+_PART, _LESS, _WHOLE = 2.0**-PRECISION, 0.5 - 2.0**-17, 1.5 * 2.0**52
+
 # The plain coder. Instead of `high` and `value` it keeps span = high - low + 1 and offset = value - low: every
 # renormalisation step, of whichever of the three kinds, doubles both of them. It doubles low too, less 0, 2^31 or 2^32: so
 # after the last step, where low < 2^31 <= high, low is what plain doubling gives, less its bits from 2^31 on. Those bits,
@@ -136,6 +160,12 @@ def _steps(low: int, span: int) -> int:
     high = low + span - 1
     rest = (1 << (low ^ high).bit_length() >> 1) - 1
     return 31 - ((high | ~low) & rest).bit_length()
+
+
+def _enough(low: int, span: int) -> int:
+    """Of an interval that needs no renormalisation: none does that lies in it and is longer than this."""
+    high = low + span - 1
+    return max(high - _HALF + 1, _HALF - low, min(high - (_HALF >> 1) + 1, 3 * (_HALF >> 1) - low))
 
 
 def _encode_plain(lows: np.ndarray, highs: np.ndarray) -> bytes:
@@ -176,6 +206,26 @@ def _move(value: int, count: int, out: bytearray) -> None:
     out += value.to_bytes(count, "big")
 
 
+@dataclass(frozen=True)
+class Rows:
+    """Those of N·G symbols, of which most are as good as certain: of these there is a guess, and a row only where it was wrong.
+
+    symbols int64[N,G], low, high int32[N,G]: the guesses and their bounds, `high` 0 where there is none; tables: for each group
+    int32[k,size+1], the rows of those without, as N goes; row(n, group): that of any, int32[size+1]."""
+
+    symbols: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    tables: list[np.ndarray]
+    row: Callable[[int, int], np.ndarray]
+
+
+def _parts(entries: np.ndarray) -> Iterator[float]:
+    """Those of rows, divided by 65536. Few exist at a time: they stay in the cache."""
+    flat = entries.ravel()
+    return chain.from_iterable((flat[i : i + _LISTED] * _PART).tolist() for i in range(0, flat.size, _LISTED))
+
+
 class SegmentDecoder:
     """The plain coder, reading one segment that begins at data[0], part by part: its rows may depend on the symbols before them."""
 
@@ -191,33 +241,59 @@ class SegmentDecoder:
 
     def read_checked(self, cdf: np.ndarray) -> np.ndarray:
         n, width = cdf.shape
-        table = memoryview(cdf.reshape(-1))  # bisect looks only at the entries it needs: no lists are made
-        data, found, shifts = self.data, [], self.shifts
-        low, span, offset, position, bits, n_bits = self.low, self.span, self.offset, self.position, self.bits, self.n_bits
-        for start in range(1, n * width, width):
-            count = ((offset << PRECISION) + TOTAL - 1) // span
-            above = bisect_right(table, count, start, start + width - 2)
-            found.append(above)
-            bottom = span * table[above - 1] >> PRECISION
-            span = (span * table[above] >> PRECISION) - bottom
-            low += bottom
+        nothing = np.zeros((n, 1), np.int64)
+        return self.read_rows(Rows(nothing, nothing, nothing, [cdf], lambda n, group: cdf[n]))[:, 0]
+
+    def read_rows(self, rows: Rows) -> np.ndarray:
+        """The next symbols int64[N,G]."""
+        symbols, groups = rows.symbols.copy(), len(rows.tables)
+        tables = [array("i", np.ascontiguousarray(table, np.intc).tobytes()) for table in rows.tables]
+        widths, starts = [table.shape[1] for table in rows.tables], [0] * groups
+        data, others, found, shifts = self.data, [], [], self.shifts
+        position, bits, n_bits, value = self.position, self.bits, self.n_bits, self.low + self.offset
+        part, whole, less, half = _PART, _WHOLE, _LESS, float(_HALF)
+        span, offset, enough = float(self.span), float(self.offset), half
+        for i, below, above in zip(range(symbols.size), _parts(rows.low), _parts(rows.high)):
+            bottom = span * below - less + whole - whole
+            top = span * above - less + whole - whole
+            if not bottom <= offset < top:
+                group = i % groups
+                if above:
+                    row, start, width = rows.row(i // groups, group).tolist(), 0, widths[group]
+                else:
+                    row, start, width = tables[group], starts[group], widths[group]
+                    starts[group] = start + width
+                count = int((offset * 65536.0 + 65535.0) / span)  # no quotient is so near below a whole number that it is rounded up
+                end = bisect_right(row, count, start + 1, start + width - 1)
+                others.append(i)
+                found.append(end - 1 - start)
+                bottom = span * (row[end - 1] * part) - less + whole - whole
+                top = span * (row[end] * part) - less + whole - whole
+            span = top - bottom
             offset -= bottom
-            if span > _HALF:
+            if span > enough:
                 continue
-            shift = _steps(low, span)
+            size, ahead = int(span), int(offset)
+            low = value - ahead
+            shift = _steps(low, size)
+            if not shift:
+                enough = _enough(low, size)
+                continue
             low = low << shift & (_HALF - 1)
-            span <<= shift
             shifts += shift
             if n_bits < shift:  # a frequency of 1 shifts by 18: 32 bits always suffice
                 bits = bits << 32 | int.from_bytes(data[position:position + 4].ljust(4, b"\0"), "big")
                 position += 4
                 n_bits += 32
             n_bits -= shift
-            offset = offset << shift | bits >> n_bits
+            ahead = ahead << shift | bits >> n_bits
             bits &= (1 << n_bits) - 1
-        self.low, self.span, self.offset, self.position, self.bits, self.n_bits = low, span, offset, position, bits, n_bits
-        self.shifts, self.any = shifts, self.any or n > 0
-        return np.array(found, np.int64) - np.arange(1, n * width, width)
+            value = low + ahead
+            span, offset, enough = float(size << shift), float(ahead), half
+        self.span, self.offset, self.position, self.bits, self.n_bits = int(span), int(offset), position, bits, n_bits
+        self.low, self.shifts, self.any = value - self.offset, shifts, self.any or symbols.size > 0
+        symbols.reshape(-1)[others] = found
+        return symbols
 
     @property
     def length(self) -> int:

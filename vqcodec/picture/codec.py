@@ -35,6 +35,7 @@ from ..zoo.reading import load_decoder
 from ..zoo.schema import FloatNetwork, NetworkFile
 from .file import Picture
 from ..stream import grids_crc
+from ..process import available_threads
 from ..indices.quality import checked_quality, checked_sixteenths, quality_of
 from ..zoo.registry import ModelEntry
 from .integer_synthesis import POSITIONS, IntegerSynthesis
@@ -43,6 +44,8 @@ from .synthesis import PATCH, Synthesis, halo, shapes
 
 BAND_POSITIONS = 1 << 14  # grid positions per band; part of the format, see bitstream_spec.md
 STRIP_PIXELS = 1 << 21  # pixels per strip in the transforms; not part of the format
+TILE = 512  # columns of latents that go through the synthesis in integers at a time; not part of the format either
+THREADED = 1 << 12  # positions of pictures that it takes two threads for, where there are two
 Progress = Callable[[str], None]
 
 
@@ -96,10 +99,16 @@ class Codec:
         """Index grids int64[G,h,w] → uint8[height,width,3]."""
         out = np.empty((height, width, 3), np.uint8)
         if self.exact:
-            top = 0
-            for x in self.decoder.rows(self._pieces(grids, self.decoder.values(sixteenths), progress), sixteenths):
-                out[top : top + len(x)] = x[: height - top, :width]
-                top += len(x)
+            values, columns = self.decoder.values(sixteenths), grids.shape[2]
+            threads = available_threads() if grids[0].size >= THREADED else 1
+            reach = halo(self.model.transform)[1]
+            for left in range(0, columns, TILE):
+                first, last = max(0, left - reach), min(columns, left + TILE + reach)
+                top, own = 0, out[:, left * PATCH : (left + TILE) * PATCH]
+                skipped = (left - first) * PATCH
+                for x in self.decoder.rows(self._pieces(grids[:, :, first:last], values, progress), sixteenths, threads):
+                    own[top : top + len(x)] = x[: height - top, skipped : skipped + own.shape[1]]
+                    top += len(x)
             return out
         for (top, bottom), before, near in self._strips(grids, progress):
             y = self.coder.dequantize(near[None])

@@ -7,8 +7,9 @@ are worked on in wide strips.
 
 Decoding, in NumPy: with photo-3 23 MiB for 0.39 megapixels, 185 for 3, 354 for 12, 834 for 71, 720 for 32768 × 544; with photo-4,
 whose index grids are more than twice as large, 215 for 3, 1128 for 71; in integers, with photo-3e, whose rows go through the
-network as they come, 54 for 0.39, 147 for 3, 331 for 12, and 1711 for 32768 × 544. Reading the index grids takes 248 for 2.4
-megapixels, 444 for 4.2 (one band), less where few slices are coded.
+network as they come, in tiles of columns, 52 for 0.39 and 102 for 3 (pixels alone), a whole process with two threads 304 above the
+model for 12; pixels alone of 32768 × 544 259. Reading the index grids took 248 for 2.4 megapixels, 444 for 4.2 (one band), when
+decoders made whole tables of frequencies, as those in torch do; less where few slices are coded.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _PATCH, _REACH = 16, 11  # pixels of a latent's side; latent rows on each side o
 # worked on at once, in strips by floats and in so many rows by integers, and of further ones
 _DECODING, _GRIDS, _FIRST, _ROWS = 20, 13, 4, 512
 _POSITION, _BAND = 0.027, 1 << 14  # MiB of a position while its band is read, positions of a band
-_STRIP, _FURTHER, _INTEGERS, _FURTHER_INTEGERS = 72, 40, 125, 95
+_STRIP, _FURTHER, _INTEGERS = 72, 40, 125
+_TILE = 8544  # pixels that a tile of columns is wide at most, with what it looks at beside it
 
 
 def needed(width: int, height: int, command: str = "encode") -> int:
@@ -31,10 +33,10 @@ def needed(width: int, height: int, command: str = "encode") -> int:
     time; encoding decodes too, where it verifies or aims at a PSNR."""
     pixels = width * height
     mega, strip = pixels / 1e6, strip_pixels(width, height) / 1e6
-    columns, rows = -(-width // _PATCH), width * min(height, _ROWS) / 1e6
+    columns, rows = -(-width // _PATCH), min(width, _TILE) * min(height, _ROWS) / 1e6
     band = min(columns * -(-height // _PATCH), max(_BAND, 2 * columns))
     most = _DECODING + _GRIDS * mega + max(_POSITION * band, _STRIP * min(strip, _FIRST) + _FURTHER * max(0.0, strip - _FIRST),
-                                           _INTEGERS * min(rows, _FIRST) + _FURTHER_INTEGERS * max(0.0, rows - _FIRST))
+                                           _INTEGERS * rows)
     if command != "decode":  # networks in torch take more of wide strips
         search = min(800 * mega, 320 + 240 * mega, 900 + 130 * mega) if pixels <= REMEMBERED_PIXELS else 1300 + 32 * mega
         most = max(most, search, 12 * mega + 72 * strip)
