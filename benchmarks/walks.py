@@ -183,7 +183,11 @@ def main() -> None:
             return net(pairs(as_frames(pixels))).argmax(1).numpy() == np.array([label[0] - 1 for label in labels])
 
     real = np.concatenate([finds(shown(codec, walk.grids), walk.labels[1:]) for walk in walks])
-    print(f"classifier of actions: {real.mean():.1%} of {len(real)} real pairs of frames")
+    done = np.array([names[label[0]] for walk in walks for label in walk.labels[1:]])
+    real_of = {name: real[done == name].mean() for name in names[1:] if (done == name).any()}
+    evenly = np.mean(list(real_of.values()))
+    print(f"classifier of actions: {real.mean():.1%} of {len(real)} real pairs of frames: "
+          + ", ".join(f"{name} {share:.0%}" for name, share in real_of.items()) + f"; all actions alike {evenly:.1%}")
     header, rows = header_of(codec, walks[0].pixels[0]), []
     for temperature in given.temperatures:
         quality, still, still_real, right, of_each = [], [], [], [], {name: [] for name in names[1:]}
@@ -204,11 +208,11 @@ def main() -> None:
                     of_each[names[label[0]]].append(each)
                 if len(rows) < 16 and temperature == given.temperatures[-1]:
                     rows += [np.concatenate([walk.pixels[start], *future], 1), np.concatenate(list(drawn), 1)]
-        share = np.mean(right)
+        share, alike = np.mean(right), np.mean([np.mean(v) for v in of_each.values() if v])
         print(f"temperature {temperature:g}: {len(right)} continuations, frames {JUDGED}: "
               f"{' '.join(f'{v:.2f}' for v in np.mean(quality, 0))} dB; the last frame again "
               f"{' '.join(f'{v:.2f}' for v in np.mean(still, 0))}, before it was coded {' '.join(f'{v:.2f}' for v in np.mean(still_real, 0))}")
-        print(f"  the action asked for is found in {share:.1%} ({share / real.mean():.1%} of the real score): "
+        print(f"  the action asked for is found in {share:.1%} ({share / real.mean():.1%} of the real score), all actions alike {alike:.1%} ({alike / evenly:.1%}): "
               + ", ".join(f"{name} {np.mean(v):.0%}" for name, v in of_each.items() if v))
     entropy(codec, header)
     if given.samples:
