@@ -36,7 +36,7 @@ from .rounding import IntegerNetwork
 from .transform import Decoder, Encoder, halo, samples
 
 # Of λ: what a pixel's squared error of 1 adds to the distortion (by MS-SSIM nearly nothing: only a tint counts).
-WORTH = {"mse": 1.0, "ssimulacra2": 0.5, "ms-ssim": 0.0}
+WORTH = {"mse": 1.0, "ssimulacra2": 0.8, "ms-ssim": 0.0}
 KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True,
                  integers=lambda transform: IntegerNetwork(transform) if transform.arithmetic == "integer" else None)
 
@@ -152,7 +152,8 @@ class TorchCodec(Codec):
         if plain is None and not effort:
             return Finish()
         rgb, transform = picture.rgb, self.model.transform
-        decoded = self.pixels(grids, *rgb.shape[:2], sixteenths, nearly=True)
+        with more_threads():
+            decoded = self.pixels(grids, *rgb.shape[:2], sixteenths, nearly=True)
         decoded = without_colour(decoded) if picture.grey else decoded
         bits = WORTH[transform.distortion] * refine.slope(transform, sixteenths / SIXTEENTHS)
         coded = None if plain is None else spread(~plain.painted, *rgb.shape[:2])
