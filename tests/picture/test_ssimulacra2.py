@@ -76,6 +76,53 @@ def test_gradients_lead_to_less_error():
     assert torch.autograd.grad(ssimulacra2.error(same, pixels).sum(), same)[0].isfinite().all()
 
 
+def by_autograd(decoded, pixels, edges, spacing):
+    """`ssimulacra2.error` in float64, as it is defined."""
+    total = 0.0
+    light = [torch.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4) for x in (decoded.clamp(0, 1), pixels)]
+    for weights, channels, apart in zip(ssimulacra2.WEIGHTS, ssimulacra2.CHANNELS, spacing):
+        rows, columns = (ssimulacra2.window(side, reflect)[::apart].double() for side, reflect in zip(light[0].shape[2:], (True, edges)))
+        x, y = (torch.stack([plane[:, channel] for channel in channels], 1) for plane in map(xyb, light))
+        mx, my, sxx, syy, sxy = (rows @ z @ columns.mT for z in (x, y, x * x, y * y, x * y))
+        alike = (1 - (mx - my) ** 2) * (2 * (sxy - mx * my) + ssimulacra2.C2) / (sxx - mx**2 + syy - my**2 + ssimulacra2.C2)
+        x, y = x[..., ::apart, ::apart], y[..., ::apart, ::apart]
+        ratio = (1 + (x - mx).abs()) / (1 + (y - my).abs()) - 1
+        found = {ssimulacra2.SIMILAR: 1 - alike, ssimulacra2.RINGING: ratio, ssimulacra2.BLURRED: -ratio}
+        for (channel, kind, norm), weight in weights.items():
+            errors = found[kind][:, channels.index(channel)].clamp_min(0)
+            total = total + weight * ((errors**norm).mean((1, 2)) + 1e-30) ** (1 / norm)
+        light = [torch.nn.functional.avg_pool2d(x, 2, ceil_mode=True, count_include_pad=False) for x in light]
+    return total
+
+
+def xyb(light):
+    mixed = torch.einsum("oc,bchw->bohw", torch.tensor(ssimulacra2.ABSORBANCE).double(), light) + ssimulacra2.BIAS
+    mixed = mixed ** (1 / 3) - ssimulacra2.BIAS ** (1 / 3)
+    y = (mixed[:, 0] + mixed[:, 1]) / 2
+    return torch.stack([(mixed[:, 0] - mixed[:, 1]) * 7 + 0.42, y + 0.01, mixed[:, 2] - y + 0.55], 1)
+
+
+@pytest.mark.parametrize("edges, spacing", [(False, (1,) * 5), (True, (2, 2, 1, 1, 1)), (False, (3, 1, 2, 1, 1))])
+def test_gradients_are_those_of_the_errors(edges, spacing):
+    pixels = samples(synthetic_picture(150, 203)).expand(2, -1, -1, -1).contiguous()
+    decoded = pixels + 0.06 * torch.randn(pixels.shape, generator=torch.Generator().manual_seed(1))  # some beyond 0 and 1
+    decoded.requires_grad_()
+    errors = ssimulacra2.error(decoded, pixels, edges, ssimulacra2.scales(pixels, edges, spacing))
+    expected = by_autograd(decoded.double(), pixels.double(), edges, spacing)
+    assert torch.allclose(errors.double(), expected, rtol=1e-4)
+    parts = torch.tensor([1.0, 3.0])
+    found, wanted = (torch.autograd.grad((e * parts).sum(), decoded)[0] for e in (errors, expected))
+    assert (found - wanted).norm() < 0.005 * wanted.norm()
+
+
+def test_windows_further_apart_see_nearly_the_same():
+    pixels = samples(synthetic_picture(256, 320))
+    spoilt_pixels = pixels + 0.04 * torch.randn(pixels.shape, generator=torch.Generator().manual_seed(2))
+    every, some = (ssimulacra2.error(spoilt_pixels, pixels, original=ssimulacra2.scales(pixels, False, spacing))
+                   for spacing in ((1,) * 5, distortion.SPACING))
+    assert abs(every - some) < 0.01 * every and every != some
+
+
 def test_the_tint_of_flat_blocks_counts_and_of_others_hardly():
     flat, busy = torch.full((1, 3, 48, 48), 0.9), torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0))
     tints = [distortion.flat_error(x + 2 / 255, x).item() for x in (flat, busy)]

@@ -17,16 +17,16 @@ from .transform import PATCH
 
 MS_SSIM_UNIT = 1000.0  # brings 1 - MS-SSIM to the size of the MSE, so that the same λ give about the same rates
 MSE_SHARE = 0.02  # MS-SSIM hardly sees a small shift of a whole region's colour; the MSE does
-SSIMULACRA2_UNIT = 3.0  # of the sum of SSIMULACRA2's error norms, which is about a tenth of the MSE: with these four shares
-SSIMULACRA2_MSE_SHARE = 0.7  # PSNR, MS-SSIM and SSIMULACRA2 are each near to what a model tuned for it alone has
-SSIMULACRA2_MS_SSIM_UNIT = 300.0
+SSIMULACRA2_UNIT = 2.2  # of the sum of SSIMULACRA2's error norms, which is about a tenth of the MSE: with these four shares
+SSIMULACRA2_MSE_SHARE = 0.8  # PSNR, MS-SSIM and SSIMULACRA2 are each near to what a model tuned for it alone has
+SSIMULACRA2_MS_SSIM_UNIT = 800.0
 CHROMA_SHARE = 0.5  # of the squared error of colour without luma: red surfaces and faces lose theirs first
 LUMA = (0.299, 0.587, 0.114)
 FLAT_SHARE = 2.0  # of the squared error of the means of flat blocks: neither metric minds a small tint, people do
 FLAT_VARIANCE = 1.0  # of 8-bit samples: blocks of this variance count half
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 WINDOW, SIGMA = 11, 1.5
-SPACING = (2, 2, 1, 1, 1)  # pixels between windows at each scale where time counts; of small scales none can be spared
+SPACING = (2, 2, 1, 1, 1)  # pixels between windows at each scale, of both metrics, where time counts; of small ones none can be spared
 C1, C2 = 0.01**2, 0.03**2
 
 
@@ -175,7 +175,7 @@ class Originals:
     @classmethod
     def of(cls, pixels: torch.Tensor, edges: bool = False, spacing: Sequence[int] = (1,) * len(SCALE_WEIGHTS)) -> Originals:
         large = min(pixels.shape[2:]) >= MS_SSIM_SIDE
-        return cls(ssimulacra2.scales(pixels, edges), scales(pixels, edges, spacing) if large else None)
+        return cls(ssimulacra2.scales(pixels, edges, spacing), scales(pixels, edges, spacing) if large else None)
 
 
 def mixed(decoded: torch.Tensor, pixels: torch.Tensor, edges: bool = False, original: Originals | None = None):

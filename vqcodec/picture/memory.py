@@ -2,7 +2,7 @@
 
 Measured with one thread (peak of the process above what the loaded model takes). Encoding at quality 8 with photo-3: at effort 2
 147 MiB for 0.39 megapixels, 436 for 1.5, 928 for 3.8, at effort 1 2274 for 12; where the search remembers nothing, 1567 for 12.6,
-1767 for 25; with photo-ssim-1 195, 528, 1104, 2344, 1811 and 1930. 131072 × 544 take 3783 MiB at effort 0: very wide pictures
+1767 for 25; with photo-ssim-1 195, 528, 1104, 2344, 1811 and 1930; with photo-4 224, 671, 1517, 2142 for the first four. 131072 × 544 take 3783 MiB at effort 0: very wide pictures
 are worked on in wide strips.
 
 Decoding, in NumPy: with photo-3 23 MiB for 0.39 megapixels, 185 for 3, 354 for 12, 834 for 71, 720 for 32768 × 544; with photo-4,
@@ -38,7 +38,7 @@ def needed(width: int, height: int, command: str = "encode") -> int:
     most = _DECODING + _GRIDS * mega + max(_POSITION * band, _STRIP * min(strip, _FIRST) + _FURTHER * max(0.0, strip - _FIRST),
                                            _INTEGERS * rows)
     if command != "decode":  # networks in torch take more of wide strips
-        search = min(800 * mega, 320 + 240 * mega, 900 + 130 * mega) if pixels <= REMEMBERED_PIXELS else 1300 + 32 * mega
+        search = min(800 * mega, 320 + 300 * mega, 1000 + 130 * mega) if pixels <= REMEMBERED_PIXELS else 1300 + 32 * mega
         most = max(most, search, 12 * mega + 72 * strip)
     return int(_SLACK * MIB * most)
 

@@ -79,8 +79,8 @@ SEARCHES = {
     "mse": Search(weight=0.75 * RATE_WEIGHT, curvature=1.0, pull=0.7, last_pull=0.15, momentum=0.4),
     "ms-ssim": Search(weight=0.7 * RATE_WEIGHT, curvature=1.2, pull=0.24, last_pull=0.06, momentum=0.4, fall=0.6,
                       steps=(0, 2, 7, 12, 20, 20)),
-    "ssimulacra2": Search(weight=0.5 * RATE_WEIGHT, curvature=1.2, pull=0.1, last_pull=0.03, momentum=0.4, fall=0.6, steep=0.5,
-                          steps=(0, 2, 7, 12, 20, 20)),
+    "ssimulacra2": Search(weight=0.5 * RATE_WEIGHT, curvature=1.2, pull=0.13, last_pull=0.035, momentum=0.4, fall=0.45, steep=0.5,
+                          steps=(0, 2, 6, 12, 20, 20)),
 }
 EFFORTS = len(SEARCHES["mse"].steps)
 FARTHEST = 1.0

@@ -36,7 +36,7 @@ from .rounding import IntegerNetwork
 from .transform import Decoder, Encoder, halo, samples
 
 # Of λ: what a pixel's squared error of 1 adds to the distortion (by MS-SSIM nearly nothing: only a tint counts).
-WORTH = {"mse": 1.0, "ssimulacra2": 0.5, "ms-ssim": 0.0}
+WORTH = {"mse": 1.0, "ssimulacra2": 0.8, "ms-ssim": 0.0}
 KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True,
                  integers=lambda transform: IntegerNetwork(transform) if transform.arithmetic == "integer" else None)
 
