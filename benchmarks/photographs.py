@@ -1,5 +1,5 @@
-"""A model of photographs against AVIF on a folder of pictures, with little arithmetic: real bytes, BD-rates by PSNR, MS-SSIM, SSIMULACRA2
-and, on some of the pictures, CVVDP; and whether every score rises with quality on each picture.
+"""A model of photographs against AVIF on a folder of pictures, with little arithmetic: real bytes, BD-rates by PSNR,
+MS-SSIM, SSIMULACRA2 and, on some of the pictures, CVVDP; whether every score rises with quality on each picture.
 
     python benchmarks/photographs.py KODAK/ --cache points.jsonl [--models photo-4] [--codecs avif,avif-ssimulacra2] [--jobs 2]
     python benchmarks/photographs.py PHOTOS/ --held-out 12 --side 768 --cache points.jsonl
@@ -121,7 +121,8 @@ def falling(points: dict[tuple, dict], label: str) -> list[str]:
     for name, found in by_picture.items():
         found.sort(key=lambda entry: entry[0])
         for (low, a), (high, b) in zip(found, found[1:]):
-            result += [f"{name} {key} {low:g} {a[key]:.4f}, {high:g} {b[key]:.4f}" for key in a if key in b and b[key] <= a[key]]
+            result += [f"{name} {key} {low:g} {a[key]:.4f}, {high:g} {b[key]:.4f}"
+                       for key in a if key in b and b[key] <= a[key]]
     return result
 
 
@@ -150,8 +151,9 @@ def main() -> None:
     known = read_cache(options.cache)
     jobs = [(path, options.side, CodecSpec(name), settings, known, i < options.cvvdp, options.cache)
             for name in peers for i, path in enumerate(paths)]
-    jobs += [(path, options.side, CodecSpec("vqcodec", name, options.models_dir and str(options.models_dir), options.effort), qualities, known,
-              i < options.cvvdp, options.cache) for name in models for i, path in enumerate(paths)]
+    folder = options.models_dir and str(options.models_dir)
+    jobs += [(path, options.side, CodecSpec("vqcodec", name, folder, options.effort), qualities, known, i < options.cvvdp,
+              options.cache) for name in models for i, path in enumerate(paths)]
     points: dict[tuple, dict] = {}
     with multiprocessing.get_context("spawn").Pool(options.jobs) as pool:
         for found in pool.imap_unordered(measure, jobs):

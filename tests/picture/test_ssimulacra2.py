@@ -81,7 +81,8 @@ def by_autograd(decoded, pixels, edges, spacing):
     total = 0.0
     light = [torch.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4) for x in (decoded.clamp(0, 1), pixels)]
     for weights, channels, apart in zip(ssimulacra2.WEIGHTS, ssimulacra2.CHANNELS, spacing):
-        rows, columns = (ssimulacra2.window(side, reflect)[::apart].double() for side, reflect in zip(light[0].shape[2:], (True, edges)))
+        rows, columns = (ssimulacra2.window(side, reflect)[::apart].double()
+                         for side, reflect in zip(light[0].shape[2:], (True, edges)))
         x, y = (torch.stack([plane[:, channel] for channel in channels], 1) for plane in map(xyb, light))
         mx, my, sxx, syy, sxy = (rows @ z @ columns.mT for z in (x, y, x * x, y * y, x * y))
         alike = (1 - (mx - my) ** 2) * (2 * (sxy - mx * my) + ssimulacra2.C2) / (sxx - mx**2 + syy - my**2 + ssimulacra2.C2)

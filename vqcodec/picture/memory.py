@@ -2,8 +2,9 @@
 
 Measured with one thread (peak of the process above what the loaded model takes). Encoding at quality 8 with photo-3: at effort 2
 147 MiB for 0.39 megapixels, 436 for 1.5, 928 for 3.8, at effort 1 2274 for 12; where the search remembers nothing, 1567 for 12.6,
-1767 for 25; with photo-ssim-1 195, 528, 1104, 2344, 1811 and 1930; with photo-4 224, 671, 1517, 2142 for the first four. 131072 × 544 take 3783 MiB at effort 0: very wide pictures
-are worked on in wide strips.
+1767 for 25; with photo-ssim-1 195, 528, 1104, 2344, 1811 and 1930; with photo-4
+224, 671, 1517, 2142 for the first four. 131072 × 544 take 3783 MiB at effort 0: very wide pictures are worked on in wide
+strips.
 
 Decoding, in NumPy: with photo-3 23 MiB for 0.39 megapixels, 185 for 3, 354 for 12, 834 for 71, 720 for 32768 × 544; with photo-4,
 whose index grids are more than twice as large, 215 for 3, 1128 for 71; in integers, with photo-3e, whose rows go through the

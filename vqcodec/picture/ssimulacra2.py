@@ -99,8 +99,8 @@ def pyramid(pixels: torch.Tensor):
 
 
 class Linear(torch.autograd.Function):
-    """sRGB f32[B,3,H,W], which counts as 0 or 1 beyond 0..1, → linear light, same. (The gradient is written out, here and below: powers
-    take long, and the slope of one is no other one.)"""
+    """sRGB f32[B,3,H,W], which counts as 0 or 1 beyond 0..1, → linear light, same. (The gradient is written out, here and
+    below: powers take long, and the slope of one needs no other.)"""
 
     @staticmethod
     def forward(ctx, x):
@@ -140,7 +140,8 @@ def to_xyb(linear: torch.Tensor, channels: Sequence[int] = (X, Y, B)) -> torch.T
     matrix = linear.new_tensor(ABSORBANCE[:count])
     mixed = CubeRoot.apply((matrix @ linear.flatten(2)).add(BIAS).unflatten(2, linear.shape[2:]))
     y = (mixed[:, 0] + mixed[:, 1]) / 2
-    planes = {Y: lambda: y + (0.01 - BIAS ** (1 / 3)), X: lambda: (mixed[:, 0] - mixed[:, 1]) * 7 + 0.42, B: lambda: mixed[:, 2] - y + 0.55}
+    planes = {Y: lambda: y + (0.01 - BIAS ** (1 / 3)), X: lambda: (mixed[:, 0] - mixed[:, 1]) * 7 + 0.42,
+              B: lambda: mixed[:, 2] - y + 0.55}
     return torch.stack([planes[channel]() for channel in channels], 1)
 
 
