@@ -2,7 +2,10 @@
 
     python benchmarks/datasets.py emoji OUT/      # Debian: fonts-noto-color-emoji, unicode-data; 64×64 pixels over white
     python benchmarks/datasets.py digits FSDD/ OUT/ --without yweweler      # links to the recordings of all voices but one
+    python benchmarks/datasets.py vary EMOJI/ OUT/ HELD_OUT/      # links to its files, and others like them; 64 are held out first
     python benchmarks/datasets.py doom OUT/ --episodes 200 --seed 1         # pip install vizdoom; walks through a maze of Freedoom
+
+Few files are learned by heart: `vary` makes more of them, by shifts, sizes, mirrors and colours of pictures, by pace, delay and tilt of sounds.
 """
 
 from __future__ import annotations
@@ -11,12 +14,16 @@ import argparse
 import os
 import random
 import re
+from functools import partial
 from pathlib import Path
 
 FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
 NAMES = "/usr/share/unicode/emoji/emoji-test.txt"
 GLYPH = 109  # the only size, in points, of this font's pictures
 SIDE = 64
+HELD_OUT = 64
+VARIANTS = 5
+RECOLOURED = ("flag", "shape", "heart", "clothing", "vehicle", "thing", "sign", "place")
 KINDS = {"face": "face", "cat-face|monkey-face": "face", "heart": "heart", "hand|body": "hand", "person|family": "person",
          "animal": "animal", "plant": "plant", "food-fruit|food-vegetable": "fruit", "food|dishware": "food", "drink": "drink",
          "place": "place", "transport": "vehicle", "time": "clock", "sky": "sky", "sport|game": "sport", "clothing": "clothing",
@@ -65,6 +72,50 @@ def digits(recordings: Path, out: Path, without: str) -> int:
             os.symlink(path.resolve(), out / path.name)
             count += 1
     return count
+
+
+def vary(files: Path, out: Path, held_out: Path, count: int = VARIANTS) -> int:
+    """Links to files, those to be held out apart, and so many variants of each of the others; returns how many are in `out`."""
+    from vqcodec.train.data import split
+
+    held_out.mkdir(parents=True, exist_ok=True)
+    learned, aside = split(sorted(files.iterdir()), HELD_OUT)
+    for path in aside:
+        os.symlink(path.resolve(), held_out / path.name)
+    for path in learned:
+        os.symlink(path.resolve(), out / path.name)
+        for number in range(count):
+            rng = random.Random(f"{path.name}/{number}")
+            varied = out / f"{path.stem}-v{number}{path.suffix}"
+            (vary_picture if path.suffix == ".png" else vary_sound)(path, varied, rng)
+    return len(learned) * (1 + count)
+
+
+def vary_picture(path: Path, varied: Path, rng: random.Random) -> None:
+    from PIL import Image, ImageOps
+
+    picture = Image.open(path).convert("RGB")
+    if rng.random() < 0.5 and not path.name.startswith(("sign", "clock")):
+        picture = ImageOps.mirror(picture)
+    turn = rng.randrange(256) if path.name.startswith(RECOLOURED) else rng.randrange(-8, 9)
+    hue, saturation, value = picture.convert("HSV").split()
+    picture = Image.merge("HSV", (hue.point([(h + turn) % 256 for h in range(256)]), saturation, value)).convert("RGB")
+    size = SIDE / rng.uniform(0.86, 1.06)  # of what is seen
+    left, top = ((SIDE - size) / 2 + rng.uniform(-3, 3) for _ in "xy")
+    picture.transform((SIDE, SIDE), Image.AFFINE, (size / SIDE, 0, left, 0, size / SIDE, top), Image.BICUBIC,
+                      fillcolor="white").save(varied)
+
+
+def vary_sound(path: Path, varied: Path, rng: random.Random) -> None:
+    import numpy as np
+    import soundfile
+
+    x, rate = soundfile.read(path)
+    pace, tilt = rng.uniform(0.9, 1.12), rng.uniform(-0.4, 0.4)
+    x = np.interp(np.arange(0, len(x) - 1, pace), np.arange(len(x)), x)
+    x = np.concatenate([np.zeros(rng.randrange(rate // 20)), x])
+    x[1:] += tilt * x[:-1]
+    soundfile.write(varied, 0.5 * x / max(1e-3, np.abs(x).max()), rate)
 
 
 STEPS = 160  # frames of a walk
@@ -141,16 +192,15 @@ def write_clip(path: Path, frames: list) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("emoji", "digits", "doom"))
+    parser.add_argument("what", choices=("emoji", "digits", "vary", "doom"))
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--without", default="")
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    out = given.folders[-1]
+    out = given.folders[0 if given.what in ("emoji", "doom") else 1]
     out.mkdir(parents=True, exist_ok=True)
-    if given.what == "doom":
-        made = walks(out, given.episodes, given.seed)
-    else:
-        made = emoji(out) if given.what == "emoji" else digits(*given.folders, given.without)
+    kinds = {"emoji": emoji, "digits": partial(digits, without=given.without), "vary": vary,
+             "doom": partial(walks, episodes=given.episodes, seed=given.seed)}
+    made = kinds[given.what](*given.folders)
     print(f"{made} files in {out}")

@@ -1,4 +1,4 @@
-"""Sections 14.2 to 14.6 of bitstream_spec.md, pixel by pixel in plain Python: slow, and written from the text alone."""
+"""Sections 14.2 to 14.7 of bitstream_spec.md, pixel by pixel in plain Python: slow, and written from the text alone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,12 @@ MASKS = (("....xxxx", "..xxxxxx", "..xxxxx.", "....x..."),
          ("..xxxxxx", ".xxxxxxx", ".xxxxxxx", ".xxxxxx.", "..xxxx.."),
          ("xxxxxxxx", "xxxxxxxx", "xxxxxxxx", "xxxxxxxx", ".xxxxxxx", ".xxxxxxx", "..xxxxx."))
 CLOSE = (".....xxx", "...xxxxx", "....xxx.")
+TIP, PATCH = ("......xx", ".....xxx", "....x..."), 5 * ("xxxxxxx.",)
+ROUND, ROUND2 = ("........", "..xxx...", ".xxxxx..", "..xxx...", "...x...."), ("........", ".xxxxx..", ".xxxxx..")
+HERE, HERE2, BESIDE = ("........", "........", "...x...."), ("........", "...x...."), (".......x", "....x...")
+WIDE_MASKS = ((MASKS[0], (), (), ()), (MASKS[1], (), (), ()), (MASKS[2], (), (), ()), (CLOSE, ROUND, (), range(1, 5)),
+              (TIP, ROUND, ROUND2, range(10, 18)), (("...xxxxx", "..xxxxx."), PATCH, (), (47, 48)), (TIP, (), (), range(18, 46)),
+              ((), HERE, (), (0, 1, 2, 3, 4, 10, 11, 12, 13)), ((), HERE, HERE2, (46, *range(49, 55))), (BESIDE, (), (), range(26, 42)))
 AROUND = [(-1, 2), (-1, 3), (-1, 4), *((0, c) for c in range(1, 6)), (1, 2), (1, 3), (1, 4), (2, 3)]
 
 
@@ -108,7 +114,8 @@ def decode(data: bytes, height: int, width: int, tensors) -> list[list[int]]:
             break
     busy, black = tiles(data[i : i + length], -(-height // 32), -(-width // 32))
     decide, runs = Decisions(data[i + length : -4]), [Run(c) for c in range(56)]
-    page = Page(height, width, {name: tensor.astype(int).tolist() for name, tensor in tensors.items()})
+    kind = {144: Page, 194: WidePage}[len(tensors["a.weight"])]
+    page = kind(height, width, {name: tensor.astype(int).tolist() for name, tensor in tensors.items()})
     for (y, x) in [(y, x) for y in range(height) for x in range(width) if black[y // 32, x // 32]]:
         page.pixels[page.place(y, x)] = 1
     n = -(-height * width // (10 * 2**20))
@@ -203,3 +210,86 @@ class Page:
             self.pixels[p] = bit
             for i, (entry, (v, n)) in enumerate(zip(entries, values)):
                 self.tables[i][entry] = v + ((65535 * bit - v) * (131072 // (2 * n + 3)) >> 16), min(n, 254) + 1
+
+
+class WidePage(Page):
+    """Section 14.7."""
+
+    def __init__(self, height: int, width: int, tensors):
+        super().__init__(height, width, tensors)
+        self.height, self.least, self.ink = height, 8 * self.t + 8, {}
+        self.tables, self.places = [{} for _ in range(10)], [{} for _ in range(3)]
+
+    def look(self, step: list[int], time: int) -> list[int]:
+        own = {p: [self.pixels[p - r * self.t + b + k] for r, b in enumerate((-8, -5, -4, -4, -4, -4, -4, -4)) for k in range(8)]
+               for p in step}
+        for p in step:
+            self.s[p] = sum(bit << k for k, bit in enumerate(own[p]))
+        odds, self.entries, moved, placed = [], [], {}, {}
+        for p in step:
+            def led(c: int, p=p) -> int:
+                return min(max(p + c, self.least), self.most)
+
+            def differ(q: int, offsets, p=p) -> int:
+                return sum((self.s.get(p + k, 0) ^ self.s.get(q + k, 0)).bit_count() for k in offsets)
+
+            def moves(q: int):
+                return self.moves.get(q, (-19, -19, -19))
+
+            g = (self.s[p] * MIX + (self.s.get(p - 8 * self.t, 0) & 0xFFFFFFFF) * 0xD6E8FEB86659FD93) % 2**64
+            found = [(self.s[p] & bits_of(m)) * MIX % 2**64 >> 46 for m in MASKS[1:]] + [g >> 46]
+            candidates = [moves(p - 1)[0], moves(p - self.t)[0], moves(p - self.t + 2)[0], *moves(p - 1)[1:]]
+            for i, entry in enumerate(found):
+                place, when = self.places[i].get(entry, (self.least, 0))
+                candidates.append(place - p if when + 11 <= time else -19)
+                placed[i, entry] = (p, time)
+            candidates += [c + moves(led(c))[0] for c in (candidates[0], candidates[7])]
+            places = [led(c) for c in candidates]
+            near = [differ(q, (0,)) for q in places]
+            far = [differ(q, (-8, -8 * self.t, 7 - 4 * self.t)) for q in places]
+            chosen = []
+            for _ in range(3):
+                left = [k for k in range(10) if places[k] not in [places[j] for j in chosen]]
+                chosen.append(min(left, key=lambda k: 4 * near[k] + far[k], default=0))
+            moved[p] = tuple(candidates[k] for k in chosen)
+            a, b, c = (places[k] for k in chosen)
+            near, far = [near[k] for k in chosen], [far[k] for k in chosen]
+
+            def around(q: int, rows) -> list[int]:
+                return [self.pixels[q + r * self.t - 3 + k] for r in rows for k in range(8)]
+
+            y, x = p // self.t - 8, p % self.t - 8
+            sizes = [min(max(x - self.ink.get(y + k, -263), 0), 255).bit_length() for k in range(-3, 4)]
+            e, at = 0, 0
+            for value, bits in [(min(31, near[0]), 5), (min(31, near[1]), 5), (far[0].bit_length(), 4), (far[1].bit_length(), 4),
+                                *((size, 4) for size in sizes), (self.pixels[c], 1), (min(3, near[0]), 2),
+                                (near[0].bit_length(), 3), (near[1].bit_length(), 3)]:
+                e, at = e | value << at, at + bits
+            shown = [own[p], around(a, range(-2, 3)), around(b, range(-1, 2)), around(c, (0,))]
+            words = [sum(bit << k for k, bit in enumerate(pixels)) for pixels in shown[:3]]
+            entries = []
+            for s_, a_, b_, e_ in WIDE_MASKS:
+                total = (words[0] & bits_of(s_)) * MIX + (words[1] & bits_of(a_)) * 0xA0761D6478BD642F
+                total += (words[2] & bits_of(b_)) * 0xE7037ED1A0B428DB + (e & sum(1 << k for k in e_)) * 0x8EBC6AF09C88C6E3
+                entries.append(total % 2**64 >> 44)
+            self.entries.append(entries)
+            values = [self.tables[i].get(entry, (32768, 0)) for i, entry in enumerate(entries)]
+            stretched = [max(-127, min(127, round(16 * math.log(((v >> 4) + 0.5) / (4095.5 - (v >> 4)))))) for v, _ in values]
+            inputs = [bit for pixels in shown for bit in pixels]
+            for k in range(3):
+                inputs += [min(near[k], most) for most in (2, 6, 14, 30)] + [min(far[k], most) for most in (4, 14, 40, 110)]
+            inputs += [z * (512 * n // (2 * n + 1)) >> 8 for z, (_, n) in zip(stretched, values)]
+            inputs += [z * (256 * n // (n + 12)) >> 8 for z, (_, n) in zip(stretched, values)]
+            for size in sizes:
+                inputs += [min(size, 3), size]
+            odds.append(self.network(inputs))
+        self.moves |= moved
+        for (i, entry), value in placed.items():
+            self.places[i][entry] = value
+        return odds
+
+    def learn(self, step: list[int], bits: list[int]) -> None:
+        super().learn(step, bits)
+        for p, bit in zip(step, bits):
+            if bit:
+                self.ink[p // self.t - 8] = p % self.t - 8

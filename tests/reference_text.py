@@ -6,6 +6,8 @@ from __future__ import annotations
 import lzma
 import zlib
 
+from reference_sampling import philox, symbol
+
 M = 0xFFFFFFFF
 
 
@@ -67,6 +69,56 @@ class Coder:
             self.value, self.at = 2 * (self.value - less) + new, self.at + 1
 
 
+class Known:
+    """A lane whose bytes are known, and then drawn (section 13.4), where there is a seed."""
+
+    def __init__(self, known, drawn=0, place=0, seed=0, item=0, inverse=4096, characters=True):
+        self.known, self.left, self.place, self.bits, self.byte = known, drawn, place, [], 1
+        self.seed, self.item, self.inverse, self.begun = seed, item, inverse, b"" if characters else None
+
+    def bit(self, one):
+        number = self.byte.bit_length() - 1
+        if self.known:
+            y = self.known[0] >> 7 - number & 1
+        else:
+            c = self.place % 2**32, self.place >> 32, number // 4, self.item
+            word = philox(list(c), [self.seed % 2**32, self.seed >> 32])[number % 4]
+            goes = [y for y in (0, 1) if self.begun is None or self.leads(2 * self.byte + y, 7 - number)]
+            y = goes[0] if len(goes) == 1 else symbol([0, 65536 - one, 65536], word, self.inverse)
+        self.byte = 2 * self.byte + y
+        if number == 7:
+            self.next(self.byte - 256)
+        return y
+
+    def leads(self, node, missing):
+        return any(self.fits(bytes([(node << missing | rest) - 256])) for rest in range(1 << missing))
+
+    def fits(self, byte):
+        """Whether characters of UTF-8 can go on so, and end."""
+        for more in range(min(4, self.left)):
+            for filler in (0x80, 0x90, 0xA0):  # what can be second after any first byte
+                try:
+                    found = (self.begun + byte + bytes([filler] * more)).decode()
+                    return len(found) == 1 and (found in "\t\n\r" or ord(found) > 31 and found != "\x7f")
+                except UnicodeDecodeError:
+                    pass
+        return False
+
+    def next(self, byte):
+        self.byte = 1
+        if self.known:
+            self.known = self.known[1:]
+            return
+        self.place, self.left = self.place + 1, self.left - 1
+        if self.begun is not None:
+            self.begun += bytes([byte])
+            try:
+                self.begun.decode()
+                self.begun = b""
+            except UnicodeDecodeError:
+                pass
+
+
 class Lane:
     def __init__(self, start, length, coder):
         self.start, self.length, self.at, self.coder = start, length, start, coder
@@ -89,17 +141,18 @@ def contexts(lane, text):
     return found
 
 
-def block(model, segments, length):
-    t, n = model.t, len(segments)
+def block(model, coders, length, lengths=None):
+    """lengths: of lanes, where they are not those of a block that is coded."""
+    t, n = model.t, len(coders)
     text = [-1] * length
-    lengths = [length // n + (i < length % n) for i in range(n)]
-    lanes = [Lane(sum(lengths[:i]), lengths[i], Coder(s)) for i, s in enumerate(segments)]
+    lengths = lengths or [length // n + (i < length % n) for i in range(n)]
+    lanes = [Lane(sum(lengths[:i]), lengths[i], coder) for i, coder in enumerate(coders)]
     bits = min(19, max(10, (length - 1).bit_length()))
     groups = [[bytearray(16) for _ in range(1 << bits)] for _ in range(10)]
     histories = [[list(level) for level in c] for c in t["histories"]]
     match, mix, refine = list(t["match"]), [[list(w) for w in m] for m in t["mix"]], [[list(r) for r in c] for c in t["refine"]]
     seen = {}
-    for step in range(lengths[0]):
+    for step in range(max(lengths)):
         lanes = [lane for lane in lanes if lane.length > step]
         for lane in lanes:
             lane.hashes, lane.node = contexts(lane, text), 1
@@ -223,6 +276,22 @@ def end(lane, text):
     lane.at += 1
 
 
+def lane_count(n):
+    return max(1, min(4, n // 2048), min(256, n // 4096))
+
+
+def draw(tensors, count, kept=b"", **how):
+    """Text of so many bytes behind another, which is of whole characters; how: as `Known` takes it."""
+    read = kept[-(1 << 20) + (1 << 18) :]
+    n = lane_count(len(read))
+    read = read[len(read) % n :]
+    size = len(read) // n
+    lanes = [Known(read[i * size : i * size + size]) for i in range(n - 1)]
+    lanes.append(Known(read[(n - 1) * size :], count, len(kept), **how))
+    lengths = [size] * (n - 1) + [size + count]
+    return block(Model(tensors), lanes, len(read) + count, lengths)[len(read) :]
+
+
 def decode(data, tensors):
     """(text, model's number)."""
     assert data[:4] == b"VQ\x01\x02" or data[:4] == b"VQ\x01\x42"
@@ -240,7 +309,7 @@ def decode(data, tensors):
         sizes = [n]
         if method:
             sizes = []
-            for _ in range(max(1, min(4, n // 2048), min(256, n // 4096)) if method == 2 else 1):
+            for _ in range(lane_count(n) if method == 2 else 1):
                 size, at = varint(data, at)
                 sizes.append(size)
         parts = []
@@ -249,7 +318,7 @@ def decode(data, tensors):
             at += size
         if method == 2:
             model = model or Model(tensors)
-            text = block(model, parts, n)
+            text = block(model, [Coder(part) for part in parts], n)
         else:
             text = parts[0] if method == 0 else zlib.decompress(parts[0], -15)
         checksum = zlib.crc32(text, checksum)

@@ -51,29 +51,33 @@ def encode(source, *, quality: float | None = None, bpp: float | None = None, ps
            kbps: float | None = None, size: int | None = None, effort: int | None = None, model: str | None = None,
            models_dir=None, exact: bool = False, strict: bool = False, strip: tuple[str, ...] = (),
            pages: str | None = None, dpi: float | None = None, mask: str | None = None,
+           start: float | None = None, duration: float | None = None, audio: str | None = None,
            limits: Limits | None = None) -> bytes:
-    """An image, a recording, a document or a text → the bytes of a .vq file.
+    """An image, a recording, a clip, a document or a text → the bytes of a .vq file.
 
     source: a path, the bytes of a file or an open binary file; PIL.Image, uint8 array [H,W], [H,W,3] or [H,W,4]; `Sound` or
-    (float array [N] or [N,C], rate in Hz); of a document a list of pages: PIL.Images, or arrays as above or bool [H,W], black
+    (float array [N] or [N,C], rate in Hz); `vqcodec.video.clip.Clip`; of a document a list of pages: PIL.Images, or arrays as above or bool [H,W], black
     where true.
-    One of: quality (1..N, default the middle), bpp or psnr (dB) of images, kbps of sound, size (bytes, an upper bound). A
+    One of: quality (1..N, default the middle), bpp or psnr (dB) of images, kbps of sound and video, bpp of video, size (bytes, an upper bound). A
     target that is missed by more than 3 % gives a VqcodecWarning.
     effort: 0..5, how long to look for a smaller file (default 2 up to 4 megapixels, 1 above and for sound).
     exact: keep the colours of pixels that are wholly transparent. strict: damage of the input is an error, not a warning.
     strip: what of the file's metadata to leave out: "all", or any of "gps", "exif", "xmp", "icc", "density", "tags".
     pages, dpi, mask: of documents, as the options of `vqcodec encode`: "1-3,7"; pages of a PDF are drawn at dpi; "lossless",
     "clean" or "off".
+    start, duration, audio: of video, the seconds that are taken, and what becomes of its sound: "code" (by a model that suits it,
+    the default), "copy" (the packets of a file, as they are), "none", or the name of a model of sound.
     limits: None is `Limits()`. Raises InputError for what is none of these, UsageError for bad arguments, LimitError beyond limits.
     """
     from . import medium
 
     with _within(limits):
         source, kind = _source(source, model, models_dir)
-        medium.check_options(kind, dict(pages=pages, dpi=dpi, mask=mask))
+        options = dict(pages=pages, dpi=dpi, mask=mask, start=start, duration=duration, track=audio)
+        medium.check_options(kind, options)
         return _encode(kind, source, medium.Request.of(
             quality, dict(bpp=bpp, psnr=psnr, kbps=kbps, size=size), effort=effort, exact=exact, strict=strict,
-            strip=(strip,) if isinstance(strip, str) else tuple(strip), pages=pages, dpi=dpi, mask=mask), model, models_dir)
+            strip=(strip,) if isinstance(strip, str) else tuple(strip), **options), model, models_dir)
 
 
 def encode_sound(sound, *, quality: float | None = None, kbps: float | None = None, size: int | None = None,
@@ -89,17 +93,23 @@ def encode_sound(sound, *, quality: float | None = None, kbps: float | None = No
         return _encode(medium.of_modality("audio"), _source(sound)[0], request, model, models_dir)
 
 
-def decode(data, *, models_dir=None, limits: Limits | None = None):
-    """A .vq file (its path, its bytes, or an open binary file) → PIL.Image of mode L, LA, RGB or RGBA, or `Sound`; of a document
+def decode(data, *, start: float | None = None, duration: float | None = None, audio: str | None = None, models_dir=None,
+           limits: Limits | None = None):
+    """A .vq file (its path, its bytes, or an open binary file) → PIL.Image of mode L, LA, RGB or RGBA, or `Sound`; of video a
+    `vqcodec.video.clip.Clip`, of all of it or of `duration` seconds from `start` on, with audio="none" without its sound; of a document
     a list of PIL.Images, of mode 1, L or RGB; of text bytes. Raises CorruptStreamError, UnsupportedError, UnknownModelError or, beyond `limits`
     (None is `Limits()`), LimitError."""
     from .filelimits import check
-    from .medium import AS_SAMPLES
+    from .medium import AS_SAMPLES, check_options
 
+    options = {name: value for name, value in dict(start=start, duration=duration, track=audio).items() if value is not None}
+    if audio not in (None, "none"):
+        raise UsageError('audio is "none", or not given: sound is decoded as it is')
     with _within(limits):
         kind, data = _stream(data)
+        check_options(kind, options)
         check(kind.extent(data, AS_SAMPLES), len(data))
-        return kind.decoded(_open_for(kind, data, models_dir), data)
+        return kind.decoded(_open_for(kind, data, models_dir), data, **options)
 
 
 decode_sound = decode
@@ -163,7 +173,7 @@ def sample(model: str, *, seed: int = 0, item: int = 0, temperature: float = 1.0
            quality: float | None = None, models_dir=None, limits: Limits | None = None, **measure) -> bytes:
     """The bytes of a .vq file that nobody has encoded: drawn from a model's prior. `decode` and `tokens` take it like others.
 
-    Of pictures size=(width, height), of sound seconds. seed, and item of those with one seed: the same draw the same grids on
+    Of pictures size=(width, height), of sound seconds, of text bytes. seed, and item of those with one seed: the same draw the same grids on
     every machine. temperature: below 1 what is likely, above 1 what is not, 0 the most probable. label: of models that have
     labels. quality: 1..N, default the middle. Raises UsageError, UnknownModelError, LimitError."""
     from . import medium
@@ -181,8 +191,8 @@ def sample(model: str, *, seed: int = 0, item: int = 0, temperature: float = 1.0
 
 def extend(data, *, seed: int = 0, temperature: float = 0.7, sweeps: int = 8, label: str | None = None, models_dir=None,
            limits: Limits | None = None, **measure) -> bytes:
-    """A .vq file (as in `decode`) and what could follow it, drawn from its model's prior: of pictures rows, of sound seconds.
-    The bytes of a .vq file. sweeps: how often what is drawn is redrawn, so that it fits to what is there; with some, keep the
+    """A .vq file (as in `decode`) and what could follow it, drawn from its model's prior: of pictures rows, of sound seconds,
+    of text bytes. The bytes of a .vq file. sweeps: how often what is drawn is redrawn, so that it fits to what is there; with some, keep the
     temperature below 0.8. The rest as `sample`; raises CorruptStreamError too."""
     return _drawn("continue", data, Drawing(seed, 0, temperature, label, sweeps), models_dir, limits, measure)
 

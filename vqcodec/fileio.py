@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import secrets
+import shutil
 import stat
 import sys
 import tempfile
@@ -205,6 +207,48 @@ def output_file(path: str | os.PathLike, force: bool = False):
     except OSError as error:
         name = "standard output" if path == STDIO else shown(path)
         raise InputError(f"{name}: cannot write ({_reason(error)})") from error
+
+
+def ensure_folder(path: str | os.PathLike, names: str, force: bool = False) -> None:
+    """As `ensure_writable`, of a folder: new, empty, or with `force` one in which files whose names match `names` are replaced."""
+    path = os.fspath(path)
+    if path == STDIO:
+        raise UsageError("a folder cannot be standard output: name one")
+    name, target = shown(path), os.path.realpath(path)
+    parent = os.path.dirname(target)
+    if not os.path.isdir(parent):
+        raise InputError(f"{name}: cannot write (no directory {shown(parent)})")
+    if os.path.lexists(target) and not os.path.isdir(target):
+        raise InputError(f"{name}: exists, and is no folder")
+    if not os.access(target if os.path.isdir(target) else parent, os.W_OK | os.X_OK):
+        raise InputError(f"{name}: cannot write (Permission denied)")
+    if os.path.isdir(target) and not force and any(os.scandir(target)):
+        raise InputError(f"{name}: is not empty; use -f to replace the frames in it")
+
+
+@contextmanager
+def output_folder(path: str | os.PathLike, names: str, force: bool = False):
+    """The path of an empty folder, what is put into which is in the folder `path` at the end: all of it, or nothing. With `force`
+    it replaces what is there of names that match `names`."""
+    ensure_folder(path, names, force)
+    target = os.path.realpath(path)
+    temporary = os.path.join(os.path.dirname(target), f".vqcodec-{secrets.token_hex(8)}.tmp")
+    try:
+        os.mkdir(temporary)
+        try:
+            yield temporary
+            if os.path.isdir(target):
+                for old in os.listdir(target):
+                    if re.fullmatch(names, old):
+                        os.unlink(os.path.join(target, old))
+                for new in sorted(os.listdir(temporary)):
+                    os.replace(os.path.join(temporary, new), os.path.join(target, new))
+            else:
+                os.rename(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"{shown(os.fspath(path))}: cannot write ({_reason(error)})") from error
 
 
 def replace_file(target: str, data: bytes, status: os.stat_result | None, prefix: str = ".vqcodec-",

@@ -44,7 +44,8 @@ class Target:
     whole: bool = False  # a number of bytes
 
 
-OPTIONS = ("pages", "dpi", "mask")  # that only some media have
+OPTIONS = ("pages", "dpi", "mask", "start", "duration", "track", "track_model", "workers")  # that only some media have
+SAID = {"track": "--audio", "track_model": "--audio-model"}  # as commands call them
 STRIPPED = ("all", "gps", "exif", "xmp", "icc", "density", "tags")
 SIZE = Target("size", "Stay within this many bytes per file: 20000, 20k, 20KiB.", whole=True)
 
@@ -73,9 +74,10 @@ class Measure:
 class Request:
     """How to encode. quality: None where there is a target, or for the middle of the model's scale; target: (name, value);
     exact: what cannot be seen or heard is coded as it is; strict: damage of the input is an error; strip: what of the metadata
-    to leave out (of STRIPPED); modified: the file's time, in nanoseconds since 1970, if it is to be kept; pages, dpi, mask: of
-    documents (of `OPTIONS`), None where they are not given. Of what lasts and is seen: start, duration: the seconds that are
-    taken; track: what becomes of its sound ("code", "copy", "none"), track_model: by which model."""
+    to leave out (of STRIPPED); modified: the file's time, in nanoseconds since 1970, if it is to be kept. Of `OPTIONS`, None where
+    they are not given: pages, dpi, mask: of documents; start, duration: the seconds of what lasts and is seen that are taken;
+    track: what becomes of its sound ("code", "copy", "none", or the name of a model), track_model: by which model; workers:
+    processes that share the work."""
 
     quality: float | None = None
     target: tuple[str, float] | None = None
@@ -87,10 +89,11 @@ class Request:
     pages: str | None = None
     dpi: float | None = None
     mask: str | None = None
-    start: float = 0.0
+    start: float | None = None
     duration: float | None = None
-    track: str = "code"
+    track: str | None = None
     track_model: str | None = None
+    workers: int | None = None
 
     @classmethod
     def of(cls, quality: float | None, targets: Mapping[str, float | None], **more) -> Request:
@@ -105,13 +108,19 @@ class Request:
 @dataclass(frozen=True)
 class Format:
     """What a stream is decoded to. name: as the library that writes it has it; subtype: of sound, the coding within it; pages:
-    of a document, which of them ("1-5"); dpi: at which they are drawn where they have no pixels."""
+    of a document, which of them ("1-5"); dpi: at which they are drawn where they have no pixels; start, duration, track ("none"),
+    workers: as in `Request`; folder: of what is no file but a folder of them, a regular expression of their names."""
 
     extension: str
     name: str
     subtype: str | None = None
     pages: str | None = None
     dpi: float | None = None
+    start: float | None = None
+    duration: float | None = None
+    track: str | None = None
+    workers: int | None = None
+    folder: str | None = None
 
 
 AS_SAMPLES = Format("", "samples")  # as Python programs take them, in memory
@@ -161,8 +170,10 @@ class Medium(ABC):
     default_extension: str  # of what is decoded
     has_subtypes: bool  # formats of files with a choice of codings within
     writes_any: bool = False  # files of any extension
+    writes_folders: bool = False  # of files, too
     reads_pieces: bool  # of files that need not fit into memory
     measures: Mapping[str, Measure] = MappingProxyType({})  # of "sample", "continue" and "fill", those that there are
+    undrawn: Mapping[str, str] = MappingProxyType({})  # of those that there are not, why, in a line
     trainable: bool = True  # by `vqcodec train`
     options: frozenset[str] = frozenset()  # of OPTIONS
     also: frozenset[str] = frozenset()  # extensions of other media's files that may be its own, by content
@@ -195,8 +206,16 @@ class Medium(ABC):
 
     @abstractmethod
     def kind(self):
-        """The `zoo.loading.ModelKind` of its models, None where they are no networks: their hashes are then all that can be
-        checked. Imports torch."""
+        """The `zoo.loading.ModelKind` of its models, None where they are no networks that are trained as such. Imports torch."""
+
+    def check_model(self, entry) -> None:
+        """Raises a VqcodecError for a model that could not be opened. Hashes have been checked."""
+        if (kind := self.kind()) is not None:
+            from .zoo.loading import load_model
+
+            load_model(entry, entry.has_encoder, kind)
+        else:
+            self.open(entry, encoder=entry.has_encoder)
 
     @abstractmethod
     def qualities(self, entry) -> int:
@@ -217,7 +236,8 @@ class Medium(ABC):
 
     @abstractmethod
     def format_for(self, name: str, subtype: str | None = None) -> Format:
-        """By a file name's extension. Raises UsageError for one that cannot be written."""
+        """By a file name's extension, or of a folder, by a name that ends with "/". Raises UsageError for what cannot be
+        written."""
 
     @abstractmethod
     def header(self, head: bytes):
@@ -232,11 +252,12 @@ class Medium(ABC):
     @abstractmethod
     def decode(self, codec, source: Source, made: Format, file: BinaryIO, *, conceal: bool = False,
                progress: Callable[[str], None] = lambda text: None) -> Made:
-        """A stream → a file of that format, written to an open file that can seek. Raises CorruptStreamError."""
+        """A stream → a file of that format, written to an open file that can seek; where the format is a folder, `file` is the
+        path of one. Raises CorruptStreamError."""
 
     @abstractmethod
-    def decoded(self, codec, data: bytes):
-        """A stream → samples as Python programs take them."""
+    def decoded(self, codec, data: bytes, **options):
+        """A stream → samples as Python programs take them. options: those of its own that decoding has."""
 
     # --- about streams -----------------------------------------------------------------------------------------
 
@@ -255,6 +276,11 @@ class Medium(ABC):
     @abstractmethod
     def parts(self, codec, data: bytes) -> dict:
         """More facts: bytes of segments or chunks."""
+
+    def labels(self, entry, data: bytes) -> tuple[str, ...]:
+        """Of a stream of the model, those that it was coded with, as `Drawing` has them, "" for none: of each chunk, where it has
+        chunks. Empty where models have none. Raises CorruptStreamError."""
+        return ()
 
     def digest(self, codec, data: bytes) -> dict:
         """More facts: what tells two decoders' samples apart. Raises UsageError where there is nothing."""
@@ -397,7 +423,8 @@ def check_options(medium: Medium, options: Mapping[str, Any], prefix: str = "") 
     for name in OPTIONS:
         if options.get(name) is not None and name not in medium.options:
             owner = next(m for m in media() if name in m.options)
-            raise UsageError(f"{prefix}{name} is for {owner.nouns}, not for {medium.nouns}")
+            said = prefix + SAID.get(name, name).removeprefix("--")
+            raise UsageError(f"{said} is for {owner.nouns}, not for {medium.nouns}")
 
 
 def check_target(medium: Medium, request: Request, prefix: str = "") -> None:
@@ -422,7 +449,7 @@ def measure_of(medium: Medium, action: str, given: Mapping[str, Any], prefix: st
     nothing can be drawn. prefix: of options, "--"."""
     own = medium.measures.get(action)
     if own is None:
-        raise UnsupportedError(f"no {medium.nouns} can be drawn in this way")
+        raise UnsupportedError(medium.undrawn.get(action, f"no {medium.nouns} can be drawn in this way"))
     known = [measure.name for measure in all_measures(action)]
     given = {name: value for name, value in given.items() if value is not None}
     for name in given:

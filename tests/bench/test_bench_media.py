@@ -158,18 +158,18 @@ def test_choices_and_messages_follow_the_list(toys, tmp_path, capsys):
         return code, capsys.readouterr().err
 
     code, error = run("--medium", "mute")
-    assert code == 2 and "'picture', 'sound', 'video', 'text', 'letter'" in error
-    assert run("--effort", "1") == (2, "vqcodec: error: --effort is for pictures and clips only\n")
+    assert code == 2 and "'picture', 'sound', 'video', 'document', 'text', 'letter'" in error
+    assert run("--effort", "1") == (2, "vqcodec: error: --effort is for pictures, clips and pages only\n")
     assert "(for letters there are zlib, stored)" in run("--codecs", "jpeg")[1]
     assert "(for letters there are error)" in run("--metrics", "psnr")[1]
     assert run("--published") == (2, "vqcodec: error: --published: there are no published curves of texts\n")
     (toys / "a.png").touch()
     assert "holds pictures and texts: choose with --medium picture or --medium letter" in run()[1]
     text = CliRunner().invoke(benchmark, ["--help"]).output
-    assert "texts: zlib, also stored" in " ".join(text.split()) and "[picture|sound|video|text|letter]" in text
+    assert "texts: zlib, also stored" in " ".join(text.split()) and "[picture|sound|video|document|text|letter]" in text
 
 
-@pytest.mark.parametrize("key", ["picture", "sound", "video", "text"])
+@pytest.mark.parametrize("key", ["picture", "sound", "video", "text", "document"])
 def test_help_names_all_that_there_is(key):
     compared = comparison.of_key(key)
     assert {*compared.codecs, *compared.more_codecs} == set(compared.codecs_by_name())

@@ -126,7 +126,7 @@ def test_a_second_run_reads_the_cache(bench, recordings, capsys):
 
 @pytest.mark.parametrize(("options", "code", "message"), [
     (["--codecs", "jpeg"], 2, "unknown codec 'jpeg' (for sounds there are vqcodec, opus"),
-    (["--metrics", "psnr"], 2, "unknown metric 'psnr' (for sounds"), (["--effort", "1"], 2, "for pictures and clips only"),
+    (["--metrics", "psnr"], 2, "unknown metric 'psnr' (for sounds"), (["--effort", "1"], 2, "for pictures, clips and pages only"),
     (["--compare-files", "x"], 1, "no recording 'x'")])
 def test_bad_options_are_one_line(tmp_path, recordings, capsys, options, code, message):
     (tmp_path / "one").mkdir()

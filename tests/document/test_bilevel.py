@@ -9,10 +9,10 @@ import pytest
 import reference_mask
 from PIL import Image, ImageDraw
 
-from vqcodec.document import bilevel, context, network, tiles, wavefront
+from vqcodec.document import bilevel, context, inputs, network, tiles, wavefront, wide_context
 from vqcodec.document.bilevel import decode_mask, encode_mask
 from vqcodec.document.config import load
-from vqcodec.errors import CorruptStreamError, InputError
+from vqcodec.errors import CorruptStreamError, InputError, UsageError
 from vqcodec.zoo import registry
 from vqcodec.zoo.reading import read_tensors
 
@@ -25,6 +25,16 @@ def entry():
 @pytest.fixture(scope="module")
 def net(entry):
     return load(entry)
+
+
+def tensors_of_any_network(count: int, seed: int = 5) -> dict[str, np.ndarray]:
+    """Weights that were not trained, of a line that follows the tables and of hidden values that matter."""
+    random = np.random.default_rng(seed)
+    first = random.integers(-9, 10, (count, 13)).astype(np.int16)
+    first[-34:-14, -1] = 60
+    return {"a.weight": first, "a.bias": random.integers(-2000, 2000, 13).astype(np.int32),
+            "b.weight": random.integers(-99, 100, (12, 6)).astype(np.int16), "b.bias": random.integers(-2000, 2000, 6).astype(np.int32),
+            "c.weight": random.integers(-20, 20, (6, 1)).astype(np.int16), "c.bias": np.zeros(1, np.int32)}
 
 
 def printed(width: int, height: int, text: str = "Figures 3816, 9,407 and 62.05\nof the year 1986; see page 8.") -> np.ndarray:
@@ -62,6 +72,43 @@ def test_masks_are_as_specified(net, entry):
     for mask in (printed(110, 38), random.random((35, 37)) < 0.3, np.pad(np.ones((40, 34), bool), ((0, 9), (9, 9)))):
         rows = reference_mask.decode(encode_mask(mask, net), *mask.shape, tensors)
         np.testing.assert_array_equal(np.array(rows, bool), mask)
+
+
+def test_masks_with_inputs_of_the_second_kind_are_as_specified():
+    tensors = tensors_of_any_network(wide_context.INPUTS)
+    net = network.MaskNetwork(tensors)
+    random = np.random.default_rng(1)
+    lines = printed(110, 70, "Figures 38,\nfigures 39,\nfigures 38.")
+    for mask in (lines, random.random((35, 37)) < 0.3, np.pad(np.ones((40, 34), bool), ((0, 9), (9, 9))), np.zeros((1, 1), bool)):
+        data = encode_mask(mask, net)
+        np.testing.assert_array_equal(decode_mask(data, *mask.shape, net), mask)
+        np.testing.assert_array_equal(np.array(reference_mask.decode(data, *mask.shape, tensors), bool), mask)
+
+
+def test_strips_of_the_second_kind(monkeypatch):
+    tensors = tensors_of_any_network(wide_context.INPUTS)
+    mask = printed(70, 70, "a8 a8\na8 a8\na8 a8")
+    monkeypatch.setattr(bilevel, "STRIP_PIXELS", 70 * 32)
+    data = encode_mask(mask, network.MaskNetwork(tensors))
+    np.testing.assert_array_equal(decode_mask(data, 70, 70, network.MaskNetwork(tensors)), mask)
+
+
+def test_what_makes_inputs_goes_by_their_number():
+    assert {count: len(known.MOST) for count, known in inputs.SETS.items()} == {144: 144, 194: 194}
+    with pytest.raises(UsageError, match="144, 194"):
+        inputs.of_count(145)
+
+
+def test_inputs_are_within_what_the_proof_of_sums_takes(net):
+    mask = printed(300, 120, 4 * "Figures 3816, 9,407 and 62.05\n") ^ (np.random.default_rng(4).random((120, 300)) < 0.02)
+    for known in inputs.SETS.values():
+        contexts, (y, x, ends), begin = known(*mask.shape), wavefront.steps(np.ones((4, 10), bool), *mask.shape), 0
+        for end in ends.tolist():
+            at = contexts.at(y[begin:end], x[begin:end])
+            found = contexts.look(at, int(x[begin] + wavefront.SLOPE * y[begin]))
+            assert (found >= known.LEAST).all() and (found <= known.MOST).all()
+            contexts.learn(at, mask[y[begin:end], x[begin:end]].astype(np.uint8))
+            begin = end
 
 
 def test_print_takes_less_than_half_of_group_4(net):

@@ -153,7 +153,7 @@ def test_inspection_and_verification(data, tmp_path):
     drawings = "--grids", tmp_path / "g.png", "--bits", tmp_path / "b.png"
     facts = json.loads(run("inspect", source, "--json", *drawings, "--segments").stdout)
     assert [page["width"] for page in facts["pages"]] == [220, 180, 220] and facts["pages"][0]["dpi"] == [200, 200]
-    assert facts["model"] == "pages-1" and len(facts["page_bytes"]) == 3
+    assert facts["model"] == "pages-2" and len(facts["page_bytes"]) == 3
     assert sum(facts["page_bytes"]) + facts["header_bytes"] + 3 * 7 <= facts["bytes"] <= sum(facts["page_bytes"]) + 60
     assert Image.open(tmp_path / "g.png").size == Image.open(tmp_path / "b.png").size == (220, 60)
     assert "document   3 pages" in run("inspect", source).output

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 
@@ -10,11 +11,13 @@ import pytest
 import reference_decoder
 import reference_sound
 import torch
+from click.testing import CliRunner
 from conftest import make_tiny_audio_model, make_tiny_model, synthetic_picture, tiny_audio_config, tiny_config
 from safetensors.torch import load_file, save_file
 
 import vqcodec
 from vqcodec import CorruptStreamError, InputError, UsageError, medium
+from vqcodec.cli import main
 from vqcodec.indices import grids as grids_module
 from vqcodec.indices.config import PriorConfig
 from vqcodec.indices.drawing import Drawing
@@ -82,6 +85,7 @@ def test_streams_with_labels(opened):
         np.testing.assert_array_equal(other.decode_grids(data), found[label])
         np.testing.assert_array_equal(reference_grids(kind, one.entry, data), found[label])
         kind.decoded(one, data)
+        assert kind.labels(one.entry, data) == (label or "",) * (1 if kind.modality == "image" else 2)
         again = kind.from_tokens(one, found[label], kind.inspect(data), None)  # by labels that are as good or better
         assert len(again) <= len(data) + 8 and kind.from_tokens(other, found[label], kind.inspect(data), None) == again
         np.testing.assert_array_equal(one.decode_grids(again), found[label])
@@ -123,7 +127,20 @@ def test_a_damaged_label(folder):
     for wrong in (b"\4" + payload[1:], payload[:1] + b"\3" + payload[2:], b"\0" + payload[1:]):
         with pytest.raises(CorruptStreamError):
             codec.decode_grids(stream.pack(replace(found, segments=(wrong,))))
+    for wrong in (b"\4" + payload[1:], payload[:1] + b"\3" + payload[2:], payload[:1]):
+        with pytest.raises(CorruptStreamError, match="labels are damaged"):
+            kind.labels(codec.entry, stream.pack(replace(found, segments=(wrong,))))
     assert codec.decode_grids(stream.pack(found)).shape == (16, 3, 4)
+
+
+@pytest.mark.parametrize("modality", ("image", "audio"))
+def test_inspect_names_labels(folder, tmp_path, modality):
+    def told(label, *more):
+        (tmp_path / "a.vq").write_bytes(vqcodec.sample(f"narrow{modality}", label=label, models_dir=folder))
+        return CliRunner().invoke(main, ["inspect", str(tmp_path / "a.vq"), "--models-dir", str(folder), *more]).stdout
+
+    assert "labels     two,otto\n" in told("otto,two") and "labels     none\n" in told(None)
+    assert json.loads(told("anna", "--json"))["labels"] == ["anna"]
 
 
 def test_encoding_with_such_a_model(folder):

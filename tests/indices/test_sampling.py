@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 
+import reference_sampling
 from vqcodec.errors import UsageError
 from vqcodec.indices import sampling
 from vqcodec.indices.config import PriorConfig
@@ -24,13 +25,13 @@ PUBLISHED = [
 @pytest.mark.parametrize("counter, key, result", PUBLISHED)
 def test_published_vectors(counter, key, result):
     assert " ".join(f"{word:08x}" for word in philox(counter, key).tolist()) == result
-    assert reference_philox(list(counter), list(key)) == [int(word, 16) for word in result.split()]
+    assert reference_sampling.philox(list(counter), list(key)) == [int(word, 16) for word in result.split()]
 
 
 def test_counters_broadcast():
     found = philox((np.arange(3)[:, None], 5, np.arange(4), 1 << 31), (7, 8))
     assert found.shape == (3, 4, 4) and found.dtype == np.uint32
-    assert found[2, 1].tolist() == reference_philox([2, 5, 1, 1 << 31], [7, 8])
+    assert found[2, 1].tolist() == reference_sampling.philox([2, 5, 1, 1 << 31], [7, 8])
 
 
 def test_logarithms_and_powers():
@@ -41,57 +42,9 @@ def test_logarithms_and_powers():
     exact = 2.0 ** (24 - np.arange(65536) / 65536)
     assert (roots <= exact).all() and (roots > exact - 1.1).all() and roots[0] == 1 << 24
     for n in (0, 1, 2, 3, 1000, 32768, 65535):
-        assert roots[n] == reference_power(n)
+        assert roots[n] == reference_sampling.power(n)
     for f in (1, 2, 3, 40000, 65535, 65536):
-        assert logs[f] == reference_log(f)
-
-
-# --- the rules, written from the text of the specification in Python's integers -------------------------------------
-
-def reference_philox(c, k):
-    for _ in range(10):
-        a, b = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
-        c = [b >> 32 ^ c[1] ^ k[0], b % 2**32, a >> 32 ^ c[3] ^ k[1], a % 2**32]
-        k = [(k[0] + 0x9E3779B9) % 2**32, (k[1] + 0xBB67AE85) % 2**32]
-    return c
-
-
-def reference_log(f):
-    n = f.bit_length() - 1
-    m, result = f << (31 - n), n
-    for _ in range(16):
-        m = m * m >> 31
-        bit = m >> 32
-        m >>= bit
-        result = 2 * result + bit
-    return result
-
-
-def reference_power(n):
-    value, root = 1 << 32, 1 << 31
-    for i in range(16):
-        root = math.isqrt(root << 32)
-        if n >> (15 - i) & 1:
-            value = value * root >> 32
-    return value >> 8
-
-
-def reference_symbol(row, word, inverse):
-    row = [int(entry) for entry in row]
-    shares = [high - low for low, high in zip(row, row[1:])]
-    if inverse is None:
-        return shares.index(max(shares))
-    if inverse == 4096:
-        return sum(entry <= word >> 16 for entry in row[1:])
-    top, weights = reference_log(max(shares)), []
-    for share in shares:
-        e = (top - reference_log(share)) * inverse // 4096 if share else None
-        weights.append(0 if share == 0 else reference_power(e % 65536) >> (e // 65536))
-    point, total = (word >> 8) * sum(weights) >> 24, 0
-    for symbol, weight in enumerate(weights):
-        total += weight
-        if total > point:
-            return symbol
+        assert logs[f] == reference_sampling.log(f)
 
 
 def random_rows(rng, count, groups, alphabet):
@@ -116,8 +69,8 @@ def test_symbols_are_those_of_the_rules(temperature, monkeypatch):
     found = Sampler(drawing).symbols(cdf, rows, columns, first=5)
     for n in range(40):
         for g in range(6):
-            words = reference_philox([int(columns[n]), int(rows[n]), (5 + g) // 4, 77], [0x89ABCDEF, 0x01234567])
-            assert found[n, g] == reference_symbol(cdf[n, g], words[(5 + g) % 4], drawing.inverse)
+            words = reference_sampling.philox([int(columns[n]), int(rows[n]), (5 + g) // 4, 77], [0x89ABCDEF, 0x01234567])
+            assert found[n, g] == reference_sampling.symbol(cdf[n, g], words[(5 + g) % 4], drawing.inverse)
     assert (found[:, 0] < 11).all()  # never one without mass
 
 

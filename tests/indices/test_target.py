@@ -21,7 +21,7 @@ def bumpy(place: int) -> float:
     return rate(place) * (1 + 0.02 * math.sin(place * 7))
 
 
-def search(goal, value, estimate=None):
+def search(goal, value, estimate=None, **options):
     """(place, value, note, places that were tried)"""
     tried = []
 
@@ -30,7 +30,7 @@ def search(goal, value, estimate=None):
         tried.append(place)
         return place, value(place)
 
-    place, note = reach(goal, 8, attempt, estimate=estimate)
+    place, note = reach(goal, 8, attempt, estimate=estimate, **options)
     return place, value(place), note, tried
 
 
@@ -82,10 +82,48 @@ def test_a_closer_estimate_is_asked_once_and_leads_there_at_once():
         assert len(search(Goal(value, "dB", decibels=True), psnr, estimate)[3]) == len(asked) == 1
 
 
-def test_an_estimate_knows_its_slope():
-    for slope, most in ((0.04, 1), (None, 3)):
-        estimate = Estimate(lambda place: math.exp(0.04 * place), times=1, slope=slope)
-        assert len(search(Goal(5.0, "kbps"), lambda place: math.exp(0.04 * place), estimate)[3]) <= most
+def test_what_one_value_tells_of_all_leads_there_at_once():
+    def value(place):
+        return 3 + math.exp(0.02 * place + 0.0001 * place * place)
+
+    def extended(place, found):
+        return [3 + (found - 3) * (value(other) - 3) / (value(place) - 3) for other in range(TOP + 1)]
+
+    for wanted in (4.5, 9.0, 25.0):
+        known = Estimate(lambda place: 1.3 * value(place), times=1, extended=extended, start=40)
+        assert len(search(Goal(wanted, "kbps"), value, known)[3]) <= 2
+
+
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_no_more_attempts_than_allowed(most):
+    for i in range(1, 20):
+        goal = Goal(rate(0) + i / 20 * (rate(TOP) - rate(0)), "bpp")
+        _, found, note, tried = search(goal, rate, Estimate(lambda place: 1.0), most=most)
+        assert len(tried) <= most and (note is None) == (abs(found / goal.value - 1) <= TOLERANCE)
+
+
+def test_a_bound_holds_even_if_it_takes_more_attempts():
+    counts = []
+    for i in range(1, 20):
+        goal = Goal(rate(0) + i / 20 * (rate(TOP) - rate(0)), "bytes", upper_bound=True)
+        _, found, _, tried = search(goal, rate, Estimate(lambda place: 0.7 * rate(place)), most=1)
+        assert found <= goal.value
+        counts.append(len(tried))
+    assert max(counts) > 1
+
+
+def test_what_is_finished_stays_below_the_bound():
+    """Finishing adds a tenth: what was below is above."""
+    for i in range(1, 20):
+        goal, finished = Goal(rate(0) + (i + 3) / 24 * (rate(TOP) - rate(0)), "bytes", upper_bound=True), []
+
+        def finish(place):
+            finished.append(place)  # noqa: B023
+            return place, 1.1 * rate(place)
+
+        place, note = reach(goal, 8, lambda place: (place, rate(place)), estimate=Estimate(rate), most=3, finish=finish)
+        assert 1.1 * rate(place) <= goal.value and finished[-1] == place and len(set(finished)) == len(finished)
+        assert 1.1 * rate(place) > 0.9 * goal.value
 
 
 @pytest.mark.parametrize("bound", [False, True])

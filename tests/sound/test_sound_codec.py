@@ -446,33 +446,55 @@ def test_targets(codec, sound):
     assert "lowest" in codec.encode_to_target(reader, kbps=low.kbps / 9).note
 
 
-def test_targets_take_few_encodes(codec, sound, monkeypatch):
-    counts, encode = [], TorchAudioCodec.encode_blocks
+@pytest.mark.parametrize("held", [True, False])
+def test_targets_take_few_encodes(codec, sound, monkeypatch, held):
+    """Choices of codewords cost a third of an encode; they are coded, and gains fitted, once or twice."""
+    counts, choose, write = [], TorchAudioCodec.choose, TorchAudioCodec.write_chosen
 
-    def counting(*arguments):
-        counts[-1] += 1
-        return encode(*arguments)
+    def counting(name, inner):
+        def counted(*arguments):
+            counts[-1][name] += 1
+            return inner(*arguments)
 
-    monkeypatch.setattr(TorchAudioCodec, "encode_blocks", counting)
-    counts.append(0)
+        return counted
+
+    if not held:
+        monkeypatch.setattr(aiming, "HELD", 0)
     low, high = (len(codec.encode(sound, quality).data) for quality in (1, 3))
-    del counts[:]
-    for part in (0.05, 0.2, 0.4, 0.6, 0.8, 0.95):
+    monkeypatch.setattr(TorchAudioCodec, "choose", counting("chunks", choose))
+    monkeypatch.setattr(TorchAudioCodec, "write_chosen", counting("files", write))
+    for part in (0.05, 0.4, 0.95):
         size = int(low + part * (high - low))
         for targets in ({"size": size}, {"kbps": 8 * size / len(sound.samples) * sound.rate / 1000}):
-            counts.append(0)
+            counts.append({"chunks": 0, "files": 0})
             found = codec.encode_to_target(SoundReader.of(sound), **targets)
             assert "kbps" in targets or len(found.data) <= size
-    assert sum(counts) / len(counts) <= 2.5, counts
+            assert found.data == codec.encode(sound, found.quality).data
+    chunks = -(-len(sound.samples) * codec.rate // (sound.rate * STEP * CHUNK))
+    assert all(count["files"] <= 3 and count["chunks"] <= 5 * chunks for count in counts), counts
 
 
-def test_windows_tell_the_rate_of_the_whole(codec, sound):
+def recording_of(codec, sound) -> aiming.Recording:
     reader = SoundReader.of(sound)
     level = level_of(reader, codec.model.transform)
-    recording = aiming.Recording(codec, reader, codec._header(reader, level, 0), level.plan, codec._check_encoding(None), None)
+    return aiming.Recording(codec, reader, codec._header(reader, level, 0), level.plan, codec._check_encoding(None), None)
+
+
+def test_windows_and_choices_tell_the_size_of_the_whole(codec, sound, monkeypatch):
+    recording = recording_of(codec, sound)
+    monkeypatch.setattr(aiming, "WORTH", 0)
     for sixteenths in (0, 16, 32):
-        whole = len(recording.encode(sixteenths, lambda text: None).data)
-        assert recording.estimate()(sixteenths) == pytest.approx(whole, rel=0.3)
+        attempt, expected = recording.attempt(sixteenths, lambda text: None)
+        length = recording.finish(attempt)[1]
+        assert length == len(codec.encode(sound, 1 + sixteenths / 16).data)
+        assert expected == pytest.approx(length, rel=0.03)
+        assert recording.estimate()(sixteenths) == pytest.approx(length, rel=0.3)
+
+
+def test_sizes_at_other_qualities_go_through_the_known_one_and_rise(codec, sound):
+    recording = recording_of(codec, sound)
+    found = recording.extended(20, 900.0)
+    assert found[20] == pytest.approx(900, rel=1e-3) and (np.diff(found) > 0).all() and len(found) == 33
 
 
 def test_windows_of_many_channels_are_few(codec, monkeypatch):

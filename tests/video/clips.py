@@ -21,8 +21,8 @@ def moving(count: int = 6, height: int = 48, width: int = 64, seed: int = 0) -> 
 
 
 def clip(frames, times=None, *, format="matroska", codec="libx264rgb", pixels="rgb24", time_base=Fraction(1, 1000), options=None,
-         aspect=None, sound=None, matrix=None, full=None, tags=None) -> bytes:
-    """A file of video; times: in units of time_base."""
+         aspect=None, sound=None, sound_at=0, matrix=None, full=None, tags=None) -> bytes:
+    """A file of video; times: in units of time_base; sound: at 16 kHz, from sample `sound_at` on."""
     file = io.BytesIO()
     with av.open(file, "w", format=format) as container:
         container.metadata.update(tags or {})
@@ -43,7 +43,7 @@ def clip(frames, times=None, *, format="matroska", codec="libx264rgb", pixels="r
         container.mux(stream.encode(None))
         if track is not None:
             part = av.AudioFrame.from_ndarray((sound.clip(-1, 1) * 32767).astype(np.int16)[None], format="s16", layout="mono")
-            part.sample_rate, part.pts, part.time_base = 16000, 0, Fraction(1, 16000)
+            part.sample_rate, part.pts, part.time_base = 16000, sound_at, Fraction(1, 16000)
             container.mux(track.encode(part))
             container.mux(track.encode(None))
     return file.getvalue()

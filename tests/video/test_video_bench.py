@@ -12,7 +12,7 @@ from vqcodec.bench.gallery import Shown
 from vqcodec.bench.metrics import Unmeasurable
 from vqcodec.errors import InputError
 from vqcodec.video.bench import Videos
-from vqcodec.video.clip import Clip
+from vqcodec.video.clip import Clip, Decoded
 from vqcodec.video.scores import METRICS
 
 
@@ -77,3 +77,28 @@ def test_players_in_the_page(folder):
     original = Videos().read(folder / "a.mkv")
     page = Videos().gallery().article("T", [Shown("a", "line <1>", original)], 1)
     assert page.count("data:video/mp4;base64,") == 1 and "line &lt;1&gt;" in page
+
+
+def test_pumping_is_what_still_parts_do_at_key_frames():
+    still, times = np.repeat(moving(1, 64, 64), 6, 0), np.arange(6) / 25
+    pumping, original = METRICS["pumping"](), Clip(still, times, 0.24)
+    jumps = still.copy()
+    jumps[3:] = np.minimum(jumps[3:].astype(int) + 3, 255)  # frame 3 is a key frame, and three levels brighter
+    assert pumping.measure(original, Decoded(jumps, times, 0.24, keys=(0, 3))) == pytest.approx(3, abs=0.1)
+    assert pumping.measure(original, Decoded(jumps, times, 0.24, keys=(0, 2))) < 0
+    assert pumping.measure(original, Decoded(still, times, 0.24, keys=(0, 3))) == 0
+    for keys in ((0,), ()):
+        with pytest.raises(Unmeasurable, match="at a key frame"):
+            pumping.measure(original, Decoded(jumps, times, 0.24, keys=keys))
+
+
+def test_codecs_tell_their_key_frames(folder, tiny_video_dir, monkeypatch):
+    from vqcodec.video import peers
+
+    monkeypatch.setattr(peers, "KEY_DISTANCE", 5)
+    original = Videos().read(folder / "a.mkv")
+    codec = CodecSpec("x264", medium="video").open()
+    decoded = Videos().conformed(codec.decode(codec.encode(original, 70)), original)
+    assert decoded.keys == (0, 5, 10)
+    ours = CodecSpec("vqcodec-pictures", "tinyvideo", str(tiny_video_dir), 0, "video").open()
+    assert ours.decode(ours.encode(original, 1.0)).keys == tuple(range(12))

@@ -135,3 +135,22 @@ def test_a_search_makes_less_of_rate_and_error(tiny_video_dir):
         rgb = codec.base.pixels(grids, 64, 96, 16)
         costs.append(8 * len(payload) / rgb[..., 0].size + slope * np.square(rgb.astype(float) - pictures[1]).mean())
     assert costs[1] < 1.02 * costs[0]
+
+
+def test_some_clips_are_held_out_by_a_hash_of_their_names(folder, tiny_video_dir, tmp_path, monkeypatch, capsys):
+    from vqcodec.video import training
+    from vqcodec.video.windows import Windows
+
+    (tmp_path / "clips").mkdir()
+    for name in "abcdefgh":
+        (tmp_path / "clips" / f"{name}.mkv").write_bytes((folder / "a.mkv").read_bytes())
+    seen, made = [], Windows.load_or_make
+
+    def noted(path, config, clips, *more):
+        seen.extend(clip.name for clip in clips)
+        return made(path, config, clips, *more)
+
+    monkeypatch.setattr(training.Windows, "load_or_make", noted)
+    train("video", [tmp_path / "clips"], folder / "run.toml", tmp_path / "run", minutes=0, models_dir=tiny_video_dir)
+    said = next(line for line in capsys.readouterr().err.splitlines() if "held out" in line)
+    assert len(seen) == 6 and said == f"6 clips to learn from; held out: {', '.join(sorted({f'{n}.mkv' for n in 'abcdefgh'} - set(seen)))}"

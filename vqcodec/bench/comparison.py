@@ -113,8 +113,9 @@ class Comparison(ABC):
         """One per curve: every model of vqcodec is a curve of its own. Raises UsageError for unknown names, and for an
         effort that the encoder has not."""
         if effort is not None and effort not in range(self.efforts):
+            *some, last = (c.nouns for c in comparisons() if c.efforts)
             raise UsageError(f"--effort of {self.nouns} is 0 to {self.efforts - 1}" if self.efforts else
-                             f"--effort is for {' and '.join(c.nouns for c in comparisons() if c.efforts)} only")
+                             f"--effort is for {', '.join(some)} and {last} only")
         effort = self.usual_effort if effort is None else effort
         found = []
         for name in names:

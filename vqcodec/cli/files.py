@@ -17,6 +17,7 @@ from .progress import Progress
 from .support import (
     EncodingCommand,
     Number,
+    duration_option,
     echo_json,
     encoding_model,
     encoding_options,
@@ -29,8 +30,10 @@ from .support import (
     pages_option,
     request_of,
     shown,
+    start_option,
     verbose_option,
     warn,
+    workers_option,
 )
 
 _FOLDER = click.option("-d", "--dir", "folder", type=click.Path(), metavar="DIR", help="Put the results into this folder.")
@@ -103,6 +106,10 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
 @click.option("--subtype", metavar="NAME", help="Of sound: coding within the format, such as PCM_24 [PCM_16].")
 @pages_option
 @click.option("--dpi", type=Number("dpi", 1), help="Of documents: of pages of a PDF that are drawn as pixels [300].")
+@start_option
+@duration_option
+@click.option("--audio", "track", type=click.Choice(["none"]), help="Of video: leave its sound out.")
+@workers_option
 @click.option("--conceal", is_flag=True, help="Of sound and video: go on behind damage, and say which seconds are lost.")
 @limit_options()
 @models_dir_option
@@ -110,45 +117,58 @@ def _encode(path, output, request, keep_time, model, models_dir, verify, force, 
 @json_option
 @verbose_option
 @click.option("--quiet", is_flag=True, help="No summary line.")
-def decode(paths, folder, extension, subtype, pages, dpi, conceal, models_dir, force, as_json, verbose, quiet, **options):
-    """Decode the .vq files IN, by default to IN's name with .png, .wav, .mp4, .pdf or .txt."""
+def decode(paths, folder, extension, subtype, conceal, models_dir, force, as_json, verbose, quiet, **options):
+    """Decode the .vq files IN, by default to IN's name with .png, .wav, .mp4, .pdf or .txt.
+
+    Frames of video are written into a folder as PNG where OUT is one, or ends with '/', or by --format png."""
     extension, allowed = extension and extension.lstrip("."), limits_of(options)
     coders, results = {}, []
 
     def ending(path: str) -> str:
-        if extension:
-            return extension
         try:
-            return medium.of_stream(fileio.Source.open(path).head).default_extension
+            kind = medium.of_stream(fileio.Source.open(path).head)
+            chosen = extension or kind.default_extension
+            return "" if kind.format_for(f"output.{chosen}").folder else chosen
         except VqcodecError:  # which `work` will meet too
-            return medium.media()[0].default_extension
+            return extension or medium.media()[0].default_extension
 
     def work(path: str, output: str) -> None:
         with filelimits.within(allowed):
-            results.append(_decode(path, output, extension, subtype, pages, dpi, conceal, models_dir, force, as_json, verbose,
-                                   quiet, coders))
+            results.append(_decode(path, output, extension, subtype, options, conceal, models_dir, force, as_json, verbose, quiet,
+                                   coders))
 
     return _each(_jobs(paths, folder, ending), work, results, as_json)
 
 
-def _decode(path, output, extension, subtype, pages, dpi, conceal, models_dir, force, as_json, verbose, quiet, coders) -> dict:
+def _decode(path, output, extension, subtype, options, conceal, models_dir, force, as_json, verbose, quiet, coders) -> dict:
     started = time.monotonic()
     refuse_same_file(path, output)
-    fileio.ensure_writable(output, force)
+    folder = output.endswith("/") or os.path.isdir(output)
+    if not folder and extension is None:
+        fileio.ensure_writable(output, force)
     source = fileio.Source.open(path)
     kind = medium.of_stream(source.head)
+    if folder and not kind.writes_folders:
+        fileio.ensure_writable(output, force)
     if conceal and not kind.conceals:
         raise UsageError(f"--conceal is not for {kind.nouns}")
     ending = extension or (kind.default_extension if output == fileio.STDIO else None)
-    medium.check_options(kind, {"pages": pages, "dpi": dpi}, "--")
-    made_as = replace(kind.format_for(f"output.{ending}" if ending else output, subtype), pages=pages, dpi=dpi)
+    medium.check_options(kind, options, "--")
+    name = f"output.{ending}" if ending else output.rstrip("/") + "/" if folder else output
+    made_as = replace(kind.format_for(name, subtype), **options)
+    if made_as.folder:
+        fileio.ensure_folder(output, made_as.folder, force)
+        opened = fileio.output_folder(output, made_as.folder, force)
+    else:
+        fileio.ensure_writable(output, force)
+        opened = fileio.output_file(output, force)
     header = kind.header(source.head)
     filelimits.check(kind.extent(source.head, made_as), source.size)
     entry = registry.find_by_stream(header.model_id, header.model_hash, models_dir)
     coder = coders.get(entry) or coders.setdefault(entry, kind.open(entry))
-    with Progress(shown(path), verbose) as progress, fileio.output_file(output, force) as file:
+    with Progress(shown(path), verbose) as progress, opened as file:
         made = kind.decode(coder, source, made_as, file, conceal=conceal, progress=progress)
-        size = file.seek(0, os.SEEK_END)
+        size = sum(each.stat().st_size for each in os.scandir(file)) if made_as.folder else file.seek(0, os.SEEK_END)
     metadata = kind.metadata(source)
     if metadata and metadata.modified is not None and os.path.isfile(output):
         os.utime(output, ns=(metadata.modified, metadata.modified))
@@ -196,6 +216,10 @@ def _inspect(path, grids, bits, pixels, segments, models_dir, force, as_json) ->
             raise
         entry = None
     facts = {"input": path, "model": entry.name if entry else None, **facts}
+    if entry:
+        with naming(path):
+            labels = kind.labels(entry, source.data())
+        facts |= {"labels": list(labels)} if labels else {}
     metadata = kind.metadata(source)
     facts["metadata"] = kind.describe(metadata) if metadata else {}
     if grids or bits or pixels or segments:
@@ -269,19 +293,24 @@ def _jobs(paths, folder, ending) -> list[tuple[str, str]]:
         source = paths[0]
         if len(paths) == 2:
             return [(source, paths[1])]
-        return [(source, "-" if source == fileio.STDIO else f"{os.path.splitext(source)[0]}.{ending(source)}")]
+        return [(source, "-" if source == fileio.STDIO else _named(os.path.splitext(source)[0], ending(source)))]
     if fileio.STDIO in paths:
         raise UsageError("standard input has no name to put into a folder")
     jobs = []
     for path in paths:
         name = os.path.splitext(os.path.basename(path))[0]
-        jobs.append((path, os.path.join(folder, f"{name}.{ending(path)}")))
+        jobs.append((path, os.path.join(folder, _named(name, ending(path)))))
     outputs = [output for _, output in jobs]
     for output in outputs:
         if outputs.count(output) > 1:
             raise UsageError(f"two files would be written to {shown(output)}")
     os.makedirs(folder, exist_ok=True)
     return jobs
+
+
+def _named(stem: str, ending: str) -> str:
+    """With an extension, but of folders, which have none."""
+    return f"{stem}.{ending}" if ending else stem
 
 
 def _each(jobs: list[tuple[str, str]], work, results: list[dict], as_json: bool) -> int:

@@ -92,7 +92,7 @@ def check(names, models_dir, as_json):
         entries = [registry.find_by_name(name, models_dir, None) for name in names]
     else:
         entries = registry.list_models(models_dir)
-    problems = {entry: loading.problems(entry, _kind(entry.modality)) for entry in entries}
+    problems = {entry: loading.problems(entry, _check_model(entry.modality)) for entry in entries}
     if as_json:
         echo_json({"ok": not any(problems.values()),
                    "models": [{**_facts(entry), "problems": list(found)} for entry, found in problems.items()]})
@@ -103,19 +103,16 @@ def check(names, models_dir, as_json):
     return CorruptStreamError.exit_code if any(problems.values()) else 0
 
 
-def _kind(modality: str):
-    """The `ModelKind` of a modality, None for one that has none or that this release does not know. Imports torch."""
-    return next((kind.kind() for kind in medium.media() if kind.modality == modality), None)
+def _check_model(modality: str):
+    """What sees whether a model could be opened, `Medium.check_model`; None for a modality that this release does not know."""
+    return next((kind.check_model for kind in medium.media() if kind.modality == modality), None)
 
 
 def _check_usable(entry: registry.ModelEntry) -> None:
     """Raises an error for a model that could not be opened."""
-    from ..zoo import loading
-
-    if not _known(entry):
+    if (check := _check_model(entry.modality)) is None:
         raise registry.unknown_modality(entry)
-    if (kind := _kind(entry.modality)) is not None:
-        loading.load_model(entry, entry.has_encoder, kind)
+    check(entry)
 
 
 def _known(entry: registry.ModelEntry) -> bool:

@@ -76,7 +76,7 @@ def _shared_options(function):
 
 
 _SWEEPS = click.option("--sweeps", type=click.IntRange(0, MOST_SWEEPS), default=SWEEPS, metavar="N",
-                       help=f"Redraw so often, to fit to what is kept [{SWEEPS}].")
+                       help=f"Redraw so often, to fit to what is kept [{SWEEPS}; text: never].")
 _QUALITY = click.option("-q", "--quality", type=Number("q", 1), help="From 1 to the model's highest [the middle].")
 
 
@@ -125,7 +125,7 @@ def _beside(action: str):
 @click.command("continue", epilog="'-' is standard input or output. IN is a .vq file, or is encoded first.")
 @_beside("continue")
 def continue_(**options):
-    """Draw what could follow IN: rows below a picture, seconds behind a recording."""
+    """Draw what could follow IN: rows below a picture, seconds behind a recording, bytes behind a text."""
     _from_stream("continue", **options)
 
 

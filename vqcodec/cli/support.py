@@ -145,6 +145,9 @@ effort_option = click.option("--effort", type=click.IntRange(0, 5),
                              "more is as 1.")
 _model_option = click.option("--model", metavar="NAME", help="Model to encode with (see 'vqcodec models list').")
 pages_option = click.option("--pages", metavar="LIST", help="Of documents: these pages, 1-5 or 1,3,7-9.")
+start_option = click.option("--start", type=Number("s", 0), help="Of video: begin at this second.")
+duration_option = click.option("--duration", type=Number("s", 0, above=True), help="Of video: take so many seconds.")
+workers_option = click.option("--workers", type=click.IntRange(1), metavar="N", help="Of video: processes that share a clip [1].")
 _more_encoding_options = (
     click.option("--exact", is_flag=True, help="Keep the colours of what is wholly transparent."),
     click.option("--strict", is_flag=True, help="Take what is cut short or damaged for an error."),
@@ -155,11 +158,12 @@ _more_encoding_options = (
                                                       "that do not say theirs."),
     click.option("--mask", type=click.Choice(("lossless", "clean", "off")),
                  help="Of documents: print is kept bit by bit, without specks, or is part of the picture [lossless]."),
-    click.option("--start", type=Number("s", 0), default=0.0, help="Of video: begin at this second."),
-    click.option("--duration", type=Number("s", 0, above=True), help="Of video: take so many seconds."),
-    click.option("--audio", "track", type=click.Choice(["code", "copy", "none"]), default="code",
-                 help="Of video: what becomes of its sound [code]; copy keeps it as it is."),
+    start_option,
+    duration_option,
+    click.option("--audio", "track", metavar="code|copy|none|MODEL",
+                 help="Of video: what becomes of its sound [code]; copy keeps it as it is, the name of a model codes it by that."),
     click.option("--audio-model", "track_model", metavar="NAME", help="Of video: model for its sound [one for speech or for music, by its pauses]."),
+    workers_option,
 )
 force_option = click.option("-f", "--force", is_flag=True, help="Overwrite an existing output.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
@@ -218,8 +222,7 @@ def limits_of(options: dict, **others) -> Limits:
 def request_of(options: dict) -> medium.Request:
     """What the options of `target_options` ask for. Raises UsageError where they ask for more than one thing."""
     targets = {target.name: options.get(target.name) for target in medium.all_targets()}
-    more = {name: options[name] for name in ("effort", "exact", "strict", "strip", "start", "duration", "track", "track_model",
-                                             *medium.OPTIONS)}
+    more = {name: options[name] for name in ("effort", "exact", "strict", "strip", *medium.OPTIONS)}
     return medium.Request.of(options["quality"], targets, **more)
 
 

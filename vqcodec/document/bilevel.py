@@ -17,7 +17,7 @@ from .. import filelimits
 from ..errors import CorruptStreamError
 from ..indices.runs import BlockDecoder, BlockEncoder
 from ..stream import Reader, uvarint
-from .context import REACH, Contexts
+from .context import REACH
 from .network import MaskNetwork, classes
 from .tiles import pack_tiles, unpack_tiles
 from .wavefront import SLOPE, TILE, busy_tiles, steps
@@ -80,7 +80,7 @@ def decode_mask(data: bytes, height: int, width: int, network: MaskNetwork, prog
 def _loop(busy, black, shape, network: MaskNetwork, bits_of, progress: Progress) -> np.ndarray:
     """`bits_of(log-odds int32[n], y, x)` gives the pixels of a step, uint8[n]. Returns the mask."""
     height, width = shape
-    contexts = Contexts(height, width)
+    contexts = network.contexts(height, width)
     contexts.fill(black, TILE)
     parts, first_turn = strips(height, width), 0
     for number, (top, bottom) in enumerate(parts, 1):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 from ..errors import InputError, UsageError
@@ -11,24 +11,24 @@ from ..zoo.config import from_dict, parse_toml
 from ..zoo.reading import named, read_tensors
 from ..zoo.registry import ModelEntry
 from ..zoo.schema import check_tensors
-from .context import INPUTS
+from .inputs import of_count
 from .network import MaskNetwork, tensors
 
 
 @dataclass(frozen=True)
 class MaskConfig:
-    """inputs of the network, as `context` makes them; hidden: values of its first layer; last: of its second."""
+    """inputs of the network: how many, which tells what makes them (`inputs`); hidden: values of its first layer; last: of its second."""
 
-    LIMITS: ClassVar = {"inputs": Limits(INPUTS, INPUTS), "hidden": Limits(1, 256), "last": Limits(1, 256)}
+    LIMITS: ClassVar = {"inputs": Limits(1, 1024), "hidden": Limits(1, 256), "last": Limits(1, 256)}
 
-    inputs: int = INPUTS
+    inputs: int
     hidden: int = 48
     last: int = 16
 
 
 @dataclass(frozen=True)
 class DocumentConfig:
-    mask: MaskConfig = field(default_factory=MaskConfig)
+    mask: MaskConfig
 
 
 def load(entry: ModelEntry) -> MaskNetwork:
@@ -37,6 +37,7 @@ def load(entry: ModelEntry) -> MaskNetwork:
         table = parse_toml(entry.read("config.toml"), f"model '{entry.name}': config.toml")
         config = from_dict(DocumentConfig, table, complete=True)
         check_limits(config.mask, "mask")
+        of_count(config.mask.inputs)
     except UsageError as error:
         raise UsageError(f"model '{entry.name}': {error}") from None
     with named(entry):
@@ -44,5 +45,5 @@ def load(entry: ModelEntry) -> MaskNetwork:
             if read_tensors(entry, file):
                 raise InputError(f"{file}.safetensors is not empty")
         weights = read_tensors(entry, "prior")
-        check_tensors(weights, tensors(config.mask.hidden, config.mask.last), "prior.safetensors")
+        check_tensors(weights, tensors(config.mask.inputs, config.mask.hidden, config.mask.last), "prior.safetensors")
         return MaskNetwork(weights)

@@ -47,19 +47,24 @@ _PACK = np.uint64(0x0102040810204080)  # gathers the lowest bits of 8 bytes in t
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
-def _rows(*bits: str) -> np.uint64:
-    """Which of the 64 pixels a table looks at: a string of 8 for each row, from this one up, "x" for yes."""
+def packed_words(words: np.ndarray) -> np.ndarray:
+    """u64[n,r], a pixel a byte → u64[n], pixel c of word r at bit 8·r + c."""
+    return np.bitwise_or.reduce(((words * _PACK) >> _TOP) << _BYTES[: words.shape[1]], 1)
+
+
+def rows_of(*bits: str) -> int:
+    """Which pixels a table looks at: a string of 8 for each row, from this one up or from the first on, "x" for yes."""
     value = 0
     for row, text in enumerate(bits):
         for column, letter in enumerate(text):
             value |= (letter == "x") << (8 * row + column)
-    return np.uint64(value)
+    return value
 
 
-NEAR = _rows("....xxxx", "..xxxxxx", "..xxxxx.", "....x...")
-MIDDLE = _rows("..xxxxxx", ".xxxxxxx", ".xxxxxxx", ".xxxxxx.", "..xxxx..")
-WIDE = _rows("xxxxxxxx", "xxxxxxxx", "xxxxxxxx", "xxxxxxxx", ".xxxxxxx", ".xxxxxxx", "..xxxxx.")
-CLOSE = _rows(".....xxx", "...xxxxx", "....xxx.")
+NEAR = rows_of("....xxxx", "..xxxxxx", "..xxxxx.", "....x...")
+MIDDLE = rows_of("..xxxxxx", ".xxxxxxx", ".xxxxxxx", ".xxxxxx.", "..xxxx..")
+WIDE = rows_of("xxxxxxxx", "xxxxxxxx", "xxxxxxxx", "xxxxxxxx", ".xxxxxxx", ".xxxxxxx", "..xxxxx.")
+CLOSE = rows_of(".....xxx", "...xxxxx", "....xxx.")
 CLOSE_OTHER = ((1, (2, 3, 4)), (2, (1, 2, 3, 4, 5)), (3, (2, 3, 4)), (4, (3,)))  # (row of `OTHER_ROWS`, columns)
 
 # log-odds of a 16-bit probability in sixteenths, and the weight of what was seen n times, both by tables of the format
@@ -69,28 +74,24 @@ SURE = np.array([256 * 2 * n // (2 * n + 1) for n in range(COUNT + 1)], np.int32
 SURER = np.array([256 * n // (n + 12) for n in range(COUNT + 1)], np.int32)
 
 
-class Contexts:
-    """Of one mask of height × width, growing as it is coded. `pixels`: flat, with margins; `at(y, x)` are places in it."""
+class Masked:
+    """What both sets of inputs know of one mask of height × width. `pixels`: flat, with margins; `at(y, x)` are places in it."""
+
+    LEAST: tuple[int, ...]  # of each input
+    MOST: tuple[int, ...]
 
     def __init__(self, height: int, width: int):
         self.stride = width + 2 * MARGIN
         rows = height + MARGIN + BELOW
-        self.pixels = np.zeros(rows * self.stride + WORD, np.uint8)
-        self.words = np.ndarray((len(self.pixels) - WORD + 1,), "<u8", self.pixels.data, 0, (1,))
+        self.size = rows * self.stride
+        self.pixels = np.zeros(self.size + WORD, np.uint8)
+        self.words = np.ndarray((self.size + 1,), "<u8", self.pixels.data, 0, (1,))
         self.shape = height, width
-        self.surroundings = np.zeros(rows * self.stride, np.uint64)  # `own` as bits
+        self.surroundings = np.zeros(self.size, np.uint64)  # `own` as bits
         self.start = -(REACH + MARGIN)  # of displacements: a place to the left
-        self.moves = np.full(2 * rows * self.stride, self.start, np.int32)
         self.own = np.array([start - row * self.stride for row, start in enumerate(STARTS)], np.int32)
         self.other = np.array([OTHER_START + row * self.stride for row in OTHER_ROWS], np.int32)
-        second = rows * self.stride
-        self.second = np.int32(second)
-        self.before = np.array([-1, -self.stride, 2 - self.stride, second - 1], np.int32)
         self.least, self.most = MARGIN * self.stride, (MARGIN + height) * self.stride - MARGIN
-        self.odds = np.full(TABLES << TABLE_BITS, 1 << 15, np.uint16)
-        self.seen = np.zeros(TABLES << TABLE_BITS, np.uint8)
-        self.places = np.full(PLACES << PLACE_BITS, self.least, np.int32)
-        self.turns = np.zeros(PLACES << PLACE_BITS, np.int32)  # ... and when they come
 
     def fill(self, black: np.ndarray, tile: int) -> None:
         """Tiles bool[h,w] that are all black are so from the beginning."""
@@ -109,11 +110,27 @@ class Contexts:
         height, width = self.shape
         return self.pixels[:-WORD].reshape(-1, self.stride)[MARGIN : MARGIN + height, MARGIN : MARGIN + width]
 
+
+class Contexts(Masked):
+    """Of one mask of height × width, growing as it is coded."""
+
+    LEAST, MOST = LEAST, MOST
+
+    def __init__(self, height: int, width: int):
+        super().__init__(height, width)
+        self.moves = np.full(2 * self.size, self.start, np.int32)
+        self.second = np.int32(self.size)
+        self.before = np.array([-1, -self.stride, 2 - self.stride, self.size - 1], np.int32)
+        self.odds = np.full(TABLES << TABLE_BITS, 1 << 15, np.uint16)
+        self.seen = np.zeros(TABLES << TABLE_BITS, np.uint8)
+        self.places = np.full(PLACES << PLACE_BITS, self.least, np.int32)
+        self.turns = np.zeros(PLACES << PLACE_BITS, np.int32)  # ... and when they come
+
     def look(self, at: np.ndarray, turn: int) -> np.ndarray:
         """The pixels of step `turn` at places int32[n] → float32[n,INPUTS], integers."""
         n, column = len(at), at[:, None]
         own = self.words[column + self.own]  # u64[n,8]
-        packed = np.bitwise_or.reduce(((own * _PACK) >> _TOP) << _BYTES, 1)
+        packed = packed_words(own)
         self.surroundings[at] = packed
         hashes = (packed[:, None] & _LOOKS) * _MIX
         other, second, differ, differ2 = self._alike(at, packed, hashes, turn)
@@ -127,7 +144,7 @@ class Contexts:
         inputs[:, PIXELS + len(RAMPS) : ALIKE] = np.minimum(differ2[:, None], _RAMPS)
         close = (there[:, _CLOSE_OTHER].astype(np.float32) @ _CLOSE_WEIGHTS).astype(np.uint64)
         close |= np.minimum(differ >> 1, 7).astype(np.uint64) << _CLOSE_DIFFER
-        close = ((packed & CLOSE) | close << _CLOSE_SHIFT) * _MIX
+        close = ((packed & np.uint64(CLOSE)) | close << _CLOSE_SHIFT) * _MIX
         index = np.empty((n, TABLES), np.int64)
         index[:, :3] = hashes >> _TABLE_SHIFT
         index[:, 3] = close >> _TABLE_SHIFT

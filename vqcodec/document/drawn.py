@@ -4,11 +4,13 @@ fax makes them: skewed, spread, noisy; one bit a pixel."""
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageFont
+
+_PDF_DPI = (150, 200, 240, 300, 300, 300, 400)
 
 _SCRIPTS = ((0x3B1, 24), (0x430, 32), (0x5D0, 27), (0x4E00, 900), (0x3042, 80), (0x905, 50))  # first letter, letters
 
@@ -33,6 +35,17 @@ class Pages:
         if clean:
             return np.asarray(image) < int(r.integers(90, 190))
         return self._scanned(image, scale)
+
+    def of_pdf(self, path: Path, count: int = 4) -> Iterator[np.ndarray]:
+        """The top of pages that are chosen at random, bool[H,W]: three of four as they are rendered, others as if scanned."""
+        import pypdfium2
+
+        r, document = self.random, pypdfium2.PdfDocument(path)
+        for turn, number in enumerate(r.choice(len(document), min(count, len(document)), replace=False)):
+            scale = 2 if turn % 4 == 3 else 1
+            page = document[int(number)].render(scale=scale * float(r.choice(_PDF_DPI)) / 72, grayscale=True).to_pil().convert("L")
+            page = page.crop((0, 0, min(page.width, 2000 * scale), min(page.height, 1700 * scale)))
+            yield self._scanned(page, scale) if scale == 2 else np.asarray(page) < int(r.integers(90, 190))
 
     def _scanned(self, image: Image.Image, scale: int) -> np.ndarray:
         r = self.random

@@ -1,6 +1,6 @@
-"""Training of the network of masks: pages drawn by program and page scans → what is known of their pixels → a model's files.
+"""Training of the network of masks: pages drawn by program, pages of PDFs and page scans → what is known of their pixels → a model's files.
 
-    python -m vqcodec.document.fitting OUT --fonts /usr/share/fonts --texts DIR [--scans DIR] [--pages 48] [--minutes 5]
+    python -m vqcodec.document.fitting OUT --fonts /usr/share/fonts --texts DIR [--pdfs DIR] [--scans DIR] [--pages 48] [--minutes 5]
 
 What the adaptive parts of `context` say does not depend on the network: the inputs of all pixels are gathered once, by the code
 that decodes, and the network then learns on samples of them. In the last part of the run its weights and hidden values are
@@ -22,14 +22,14 @@ from PIL import Image
 from torch import nn
 
 from .config import DocumentConfig, MaskConfig
-from .context import ALIKE, INPUTS, OWN, OTHER, PIXELS, TABLES, Contexts
 from .drawn import Pages
 from .layers import find_print
 from .network import A_SHIFT, B_SHIFT, HIDDEN, LINE_SHIFT, check
 from .wavefront import SLOPE, TILE, busy_tiles, steps
+from .wide_context import ALIKE, INPUTS, LEARNED, MOST, OTHER, OWN, PIXELS, TABLES, WideContexts
 from ..zoo.config import to_toml
 
-SAMPLES = 90_000  # of a page, at most
+SAMPLES = 60_000  # of a page, at most
 DULL, SURE = 0.01, 0.12  # how many of the pixels in blank places, and of those that all tables are sure of, are looked at
 _SURE_ODDS = 72  # sixteenths
 _A, _VALUE, _B = 4096, 64, 256  # steps of weights of `a`, of hidden values, of weights of `b` and `c`
@@ -48,30 +48,33 @@ class Samples:
 
 def gathered(mask: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Of one page bool[H,W] (inputs, black, weights, bits that the nearest table alone takes)."""
-    random, parts, bits_near = np.random.default_rng(seed), [], 0.0
+    random, parts = np.random.default_rng(seed), []
     busy, black = busy_tiles(mask)
     y, x, ends = steps(busy, *mask.shape)
-    contexts = Contexts(*mask.shape)
+    contexts = WideContexts(*mask.shape)
     contexts.fill(black, TILE)
     at, bits, begin = contexts.at(y, x), mask[y, x].astype(np.uint8), 0
     for end in ends.tolist():
         step = slice(begin, end)
-        inputs, seen = contexts.look(at[step], int(x[begin] + SLOPE * y[begin])), bits[step]
-        contexts.learn(at[step], seen)
+        parts.append(contexts.look(at[step], int(x[begin] + SLOPE * y[begin])).astype(np.int8))
+        contexts.learn(at[step], bits[step])
         begin = end
-        own, other = inputs[:, :OWN].sum(1), inputs[:, OWN : OWN + OTHER].sum(1)
-        dull = ((own == 0) | (own == OWN)) & ((other == 0) | (other == OTHER))
-        sure = np.abs(inputs[:, ALIKE : ALIKE + TABLES]).min(1) > _SURE_ODDS
-        bits_near += np.logaddexp2(0, -(2.0 * seen - 1) * inputs[:, ALIKE] / 16 * math.log2(math.e)).sum()
-        share = np.where(dull, DULL, np.where(sure, SURE, 1.0))
-        kept = random.random(len(share)) < share
-        parts.append((inputs[kept].astype(np.int8), seen[kept], (1 / share[kept]).astype(np.float32)))
-    found = [np.concatenate(part) for part in zip(*parts)]
-    if len(found[1]) > SAMPLES:
-        kept = random.choice(len(found[1]), SAMPLES, replace=False)
-        found = [part[kept] for part in found]
-        found[2] *= sum(len(part[1]) for part in parts) / SAMPLES
-    return *found, bits_near
+    return sampled(np.concatenate(parts), bits, random)
+
+
+def sampled(inputs: np.ndarray, bits: np.ndarray, random) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
+    """int8[N,I], uint8[N] of all pixels of a page → as `gathered`."""
+    own, other = (inputs[:, first : first + count].sum(1, dtype=np.int32) for first, count in ((0, OWN), (OWN, OTHER)))
+    dull = ((own == 0) | (own == OWN)) & ((other == 0) | (other == OTHER))
+    sure = np.abs(inputs[:, ALIKE : ALIKE + TABLES]).min(1) > _SURE_ODDS
+    near = np.logaddexp2(0, -(2.0 * bits - 1) * inputs[:, ALIKE] / 16 * math.log2(math.e)).sum()
+    share = np.where(dull, DULL, np.where(sure, SURE, 1.0))
+    kept = np.flatnonzero(random.random(len(share)) < share)
+    weights = (1 / share[kept]).astype(np.float32)
+    if len(kept) > SAMPLES:
+        some = random.choice(len(kept), SAMPLES, replace=False)
+        kept, weights = kept[some], weights[some] * np.float32(len(kept) / SAMPLES)
+    return inputs[kept], bits[kept], weights, near
 
 
 def collected(masks) -> Samples:
@@ -93,11 +96,12 @@ class Float(nn.Module):
         self.a = nn.Linear(INPUTS, config.hidden + 1)
         self.b, self.c = nn.Linear(config.hidden, config.last), nn.Linear(config.last, 1)
         scale = torch.ones(INPUTS)
-        scale[PIXELS:ALIKE], scale[ALIKE:] = 1 / 8, 1 / 16
+        scale[PIXELS:] = 2 / torch.tensor(MOST[PIXELS:])
+        scale[ALIKE:LEARNED] = 1 / 16
         self.register_buffer("scale", scale)
         with torch.no_grad():  # the line begins as the mean of what the tables say
             self.a.weight[-1] = 0
-            self.a.weight[-1, ALIKE : ALIKE + TABLES] = 0.2
+            self.a.weight[-1, ALIKE : ALIKE + TABLES] = 0.1
             self.c.weight.mul_(0.1)
         self.rounded = False
 
@@ -174,11 +178,12 @@ def write_model(out: Path, config: MaskConfig, weights: dict[str, np.ndarray]) -
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--fonts", multiple=True, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--texts", multiple=True, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--pdfs", multiple=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--scans", multiple=True, type=click.Path(exists=True, path_type=Path))
 @click.option("--pages", default=48, show_default=True)
 @click.option("--minutes", default=5.0, show_default=True)
 @click.option("--seed", default=0)
-def main(out, fonts, texts, scans, pages, minutes, seed):
+def main(out, fonts, texts, pdfs, scans, pages, minutes, seed):
     """Train, and write the files of a model to OUT."""
     def files(folders, *endings):
         return sorted(path for folder in folders for path in ([folder] if folder.is_file() else folder.rglob("*"))
@@ -187,11 +192,13 @@ def main(out, fonts, texts, scans, pages, minutes, seed):
     def masks():
         drawn = Pages(files(fonts, ".ttf", ".otf"), files(texts), seed)
         yield from (drawn.page() for _ in range(pages))
+        for path in files(pdfs, ".pdf"):
+            yield from drawn.of_pdf(path)
         for path in files(scans, ".png", ".jpg", ".tif"):
             with Image.open(path) as image:
                 yield find_print(np.asarray(image.convert("L")), 200.0)[:1500, :1500]
 
-    config = MaskConfig()
+    config = MaskConfig(INPUTS)
     write_model(out, config, fit(collected(masks()), config, minutes).integers())
 
 

@@ -19,6 +19,8 @@ class Documents(Medium):
     default_extension, reads_pieces, conceals, has_subtypes = "pdf", True, False, False
     trainable = False
     options = frozenset({"pages", "dpi", "mask"})
+    undrawn = dict.fromkeys(("sample", "continue", "fill"), "no documents are drawn: a model of pages knows the few dots around "
+                            "a dot, and would make up blots that look like print")
     also = frozenset({".tif", ".tiff"})
 
     def extensions(self):
@@ -162,7 +164,9 @@ class Documents(Medium):
         return needed(9_000_000 if file is None else pixels_of(file, command))
 
     def comparison(self):
-        return None
+        from .bench import Leaves
+
+        return Leaves()
 
     def training(self):
         return None

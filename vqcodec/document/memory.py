@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 MIB = 1 << 20
-_OF_A_PIXEL = 48  # bytes, mask and what is known of each pixel; of pages in colour, layers and the picture model's strips
+_OF_A_PIXEL = 56  # bytes, mask and what is known of each pixel; of pages in colour, layers and the picture model's strips
 _TABLES = 64 * MIB
 
 

@@ -15,18 +15,18 @@ import numpy as np
 from ..errors import InputError
 from ..indices.runs import CLASSES
 from ..indices.specs import TensorSpec
-from .context import INPUTS, LEAST, MOST
+from .inputs import of_count
 
 HIDDEN = 511
 A_SHIFT, B_SHIFT, LINE_SHIFT, CLASS_SHIFT = 6, 8, 2, 12
 _EXACT = 1 << 24
 
 
-def tensors(hidden: int, last: int) -> dict[str, TensorSpec]:
+def tensors(inputs: int, hidden: int, last: int) -> dict[str, TensorSpec]:
     """What prior.safetensors holds."""
     weight, bias = (np.iinfo(np.int16).max, _EXACT - 1)
     return {
-        "a.weight": TensorSpec((INPUTS, hidden + 1), ("int16",), -weight, weight),
+        "a.weight": TensorSpec((inputs, hidden + 1), ("int16",), -weight, weight),
         "a.bias": TensorSpec((hidden + 1,), ("int32",), -bias, bias),
         "b.weight": TensorSpec((hidden, last), ("int16",), -weight, weight),
         "b.bias": TensorSpec((last,), ("int32",), -bias, bias),
@@ -37,7 +37,8 @@ def tensors(hidden: int, last: int) -> dict[str, TensorSpec]:
 
 def check(weights: Mapping[str, np.ndarray]) -> None:
     """The proof that no sum leaves the integers that float32 holds. Raises InputError."""
-    widest = np.maximum(np.abs(np.array(LEAST)), np.array(MOST))
+    known = of_count(len(weights["a.weight"]))
+    widest = np.maximum(np.abs(np.array(known.LEAST)), np.array(known.MOST))
     for name, most in (("a", widest), ("b", HIDDEN), ("c", HIDDEN)):
         kernel = np.abs(weights[f"{name}.weight"].astype(np.int64))
         reach = (kernel * (most[:, None] if isinstance(most, np.ndarray) else most)).sum(0)
@@ -47,10 +48,11 @@ def check(weights: Mapping[str, np.ndarray]) -> None:
 
 
 class MaskNetwork:
-    """weights: as `tensors`, checked."""
+    """weights: as `tensors`, checked. contexts: the class that makes its inputs."""
 
     def __init__(self, weights: Mapping[str, np.ndarray]):
         check(weights)
+        self.contexts = of_count(len(weights["a.weight"]))
         self.a, self.b, self.c = (np.ascontiguousarray(weights[f"{name}.weight"], np.float32) for name in "abc")
         self.a_bias, self.b_bias, self.c_bias = (weights[f"{name}.bias"].astype(np.float32) for name in "abc")
 

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import ClassVar, Protocol
 
-from ..errors import UsageError
+from ..errors import CorruptStreamError, UsageError
 from ..limits import ADDED_LATER, Limits
 
 WIDE_DIMS = 32  # the prior sees the first dims, of large range, linearly too
@@ -65,6 +65,13 @@ class PriorConfig:
                 raise UsageError(f"of the labels {', '.join(self.labels[kind])} give one only")
             found[kind] = 1 + self.labels[kind].index(name)
         return tuple(found)
+
+    def names(self, payload: bytes) -> str:
+        """The inverse, of the bytes that a band begins with: "" for none. Raises CorruptStreamError."""
+        found = payload[: len(self.labels)]
+        if len(found) < len(self.labels) or any(n > len(kind) for n, kind in zip(found, self.labels)):
+            raise CorruptStreamError("the labels are damaged: the model has no such ones")
+        return ",".join(kind[n - 1] for n, kind in zip(found, self.labels) if n)
 
 
 class LatentConfig(Protocol):

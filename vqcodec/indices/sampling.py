@@ -91,10 +91,11 @@ class Sampler:
         count = max(1, CHUNK // cdf[0].size)
         for start in range(0, len(cdf), count):
             part = slice(start, start + count)
-            out[part] = self._chosen(cdf[part], self.words(rows[part], columns[part], first, cdf.shape[1])[:, :, None])
+            out[part] = self.chosen(cdf[part], self.words(rows[part], columns[part], first, cdf.shape[1])[:, :, None])
         return out
 
-    def _chosen(self, cdf: np.ndarray, words: np.ndarray) -> np.ndarray:
+    def chosen(self, cdf: np.ndarray, words: np.ndarray) -> np.ndarray:
+        """int64[N,G] under CDFs int32[N,G,A+1], by their random numbers uint32[N,G,1]."""
         if self.inverse == UNIT:
             return (cdf[:, :, 1:] <= (words >> np.uint32(32 - CDF_BITS)).astype(np.int32)).sum(2)
         share = np.diff(cdf)

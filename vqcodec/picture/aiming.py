@@ -1,5 +1,4 @@
-"""Encoding a picture to a target of rate, size or PSNR: as often as it takes, mostly once or twice, after estimates (see
-`indices/target.py`).
+"""Encoding a picture to a target of rate, size or PSNR: once or twice, small ones more often, after estimates (see `indices/target.py`).
 
 Estimated is with the codewords nearest to the latents, and bits by the float twin of the prior. What the search gains in PSNR
 differs much from picture to picture (photo-3: 0 to 4 dB), so that it is tried on some tiles:
@@ -12,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -21,20 +21,24 @@ from .psnr import psnr
 from ..indices.quality import quality_of
 from ..indices.target import Estimate, Goal, reach
 
+if TYPE_CHECKING:
+    from .torch_codec import TorchCodec
+
 FIXED_BYTES = 40  # of a stream, about
 # What encodes give more than estimates of their rate (its logarithm) and of PSNR (dB), at quality 1, and for each quality above,
 # at efforts 0, 1, and more: medians of photo-3 on 15 pictures of CID22 and other photographs to train on. First guesses only.
 RATE_BIAS = ((-0.3, 0.0), (-0.06, 0.0), (0.05, -0.02))
 PSNR_BIAS = ((-1.1, 0.12), (0.3, 0.08), (0.8, 0.26))
+MOST = 4, 2  # encodes: of small pictures, of which less can be estimated, and of others
 TILE = 7 * PATCH  # pixels on a side of a tile
 MOSAICS = ((800_000, 2, 4), (200_000, 2, 2))  # pixels of a picture, from which on its mosaic has so many rows and columns of tiles
 
 
 @dataclass
 class Aim:
-    """A picture that is encoded again and again by a codec, a `torch_codec.TorchCodec`; alpha: its packed plane."""
+    """A picture that is encoded again and again; alpha: its packed plane."""
 
-    codec: object
+    codec: TorchCodec
     picture: Picture
     effort: int
     alpha: bytes | None
@@ -62,7 +66,7 @@ class Aim:
         tiles = [rgb[top : top + TILE, left : left + TILE] for top, left in corners]
         mosaic = Picture(np.concatenate([np.concatenate(tiles[row * columns : (row + 1) * columns], 1) for row in range(rows)]),
                          None, self.picture.grey)
-        searched = self.codec.attempt(mosaic, sixteenths, self.effort, pixels=True)[1]
+        searched = self.codec.found(self.codec.search(mosaic, sixteenths, self.effort), mosaic, sixteenths)
         before, after = (tile_errors(mosaic.rgb, found) for found in (self.codec.nearest_pixels(mosaic, sixteenths), searched))
         return plain - 10 * math.log10(max(float(np.mean(after / np.maximum(before, 1))), 1e-4))
 
@@ -75,22 +79,22 @@ def encode_to(goal: Goal, aim: Aim, progress: Callable[[str], None]) -> Encoded:
         return length if goal.upper_bound else 8 * length / (width * height)
 
     def attempt(sixteenths: int) -> tuple[Encoded, float]:
-        result, found = aim.codec.attempt(
-            aim.picture, sixteenths, aim.effort, aim.alpha, aim.metadata,
-            lambda text: progress(f"trying quality {quality_of(sixteenths):g}: {text}"), pixels=goal.decibels)
-        return result, psnr(aim.picture.rgb, found) if goal.decibels else value(len(result.data))
+        result, coded = aim.codec.attempt(aim.picture, sixteenths, aim.effort, aim.alpha, aim.metadata,
+                                           lambda text: progress(f"trying quality {quality_of(sixteenths):g}: {text}"))
+        if goal.decibels:
+            return result, psnr(aim.picture.rgb, aim.codec.found(coded, aim.picture, sixteenths))
+        return result, value(len(result.data))
 
     def bias(sixteenths: int) -> float:
         first, more = (PSNR_BIAS if goal.decibels else RATE_BIAS)[min(aim.effort, 2)]
         return first + more * (quality_of(sixteenths) - 1)
 
-    estimate = None
+    estimate, large = None, mosaic_shape(height, width) is not None
     if aim.codec.context is not None and goal.decibels:
-        estimate = Estimate(aim.psnr_at, bias, times=2,
-                            closer=aim.searched_psnr_at if aim.effort and mosaic_shape(height, width) else None)
+        estimate = Estimate(aim.psnr_at, bias, times=2, closer=aim.searched_psnr_at if aim.effort and large else None)
     elif aim.codec.context is not None:
         estimate = Estimate(lambda sixteenths: value(aim.bytes_at(sixteenths)), bias, times=3 if aim.effort else 2)
-    result, note = reach(goal, aim.codec.qualities, attempt, estimate=estimate, progress=progress)
+    result, note = reach(goal, aim.codec.qualities, attempt, estimate=estimate, most=MOST[large] if estimate else None, progress=progress)
     return replace(result, note=note)
 
 

@@ -219,7 +219,8 @@ def format_for(path: str | os.PathLike) -> str:
     """
     path = os.fspath(path)
     extension = ".png" if path == "-" else os.path.splitext(path)[1].lower()
-    known, extra = Image.registered_extensions().get(extension), None
+    Image.preinit()  # the usual formats; all of them take a tenth of a second
+    known, extra = Image.EXTENSION.get(extension) or Image.registered_extensions().get(extension), None
     if known is None:
         extra = load_plugin_for(extension)
         known = Image.registered_extensions().get(extension)
@@ -233,7 +234,8 @@ def format_for(path: str | os.PathLike) -> str:
 def _writable_format(name: str) -> str:
     """Pillow's name of a format that it can write, in any case. Raises UsageError."""
     name = name.upper()
-    Image.init()  # loads all plugins
+    if name not in Image.SAVE:
+        Image.init()  # loads all plugins
     if name in _ICON_FORMATS:
         raise UsageError(f"{name} holds icons of fixed sizes, not pictures")
     if name not in Image.SAVE:

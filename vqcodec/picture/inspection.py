@@ -72,6 +72,7 @@ def table(facts: dict) -> str:
         f"rate       {facts['bpp']:.4f} bpp",
         "",
     ]
+    lines[3:3] = [f"labels     {name or 'none'}" for name in facts.get("labels", ())]
     if "pixels_sha256" in facts:
         exact = "" if facts["pixels_exact"] else " (others may differ by 1: this model decodes in floats)"
         lines.insert(-1, f"pixels     {facts['pixels_sha256']}{exact}")

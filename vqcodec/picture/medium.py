@@ -134,6 +134,13 @@ class Pictures(Medium):
     def parts(self, codec, data):
         return {"segment_bytes": codec.segment_bytes(data)}
 
+    def labels(self, entry, data):
+        from ..zoo.config import of_model
+        from .config import ModelConfig
+
+        prior, payload = of_model(entry, ModelConfig).prior, b"".join(stream.unpack(data).segments)
+        return (prior.names(payload),) if prior.labels and payload else ()
+
     def digest(self, codec, data):
         return _digest(codec, codec.decode(data))
 

@@ -113,6 +113,14 @@ class Cvvdp(Metric):
             return float(_cvvdp().predict(decoded, reference, dim_order="HWC")[0])
 
 
+def cvvdp_of_frames(reference, decoded, rate: float) -> float:
+    """Of clips uint8[T,H,W,3] at `rate` frames a second, as `Cvvdp`."""
+    import torch
+
+    with torch.inference_mode():
+        return float(_cvvdp().predict(decoded, reference, dim_order="FHWC", frames_per_second=rate)[0])
+
+
 @lru_cache
 def _name_operators():
     """Names two operators of torchvision, which the metric never calls, where its library of operators cannot be loaded: PyPI's

@@ -43,11 +43,13 @@ KIND = ModelKind("image", ModelConfig, Encoder, Decoder, searches=True,
 
 @dataclass(frozen=True)
 class Coded:
-    """Index grids int64[G,h,w], their segments, and what else makes the picture."""
+    """Index grids int64[G,h,w], their segments, and what else makes the picture; nearly: uint8[H,W,3], what it is made of, nearly, where
+    the encoder knows."""
 
     grids: torch.Tensor
     segments: tuple[bytes, ...]
     finish: Finish = Finish()
+    nearly: np.ndarray | None = None
 
 
 class TorchCodec(Codec):
@@ -144,21 +146,25 @@ class TorchCodec(Codec):
                 latents = self._searched(latents, rgb, sixteenths, steps, search, weights, progress, plain)
         given = plain and plain.given(self.coder, sixteenths)
         grids, segments = self._choose_and_code(latents, sixteenths, weights, progress, given)
-        return Coded(grids, segments, self._finish(grids, sum(map(len, segments)), picture, sixteenths, plain, effort))
+        if plain is None and not effort:  # no time for it
+            return Coded(grids, segments)
+        nearly = self._nearly(grids, picture, sixteenths)
+        return Coded(grids, segments, self._finish(nearly, sum(map(len, segments)), picture, sixteenths, plain), nearly)
 
-    def _finish(self, grids: torch.Tensor, size: int, picture: Picture, sixteenths: int, plain: Plain | None, effort: int) -> Finish:
-        """What makes the picture nearer to what it was, of `size` bytes without that. At effort 0 there is no time for it, but
-        beside plain blocks."""
-        if plain is None and not effort:
-            return Finish()
+    def _nearly(self, grids: torch.Tensor, picture: Picture, sixteenths: int) -> np.ndarray:
+        """uint8[H,W,3] that index grids int64[G,h,w] of a picture are decoded to, nearly, before it is finished."""
+        with more_threads():
+            decoded = self.pixels(grids, *picture.rgb.shape[:2], sixteenths, nearly=True)
+        return without_colour(decoded) if picture.grey else decoded
+
+    def _finish(self, decoded: np.ndarray, size: int, picture: Picture, sixteenths: int, plain: Plain | None) -> Finish:
+        """What makes a picture that is `decoded` to uint8[H,W,3] nearer to what it was, of `size` bytes without that."""
         rgb, transform = picture.rgb, self.model.transform
-        decoded = self.pixels(grids, *rgb.shape[:2], sixteenths, nearly=True)
-        decoded = without_colour(decoded) if picture.grey else decoded
         bits = WORTH[transform.distortion] * refine.slope(transform, sixteenths / SIXTEENTHS)
         coded = None if plain is None else spread(~plain.painted, *rgb.shape[:2])
         found = curves.find(decoded, rgb, coded, picture.grey, bits, size)
         if plain is not None:
-            plain = find_plain.with_cleaning(plain, Finish(None, found)(decoded), rgb, min(2.0, 1 / (PATCH * PATCH * bits or 1)))
+            plain = find_plain.with_cleaning(plain, Finish(None, found)(decoded.copy()), rgb, min(2.0, 1 / (PATCH * PATCH * bits or 1)))
         return Finish(plain, found)
 
     def _searched(self, latents: torch.Tensor, rgb: np.ndarray, sixteenths: int, steps: int, search: refine.Search, weights,
@@ -208,14 +214,14 @@ class TorchCodec(Codec):
     @guarded
     @torch.inference_mode()
     def nearest_pixels(self, picture: Picture, sixteenths: int) -> np.ndarray:
-        """uint8[H,W,3] as decoded from the codewords nearest to its latents."""
+        """uint8[H,W,3] as decoded, nearly, from the codewords nearest to its latents."""
         latents, plain, rates, indices = self._nearest(picture.rgb, sixteenths)
         grids = []
         for rows, band in zip(rates.bands, indices):
             shape = latents[0, 0, rows].shape
             at_rest = [rest.short()[:, None].expand(-1, shape.numel()) for rest in self.coder.rest[len(band):]]
             grids.append(torch.cat([*band, *at_rest]).long().unflatten(1, shape))
-        return self._as_decoded(torch.cat(grids, 1), *picture.rgb.shape[:2], sixteenths, picture.grey, Finish(plain))
+        return Finish(plain)(self._nearly(torch.cat(grids, 1), picture, sixteenths))
 
     @guarded
     def encode(self, picture: Picture, quality: float, *, effort: int | None = None,
@@ -231,11 +237,18 @@ class TorchCodec(Codec):
 
     @guarded
     def attempt(self, picture: Picture, sixteenths: int, effort: int, alpha: bytes | None = None, metadata: bytes | None = None,
-                progress: Progress = lambda text: None, *, pixels: bool = False) -> tuple[Encoded, np.ndarray | None]:
-        """(.vq file, uint8[H,W,3] as decoded from it if `pixels`). alpha: the packed plane."""
-        coded, shape = self.search(picture, sixteenths, effort, progress), picture.rgb.shape[:2]
-        found = self._as_decoded(coded.grids, *shape, sixteenths, picture.grey, coded.finish) if pixels else None
-        return self._packed(coded.grids, coded.segments, *shape, sixteenths, picture.grey, alpha, metadata, coded.finish), found
+                progress: Progress = lambda text: None) -> tuple[Encoded, Coded]:
+        """alpha: the packed plane."""
+        coded = self.search(picture, sixteenths, effort, progress)
+        return self._packed(coded.grids, coded.segments, *picture.rgb.shape[:2], sixteenths, picture.grey, alpha, metadata,
+                            coded.finish), coded
+
+    @guarded
+    def found(self, coded: Coded, picture: Picture, sixteenths: int) -> np.ndarray:
+        """uint8[H,W,3] as decoded, nearly."""
+        if coded.finish.whole:
+            return coded.finish(np.empty_like(picture.rgb))
+        return coded.finish(self._nearly(coded.grids, picture, sixteenths) if coded.nearly is None else coded.nearly.copy())
 
     def _check_encoding(self, picture: Picture, effort: int | None) -> int:
         """The effort to use. Raises UnsupportedError, UsageError."""

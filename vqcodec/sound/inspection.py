@@ -47,14 +47,8 @@ def inspect(data: bytes) -> SoundInspection:
     chunks is told from a whole one only with its model: by `verify`.)"""
     header, sealed = peek(data)
     checked_metadata(data, sealed)
-    file, seed, position, count = io.BytesIO(data), seed_of(header, sealed), sealed.end, 0
-    gains = []
-    while position < len(data):
-        start, position = next_chunk(file, position, count, seed)
-        gains += [packed_gains(data[start:position])] if header.gains else []
-        count += 1
-    if not count:
-        raise CorruptStreamError("the stream is truncated: it has no chunk")
+    payloads = _payloads(data, header, sealed)
+    gains, count = [packed_gains(payload) for payload in payloads] if header.gains else [], len(payloads)
     found = facts(header, len(data))
     return SoundInspection(
         seconds=found["seconds"], rate=header.rate, channels=header.channels, samples=header.length,
@@ -62,6 +56,23 @@ def inspect(data: bytes) -> SoundInspection:
         model_id=header.model_id, model_hash=header.model_hash.hex(), bound=header.bound, header_bytes=sealed.size,
         metadata_bytes=sealed.metadata_length, chunks=count, bytes=len(data), kbps=found["kbps"],
         gain_bytes=sum(map(len, gains)) if header.gains else None, header=header, gains=tuple(gains))
+
+
+def _payloads(data: bytes, header: SoundHeader, sealed) -> list[bytes]:
+    """Of the chunks. Raises CorruptStreamError."""
+    file, seed, position, found = io.BytesIO(data), seed_of(header, sealed), sealed.end, []
+    while position < len(data):
+        start, position = next_chunk(file, position, len(found), seed)
+        found.append(data[start:position])
+    if not found:
+        raise CorruptStreamError("the stream is truncated: it has no chunk")
+    return found
+
+
+def grid_payloads(data: bytes) -> list[bytes]:
+    """What the chunks hold of grids, behind gains. Raises CorruptStreamError, UnsupportedError."""
+    header, sealed = peek(data)
+    return [payload[len(packed_gains(payload)) if header.gains else 0 :] for payload in _payloads(data, header, sealed)]
 
 
 def packed_gains(payload: bytes) -> bytes:
@@ -86,6 +97,7 @@ def table(facts: dict) -> str:
         f"sound      {facts['seconds']:.3f} s, {facts['channels']} x {facts['rate']} Hz{once}",
         f"quality    {facts['quality']:g}",
         f"model      {facts['model']} ({model})" if facts["model"] else f"model      not installed ({model})",
+        *(f"labels     {name or 'none'}" for name in dict.fromkeys(facts.get("labels", ()))),
         f"level      {facts['gain_db']:+.2f} dB",
         *([f"gains      {facts['gain_bytes']:>10} bytes"] if facts["gain_bytes"] is not None else []),
         f"rate       {facts['kbps']:.3f} kbps", "",

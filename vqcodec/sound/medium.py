@@ -148,6 +148,13 @@ class Sounds(Medium):
     def parts(self, codec, data):
         return {"chunk_bytes": codec.chunk_bytes(data)}
 
+    def labels(self, entry, data):
+        from ..zoo.config import of_model
+        from .config import AudioModelConfig
+
+        prior = of_model(entry, AudioModelConfig).prior
+        return tuple(map(prior.names, inspection.grid_payloads(data))) if prior.labels else ()
+
     def draw_grids(self, codec, data):
         """All index grids over time, one line each."""
         import numpy as np

@@ -13,6 +13,7 @@ MARGIN = 4  # frames on both sides that its latents depend on, nearly
 APART = 64  # frames from a window to the next, at least: more in long recordings
 FEWEST, MOST = 4, 128  # windows
 HELD = 1 << 24  # samples in all of them
+WORTH = 400  # frames of a recording that is long enough for windows to be much less work
 WALK = 512  # frames that the prior goes through together
 BIAS = -0.05  # of the logarithm of the rate: in whole recordings the prior sees more; of speech-2 and audio-1, on LibriSpeech
 

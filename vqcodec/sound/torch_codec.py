@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,8 @@ PEAK = 0.5  # of what the encoder is given: the level that models are trained at
 TOO_LOUD = 1e12
 GAINS = (-40, 120)  # quarters of a doubling; quieter recordings are not raised further
 UNITS = 16  # transformed at a time
+Piece = tuple[torch.Tensor, int]  # samples f32[U,C,1,n·step] of a chunk and around it, and frames of these before it
+Chosen = tuple[torch.Tensor, list[list[bytes]]]  # grids int64[G,U,T] of a chunk, and segments of each unit, or what they are made of
 KIND = ModelKind("audio", AudioModelConfig, Encoder, Decoder)
 
 
@@ -83,7 +85,7 @@ class TorchAudioCodec(AudioCodec):
 
     # --- samples ⇄ latents, in pieces --------------------------------------------------------------------
 
-    def pieces(self, blocks: Iterator[np.ndarray], header: SoundHeader) -> Iterator[tuple[torch.Tensor, int]]:
+    def pieces(self, blocks: Iterator[np.ndarray], header: SoundHeader) -> Iterator[Piece]:
         """For each chunk, (samples f32[U,C,1,n·step] of its frames and those within the encoder's reach, frames of these
         before its own); `blocks` f32[n,channels] at the model's rate, which end with the recording."""
         step, margin = self.model.transform.step, halo(self.model.transform)[0]
@@ -111,11 +113,20 @@ class TorchAudioCodec(AudioCodec):
         rows = np.ascontiguousarray(samples.T).reshape(-1, width, 1, len(samples))
         return torch.from_numpy(rows)
 
-    @torch.inference_mode()
     def latents(self, piece: torch.Tensor, before: int, count: int, sixteenths: int) -> torch.Tensor:
         """f32[U,D,1,count]"""
+        return self.latents_of(self.analysed(piece), before, count, sixteenths)
+
+    @torch.inference_mode()
+    def analysed(self, piece: torch.Tensor) -> list:
+        """Of samples f32[U,C,1,n·step], what latents of all qualities are made of."""
+        return [self.encoder.analysed(units) for units in piece.split(UNITS)]
+
+    @torch.inference_mode()
+    def latents_of(self, analysed: list, before: int, count: int, sixteenths: int) -> torch.Tensor:
+        """f32[U,D,1,count]"""
         level = torch.tensor([sixteenths / SIXTEENTHS], dtype=torch.float32)
-        parts = [self.encoder(units, level.expand(len(units))) for units in piece.split(UNITS)]
+        parts = [self.encoder.latents(units, level.expand(len(units[0]))) for units in analysed]
         return torch.cat(parts)[..., before : before + count]
 
     @torch.inference_mode()
@@ -173,14 +184,28 @@ class TorchAudioCodec(AudioCodec):
     def encode_blocks(self, blocks: Iterator[np.ndarray], header: SoundHeader, plan: levels.Plan,
                       write: Callable[[bytes], object], weights: tuple[float, ...], metadata: bytes | None, pace: Pace) -> None:
         """From the header on, `blocks` being those of `model_rate`."""
+        pieces, chunks = self.pieces(blocks, header), self.chunks(header)
+        chosen = ((piece, self.choose(self.latents(*piece, end - begin, header.quality), header.quality, weights))
+                  for piece, (begin, end) in zip(pieces, chunks))
+        self.write_chosen(chosen, header, plan, write, metadata, pace)
+
+    @guarded
+    def choose(self, latents: torch.Tensor, sixteenths: int, weights: tuple[float, ...], coded=None) -> Chosen:
+        """Of the latents f32[U,D,1,T] of a chunk. coded: as `GridCoder.choose` has it."""
+        present = self.coder.present(sixteenths)
+        found = [self.coder.choose(unit, sixteenths, weights, present, coded=coded) for unit in latents]
+        return torch.cat([grids for grids, _ in found], 1), [segments for _, segments in found]
+
+    @guarded
+    def write_chosen(self, chosen: Iterable[tuple[Piece, Chosen]], header: SoundHeader, plan: levels.Plan,
+                     write: Callable[[bytes], object], metadata: bytes | None, pace: Pace) -> None:
+        """The stream of each chunk's samples and what is chosen for them."""
         start = streams.pack_header(header, metadata)
         seed = streams.seed_of(header, streams.peek(start)[1])
         write(start)
         fitting = Fitting(self, header, plan)
-        for piece, (begin, end) in zip(self.pieces(blocks, header), self.chunks(header)):
-            latents = self.latents(*piece, end - begin, header.quality)
-            coded = [self.coder.choose(unit, header.quality, weights, self.coder.present(header.quality)) for unit in latents]
-            for number, grids, segments, gains in fitting.add(*piece, torch.cat([grids for grids, _ in coded], 1), [s for _, s in coded]):
+        for (piece, choice), (_, end) in zip(chosen, self.chunks(header)):
+            for number, grids, segments, gains in fitting.add(*piece, *choice):
                 write(packed_chunk(number, grids, segments, seed, gains))
             pace(end * self.model.transform.step / self.rate)
 

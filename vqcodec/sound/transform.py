@@ -211,6 +211,10 @@ class Encoder(nn.Module):
         return log_levels(magnitude, self.config.floor)
 
     def forward(self, samples, level):
+        return self.latents(self.analysed(samples), level)
+
+    def analysed(self, samples):
+        """What all qualities have in common, as `latents` takes it."""
         channels = to_mid_side(samples)
         spectrum = stft(channels, self.config.hop)
         magnitude = spectrum.abs()
@@ -218,17 +222,21 @@ class Encoder(nn.Module):
         direct = self.linear(fold(logs if self.averages is None else by_frames(self.levels(magnitude))))
         turned = spectrum / (magnitude + self.config.floor)
         h = torch.cat([logs, by_frames(turned.real), by_frames(turned.imag)], 1)
-        h = self.blocks1(self.stem(h))
-        h = self.blocks2(self.condition(self.down(fold(h)), level))
-        latents = direct.float() + self.head(h).float()
-        if self.config.tones:
-            latents = torch.cat([latents, to_tones(channels, self.config)], 1)
-        first = self.config.pitch_dims
-        latents = latents * lerp_rows(self.log_gain, level)[:, first:].exp()[:, :, None, None]
-        if first:
+        h = self.down(fold(self.blocks1(self.stem(h))))
+        tones = to_tones(channels, self.config) if self.config.tones else None
+        pitch = None
+        if self.config.pitch_dims:
             pitch = track(samples[:, 0, 0].detach().float().cpu().numpy(), self.config.step, self.config.sample_rate)
-            latents = torch.cat([torch.from_numpy(pitch)[:, None, None], latents], 1)
-        return latents
+        return direct, h, tones, pitch
+
+    def latents(self, analysed, level):
+        direct, h, tones, pitch = analysed
+        h = self.blocks2(self.condition(h, level))
+        latents = direct.float() + self.head(h).float()
+        if tones is not None:
+            latents = torch.cat([latents, tones], 1)
+        latents = latents * lerp_rows(self.log_gain, level)[:, self.config.pitch_dims :].exp()[:, :, None, None]
+        return latents if pitch is None else torch.cat([torch.from_numpy(pitch)[:, None, None], latents], 1)
 
 
 class Decoder(nn.Module):

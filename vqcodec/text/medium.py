@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..errors import UsageError
-from ..medium import AS_SAMPLES, Format, Made, Medium, asked_quality, kept, stored
+from ..indices.quality import checked_sixteenths
+from ..medium import AS_SAMPLES, Format, Made, Measure, Medium, asked_quality, kept, stored
 from . import inspection, stream
 from .file import EXTENSIONS, OTHERS, looks_like_text
 
@@ -14,8 +15,10 @@ ROW = 128  # characters of a picture's row
 class Texts(Medium):
     key, modality, code = "text", "text", stream.CODE
     nouns, trained_on = "texts", "texts"
-    trainable, writes_any = False, True
+    writes_any = True
     targets = ()
+    measures = {"sample": Measure("bytes", "N", "of so many bytes [1000]."), "continue": Measure("bytes", "N", "so many bytes behind.")}
+    undrawn = {"fill": "a model of texts knows what is before a gap, not what is behind it: no text can be filled in"}
     default_extension, reads_pieces, conceals, has_subtypes = "txt", False, False, False
 
     def extensions(self):
@@ -111,6 +114,19 @@ class Texts(Medium):
     def from_tokens(self, codec, grids, shape, quality):
         return codec.encode_tokens(grids)
 
+    # --- drawing from the prior ----------------------------------------------------------------------------------
+
+    def sample(self, codec, drawing, measure, quality, progress=lambda text: None):
+        from . import sampling
+
+        checked_sixteenths(quality, codec.qualities)
+        return sampling.sample(codec, drawing, measure or sampling.USUAL, progress)
+
+    def extend(self, codec, data, drawing, measure, progress=lambda text: None):
+        from . import sampling
+
+        return sampling.extend(codec, data, drawing, measure, progress)
+
     # --- for the tools -------------------------------------------------------------------------------------------
 
     def memory(self, file, command):
@@ -125,7 +141,9 @@ class Texts(Medium):
         return Compared()
 
     def training(self):
-        return None
+        from .training import Texts as Trained
+
+        return Trained
 
 
 def _facts(length: int, size: int) -> dict:

@@ -76,9 +76,17 @@ class Lanes:
 
     def narrow(self, count: int) -> None:
         """Only the first `count` lanes go on."""
+        self._keep(slice(count))
+
+    def last_alone(self) -> None:
+        """Only the last lane goes on."""
+        self._keep(slice(-1, None))
+
+    def _keep(self, part: slice) -> None:
         for name in ("starts", "at", "last", "before", "word", "word_before", "line", "line_before", "pointer", "matched",
-                     "salts", "_lanes"):
-            setattr(self, name, getattr(self, name)[:count].copy())
+                     "salts"):
+            setattr(self, name, getattr(self, name)[part].copy())
+        self._lanes = np.arange(len(self.at))
 
     # --- bytes -----------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""Texts → a model: `python -m vqcodec.text.prime CORPUS… --tune CORPUS… --export FOLDER` (docs/training.md).
+"""Texts → a model: what `vqcodec train text` does (docs/training.md).
 
 Two steps. `learn` counts in how many pieces of text each byte follows each context, and keeps of contexts and bytes those of
 several pieces. `tune` reads other texts as the codec does, each as if it were alone, and keeps what adapts meanwhile: what a
@@ -7,15 +7,14 @@ history, beside what was learnt, is worth, and the weights of mixing.
 
 from __future__ import annotations
 
-import argparse
 import random
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from ..errors import InputError
 from . import constants, hashing
 from .hashing import Learnt
 from .mixing import _LETTER, Lanes, State
@@ -187,26 +186,15 @@ def export(tables: Tables, folder: Path) -> None:
         (folder / name).write_bytes(data)
 
 
-def _texts(folders: Sequence[Path]) -> list[bytes]:
-    paths = sorted(path for folder in folders for path in ([folder] if folder.is_file() else folder.rglob("*")) if path.is_file())
-    return [data for path in paths if (data := path.read_bytes())]
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m vqcodec.text.prime", description="Makes a model of text.")
-    parser.add_argument("learn", nargs="+", type=Path, metavar="CORPUS", help="folders and files of text to learn from")
-    parser.add_argument("--tune", nargs="+", type=Path, required=True, metavar="CORPUS", help="others, a few MB, to weigh it by")
-    parser.add_argument("--export", type=Path, required=True, metavar="FOLDER", help="where the model's files go")
-    parser.add_argument("--thresholds", type=lambda text: tuple(map(int, text.split(","))), default=THRESHOLDS,
-                        help="of how many pieces of 20 kB a byte is learnt, for each kind of context (%(default)s)")
-    parser.add_argument("--groups", type=int, default=GROUPS, help="the most nibble contexts (%(default)s)")
-    options = parser.parse_args(arguments)
-    tables = learn(_texts(options.learn), options.thresholds, options.groups)
-    print(f"learnt {len(tables.keys)} nibble contexts", file=sys.stderr, flush=True)
-    tables = tune(tables, _texts(options.tune), say=lambda text: print(text, file=sys.stderr, flush=True))
-    export(tables, options.export)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def texts(folders: Sequence[Path]) -> list[bytes]:
+    """Of all files below `folders` that are not empty, by their paths. Raises InputError."""
+    found = []
+    for folder in map(Path, folders):
+        if not folder.exists():
+            raise InputError(f"{folder}: no such folder")
+        paths = [folder] if folder.is_file() else sorted(path for path in folder.rglob("*") if path.is_file())
+        try:
+            found += [path.read_bytes() for path in paths]
+        except OSError as error:
+            raise InputError(f"{error.filename}: cannot be read ({error.strerror})") from None
+    return [text for text in found if text]

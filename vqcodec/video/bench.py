@@ -31,12 +31,14 @@ class Videos(Comparison):
     key, noun, nouns = "video", "clip", "clips"
     rate_unit, rate_name, log_rate, highest_shown = "kbps", "kbit/s", True, 4000.0
     speed_name, speed_extent = "s per s", 1000.0
-    compared = f"the decoded R'G'B' frames, of the first {MOST_FRAMES} of a file; sound is left out"
+    compared = (f"the decoded R'G'B' frames, of the first {MOST_FRAMES} of a file; sound is left out. Flicker is how much more than the "
+                "original, in levels of luma, decoded frames change from one to the next in blocks of 16x16 that stand still there: below 0 "
+                "the noise of the original is smoothed. Pumping is how much greater that is at key frames than at all others")
     suffixes = tuple(sorted(EXTENSIONS))
     codecs = ("vqcodec", "x264", "x265")
     more_codecs = ("x264-veryslow", "svt-av1", "vqcodec-pictures")
     metrics = ("psnr", "ms-ssim")
-    more_metrics = ("ssimulacra2", "flicker")
+    more_metrics = ("ssimulacra2", "cvvdp", "flicker", "pumping")
     efforts, usual_effort = 6, 1
     packages = ("av", "pytorch-msssim", "ssimulacra2")
     beside = ("vqcodec", "x265", "x264")

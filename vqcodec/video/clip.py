@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from ..errors import InputError
+from ..sound.file import Sound, SoundReader, sound_of
 from .file import BT601, BT709, HD_LINES, MAX_SIDE, Colour, Frame, Shape
 
 BASE = Fraction(1, 90000)  # seconds, of the times of such clips
@@ -16,17 +17,27 @@ BASE = Fraction(1, 90000)  # seconds, of the times of such clips
 
 @dataclass(frozen=True)
 class Clip:
-    """frames: uint8[T,H,W,3]; times: seconds f64[T], ascending, at which each is shown; end: when the last one ends."""
+    """frames: uint8[T,H,W,3]; times: seconds f64[T], ascending, at which each is shown; end: when the last one ends; sound: a
+    `vqcodec.Sound`, None where there is none; offset: seconds from the first frame to the first sample."""
 
     frames: np.ndarray
     times: np.ndarray
     end: float
+    sound: Sound | None = None
+    offset: float = 0.0
+
+
+@dataclass(frozen=True)
+class Decoded(Clip):
+    """A clip that a codec has decoded. keys: numbers of its key frames."""
+
+    keys: tuple[int, ...] = ()
 
 
 class ClipReader:
     """As `file.VideoReader`, of a `Clip`. Raises InputError for what is none."""
 
-    metadata, has_sound = None, False
+    metadata, name = None, "clip"
 
     def __init__(self, clip: Clip, start: float = 0.0, duration: float | None = None):
         frames, times = np.asarray(clip.frames), np.asarray(clip.times, np.float64)
@@ -46,6 +57,21 @@ class ClipReader:
         self.times, self.total = whole.tolist(), len(self.pixels)
         matrix = BT709 if frames.shape[1] >= HD_LINES else BT601
         self.shape = Shape(frames.shape[2], frames.shape[1], Fraction(1), BASE, Colour(matrix=matrix))
+
+        self._sound, self._first = None, float(times[kept][0])
+        if clip.sound is not None:
+            found = sound_of(clip.sound)
+            # by the clip's clock: its samples begin at `begin`, the part lasts from its first frame to `until`
+            begin = times[0] + clip.offset - self._first
+            cut, stop = max(0, round(-begin * found.rate)), round((until - self._first - begin) * found.rate)
+            samples = found.samples[cut : len(found.samples) if duration is None else max(0, stop)]
+            if len(samples):
+                self._sound = Sound(samples, found.rate), Fraction(max(begin, 0)).limit_denominator(10**6)
+        self.has_sound = self._sound is not None
+
+    def sound(self) -> tuple[SoundReader, Fraction]:
+        """(samples, seconds from the first frame to the first of them), where there is sound."""
+        return SoundReader.of(self._sound[0], "sound of the clip"), self._sound[1]
 
     def frames(self) -> Iterator[Frame]:
         for i, rgb in enumerate(self.pixels):

@@ -13,15 +13,15 @@ from __future__ import annotations
 import io
 import warnings
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from importlib import import_module
 
 import numpy as np
 
 from .. import filelimits
-from ..errors import CorruptStreamError, UnknownModelError, UnsupportedError, UsageError, VqcodecWarning
+from ..errors import CorruptStreamError, InputError, UnknownModelError, UnsupportedError, UsageError, VqcodecWarning
 from ..guard import guarded
 from ..indices import rangecoder
 from ..indices.bounds import CDF_BITS
@@ -41,6 +41,7 @@ from .labels import Labels
 from .stream import GROUP, Group, Segment, VideoHeader
 
 Progress = Callable[[str], None]
+Ahead = Callable[[Iterable[Segment]], Iterator[tuple[Segment, Iterator | None]]]  # → each with (time, content) of its frames, of a group
 
 
 @dataclass(frozen=True)
@@ -203,23 +204,24 @@ class VideoCodec:
         """`TorchVideoCodec` does it. Raises UnsupportedError."""
         raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
 
-    def decode_stream(self, file, *, conceal: bool = False) -> DecodedClip:
-        """An open .vq file → its frames, one after the other. Raises CorruptStreamError, UnsupportedError; damage within a group
-        only when its frames are asked for, or, with `conceal`, never: the frame before stands still, and the seconds are listed."""
-        start = file.tell()
+    def decode_stream(self, file, *, conceal: bool = False, start: float = 0.0, duration: float | None = None) -> DecodedClip:
+        """An open .vq file → its frames, one after the other; start, duration: seconds, for which groups are decoded. Raises
+        CorruptStreamError, UnsupportedError; damage within a group only when its frames are asked for, or, with `conceal`, never:
+        the frame before stands still, and the seconds are listed."""
+        place = file.tell()
         header, sealed = streams.peek(file.read(streams.MAX_HEADER))
-        file.seek(start)
+        file.seek(place)
         try:
             checked_metadata(file.read(sealed.end), sealed)
         except CorruptStreamError as error:
             if not conceal:
                 raise
             warnings.warn(f"{error}; they are passed over", VqcodecWarning, stacklevel=2)
-        file.seek(start + sealed.end)
+        file.seek(place + sealed.end)
         if (header.model_id, header.model_hash) != (self.entry.id, self.entry.hash):
             raise UnsupportedError(f"the stream was made by model {header.model_id}, not by '{self.entry.name}'")
         checked_quality(header.quality, self.qualities)
-        return DecodedClip(self, file, header, sealed, conceal)
+        return DecodedClip(self, file, header, sealed, conceal, start, duration)
 
     @guarded
     def decode_grids(self, data: bytes) -> np.ndarray:
@@ -261,32 +263,63 @@ def shape_of(header: VideoHeader) -> Shape:
 
 
 class DecodedClip:
-    """A .vq file that is being decoded: its `header`; after its frames have been read, `lost`, the pieces of its `sound`, and its
-    `totals` (None where the end is lost)."""
+    """A .vq file that is being decoded: its `header`; after its frames have been read, `lost`, and its `totals` (None where the
+    end is lost). start, duration: of the part that is shown, in seconds."""
 
-    def __init__(self, codec: VideoCodec, file, header: VideoHeader, sealed: Sealed, conceal: bool):
+    def __init__(self, codec: VideoCodec, file, header: VideoHeader, sealed: Sealed, conceal: bool, start: float = 0.0,
+                 duration: float | None = None):
         self.codec, self.file, self.header, self.conceal = codec, file, header, conceal
-        self.seed = sealed.checksum
+        self.seed, self.position = sealed.checksum, file.tell()
         self.lost: list[Lost] = []
-        self.sound: dict[int, list[bytes]] = {}
         self.totals: streams.Totals | None = None
+        self.whole = not start and duration is None
+        unit, hair = float(header.time_base), 1e-9
+        self.begin = (start - hair) / unit
+        self.stop = float("inf") if duration is None else (start + duration - hair) / unit
+
+    @cached_property
+    def outline(self) -> streams.Outline:
+        """What the tables say, without payloads. Raises CorruptStreamError."""
+        position = self.file.tell()
+        self.file.seek(self.position)
+        found = streams.outline(self.file, self.seed, conceal=self.conceal)
+        self.file.seek(position)
+        return found
+
+    @cached_property
+    def origin(self) -> int:
+        """Time of the first frame that is shown. Raises InputError where there is none in the part."""
+        if self.whole:
+            return 0
+        first = self.outline.first(self.begin)
+        if first is None or first >= self.stop:
+            raise InputError("no frame in this part of it")
+        return first
 
     def segments(self) -> list[streams.Segment]:
-        """All of them, whose frames nobody has looked at."""
+        """All of them."""
+        self.file.seek(self.position)
         return list(streams.SegmentsOf(self.file, self.seed, conceal=self.conceal))
 
-    def grids(self, seen=None, begin: Callable[[], object] = lambda: None, told: Callable[[Labels], object] = lambda labels: None
-              ) -> Iterator:
-        """(whether a group begins, time, index grids int64[G,h,w]) of each frame; if damage is concealed, grids are of uint16, and
-        (None, 0, None) stands for groups that are lost."""
+    def grids(self, seen=None, begin: Callable[[], object] = lambda: None, told: Callable[[Labels], object] = lambda labels: None,
+              ahead: Ahead | None = None) -> Iterator:
+        """(whether a group begins, time, index grids int64[G,h,w]) of each frame of the groups that are needed; if damage is
+        concealed, grids are of uint16, and (None, 0, None) stands for groups that are lost. ahead: decodes groups elsewhere; what
+        it gives stands in for grids."""
         groups, frames, last = 0, 0, -1
-        for segment in streams.SegmentsOf(self.file, self.seed, conceal=self.conceal):
+        needed = None if self.whole else self.outline.between(self.begin, self.stop)
+        self.file.seek(self.position)
+        segments = streams.SegmentsOf(self.file, self.seed, conceal=self.conceal,
+                                      wanted=lambda kind, number: kind != GROUP or needed is None or number in needed)
+        for segment, found in (ahead or self._here(seen, begin, told))(segments):
             if segment.kind == GROUP:
                 groups += 1
                 if segment.number >= groups:  # some are missing
                     groups = segment.number + 1
                     yield None, 0, None
-                found = ((i == 0, *each) for i, each in enumerate(self.codec.read_group(segment, self.header, seen, begin, told)))
+                if segment.unread:
+                    found = ((time, None) for time in streams.unpack_group(segment).times)
+                found = ((i == 0, *each) for i, each in enumerate(found))
                 if self.conceal:
                     found = self._whole(found)
                 for first, time, grids in found:
@@ -296,69 +329,104 @@ class DecodedClip:
                         yield None, 0, None
                         break
                     frames, last = frames + 1, time if first is not None else last
-                    yield first, time, grids
+                    if first is None or not segment.unread:
+                        yield first, time, grids
             elif segment.kind == streams.END:
                 self.totals = streams.unpack_end(segment)
                 if self.conceal and self.totals.groups > groups:
                     yield None, 0, None
             else:
-                self._keep_sound(segment)
+                self.check_sound(segment)
         if not self.conceal and ((self.totals.groups, self.totals.frames) != (groups, frames) or self.totals.end <= last):
             raise CorruptStreamError(f"the stream has {frames} frames in {groups} groups, and its end says something else")
 
-    def _keep_sound(self, segment: Segment) -> None:
-        whole = zlib.crc32(segment.payload).to_bytes(4, "little") == segment.table
-        if not whole and not self.conceal:
-            raise CorruptStreamError(f"piece {segment.number} of the sound is damaged: its checksum does not match")
-        self.sound.setdefault(segment.kind, []).append(segment.payload)
+    def _here(self, seen, begin, told) -> Ahead:
+        """Groups are decoded where they are asked for."""
+        def groups(segments):
+            for segment in segments:
+                known = segment.kind != GROUP or segment.unread
+                yield segment, None if known else self.codec.read_group(segment, self.header, seen, begin, told)
 
-    def frames(self) -> Iterator[Frame]:
-        """All frames. Of a group that is damaged none is shown, if damage is concealed: the last good frame is repeated."""
-        held, usual, gap, shown = None, None, False, None
-        for first, time, grids in self.grids():
-            if grids is None:
+        return groups
+
+    def check_sound(self, segment: Segment) -> None:
+        if zlib.crc32(segment.payload).to_bytes(4, "little") != segment.table and not self.conceal:
+            raise CorruptStreamError(f"piece {segment.number} of the sound is damaged: its checksum does not match")
+
+    def frames(self, ahead: Ahead | None = None) -> Iterator[Frame]:
+        """All frames of the part. Of a group that is damaged none is shown, if damage is concealed: the last good frame is
+        repeated. ahead: see `grids`."""
+        rgb, shown, origin = None, None, self.origin
+        for time, duration, content in self._timed(ahead):
+            if not self.begin <= time < self.stop:
+                continue
+            if shown is None or not _same(content, shown):  # often it is, in what stands still
+                rgb, shown = self._pixels(content), content
+            yield Frame(rgb, time - origin, duration)
+        if shown is None:
+            raise CorruptStreamError("no frame of the stream could be decoded")
+
+    def _timed(self, ahead) -> Iterator[tuple[int, int, object]]:
+        """(time, duration, content) of each frame, and of those that stand in for what is lost."""
+        held, usual, gap = None, None, False
+        for first, time, content in self.grids(ahead=ahead):
+            if content is None:
                 gap = True
                 continue
             if held is not None:
-                usual = usual or time - held.time
+                usual = usual or time - held[0]
                 if gap and first:
-                    yield from self._repeated(held, time, usual)
+                    yield from self._repeated(*held, time, usual)
                     gap = False
                 else:
-                    yield Frame(held.rgb, held.time, time - held.time)
+                    yield held[0], time - held[0], held[1]
             elif gap:
-                self.lost.append(Lost(0.0, float(time * self.header.time_base)))
+                self._lose(0, time)
                 gap = False
-            again = shown is not None and np.array_equal(grids, shown)  # as often in what stands still
-            held, shown = Frame(held.rgb if again else self._pixels(grids), time, 0), grids
+            held = time, content
         if held is None:
-            raise CorruptStreamError("no frame of the stream could be decoded")
-        end = max(self.totals.end if self.totals else 0, held.time + 1)
+            return
+        end = self.totals and self.totals.end
+        if not self.whole and (following := self.outline.first(held[0] + 1)) is not None:
+            end = following
+        end = max(end or 0, held[0] + 1)
         if gap and usual and self.totals:
-            yield from self._repeated(held, end, usual)
+            yield from self._repeated(*held, end, usual)
         else:
-            yield Frame(held.rgb, held.time, end - held.time if self.totals else usual or 1)
+            yield held[0], end - held[0] if self.totals else usual or 1, held[1]
 
     @staticmethod
     def _whole(group) -> list:
         """A group once it has been checked; (None, 0, None) in its place if it is damaged."""
         try:
-            return [(first, time, np.asarray(grids).astype(np.uint16)) for first, time, grids in group]
+            return [(first, time, content if content is None or content.dtype == np.uint8 else np.asarray(content).astype(np.uint16))
+                    for first, time, content in group]
         except CorruptStreamError:
             return [(None, 0, None)]
 
-    def _repeated(self, held: Frame, until: int, usual: int) -> Iterator[Frame]:
+    def _repeated(self, time: int, content, until: int, usual: int) -> Iterator[tuple[int, int, object]]:
         """The last good frame, up to the time of the next one."""
-        base = self.header.time_base
-        self.lost.append(Lost(float((held.time + usual) * base), float(until * base)))
-        time = held.time
+        self._lose(time + usual, until)
         while time + usual < until and (until - time) // usual < 1 << 16:
-            yield Frame(held.rgb, time, usual)
+            yield time, usual, content
             time += usual
-        yield Frame(held.rgb, time, until - time)
+        yield time, until - time, content
+
+    def _lose(self, start: int, end: int) -> None:
+        start, end = max(start, self.origin), min(end, self.stop)
+        if start < end:
+            base = self.header.time_base
+            self.lost.append(Lost(float((start - self.origin) * base), float((end - self.origin) * base)))
 
     @guarded
-    def _pixels(self, grids) -> np.ndarray:
-        if grids.dtype == np.uint16:  # as groups are held
-            grids = self.codec.coder.array(grids.astype(np.int64))
-        return self.codec.base.pixels(grids, self.header.height, self.header.width, self.header.quality)
+    def _pixels(self, content) -> np.ndarray:
+        """uint8[H,W,3] of grids; of what is that already, itself."""
+        if content.dtype == np.uint8:
+            return content
+        if content.dtype == np.uint16:  # as groups are held
+            content = self.codec.coder.array(content.astype(np.int64))
+        return self.codec.base.pixels(content, self.header.height, self.header.width, self.header.quality)
+
+
+def _same(one, other) -> bool:
+    return one is other or (one.dtype != np.uint8 and np.array_equal(one, other))

@@ -2,12 +2,13 @@
 
 Colours. Frames are R'G'B' of 8 bits by the matrix and range that the file tells; where it tells no matrix, BT.709 from 720 lines
 on and BT.601 below. What the file says of primaries and transfer is kept beside them, not applied. Deeper samples are rounded to
-8 bits, and a warning says so. Frames are upright: a rotation is applied.
+8 bits, and a warning says so. Frames are upright: a rotation, or mirroring, that the file tells is applied.
 """
 
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -77,14 +78,14 @@ class VideoReader:
         """source: a `fileio.Source`."""
         self.source, self.name, self.start, self.duration = source, source.name, start, duration
         self._demuxer = demuxer(source.head, source.path or source.name)
-        self._av, self._told = require_av(), False
+        self._av, self._told, self._first = require_av(), False, None
         with self._opened() as container:
             stream = self._stream(container)
             first = next(self._decoded(container, stream), None)
             if first is None:
                 raise InputError(f"{self.name}: no frame of video could be read")
-            self.shape, self.turns = self._shape(stream, first), round(first.rotation / 90) % 4
-            if self.turns % 2:
+            self.shape, self.upright = self._shape(stream, first), Upright.of(first)
+            if self.upright.across:
                 self.shape = replace(self.shape, width=self.shape.height, height=self.shape.width, aspect=1 / self.shape.aspect)
             tags = tuple((name.lower(), value) for name, value in sorted(container.metadata.items())
                          if name.lower() not in ("major_brand", "minor_version", "compatible_brands", "encoder"))
@@ -117,6 +118,7 @@ class VideoReader:
                 if end is not None and seconds >= end - 1e-9:
                     break
                 first = time if first is None else first
+                self._first = begin, first
                 if held is not None:
                     yield Frame(held.rgb, held.time, time - first - held.time)
                 held = Frame(self._rgb(decoded), time - first, decoded.duration or usual)
@@ -124,11 +126,13 @@ class VideoReader:
                 raise InputError(f"{self.name}: no frame in this part of it")
             yield held
 
-    def first_time(self) -> Fraction:
-        """Seconds at which the part that is read begins, by the file's clock."""
-        with self._opened() as container:
-            stream = self._stream(container)
-            return (stream.start_time or 0) * self.shape.time_base + Fraction(self.start).limit_denominator(10**6)
+    def times(self) -> tuple[Fraction, Fraction | None]:
+        """(seconds at which the first frame of the part that is read is shown, at which the part ends or None), by the file's
+        clock."""
+        if self._first is None:
+            next(self.frames())
+        begin, first = (time * self.shape.time_base for time in self._first)
+        return first, None if self.duration is None else begin + Fraction(self.start + self.duration).limit_denominator(10**6)
 
     def _opened(self):
         file = self.source.path if self.source.path is not None else io.BytesIO(self.source.data())
@@ -172,10 +176,10 @@ class VideoReader:
         if self.shape.colour.transfer in HDR and not self._told:
             self._warn("its colours are of high dynamic range, which is kept as it is: players that do not know show it pale")
         self._told = True
-        expected = (self.shape.height, self.shape.width)[:: -1 if self.turns % 2 else 1]
+        expected = (self.shape.height, self.shape.width)[:: -1 if self.upright.across else 1]
         if (frame.height, frame.width) != expected:
             raise InputError(f"{self.name}: it goes on with {frame.width}x{frame.height} pixels")
-        return np.ascontiguousarray(np.rot90(to_rgb(frame, self.shape.colour), self.turns))
+        return np.ascontiguousarray(self.upright.turned(to_rgb(frame, self.shape.colour)))
 
     def _count(self, stream) -> int:
         """Frames there are, about; 0 where nobody knows."""
@@ -187,6 +191,29 @@ class VideoReader:
 
     def _warn(self, text: str) -> None:
         warnings.warn(f"{self.name}: {text}", VqcodecWarning, stacklevel=4)
+
+
+@dataclass(frozen=True)
+class Upright:
+    """How stored frames are shown: rows and columns change places (across), then rows (down), columns (left) change their order."""
+
+    across: bool = False
+    down: bool = False
+    left: bool = False
+
+    @classmethod
+    def of(cls, frame) -> Upright:
+        """By the container's matrix (a b · c d): x' = a·x + c·y, y' = b·x + d·y, to the nearest right angle."""
+        data = next((bytes(each) for each in frame.side_data if each.type.name == "DISPLAYMATRIX"), b"")
+        if len(data) < 36:
+            return cls()
+        a, b, _, c, d = struct.unpack("=5i", data[:20])
+        across = abs(b) > abs(a)
+        return cls(across, (b if across else d) < 0, (c if across else a) < 0)
+
+    def turned(self, rgb: np.ndarray) -> np.ndarray:
+        rgb = rgb.transpose(1, 0, 2) if self.across else rgb
+        return rgb[:: -1 if self.down else 1, :: -1 if self.left else 1]
 
 
 def _number(thing, name: str) -> int:
@@ -231,7 +258,55 @@ def from_rgb(rgb: np.ndarray, pixels: str, colour: Colour):
     return made
 
 
-def checked_part(start: float, duration: float | None) -> None:
-    """Raises UsageError."""
-    if start < 0 or (duration is not None and duration <= 0):
+def checked_part(start: float | None, duration: float | None) -> dict[str, float | None]:
+    """start and duration, as readers and decoders take them. Raises UsageError."""
+    start = 0.0 if start is None else start
+    if not 0 <= start < float("inf") or not (duration is None or duration > 0):
         raise UsageError("a part begins at 0 s or later, and lasts longer than 0 s")
+    return {"start": float(start), "duration": duration}
+
+
+class Kept(io.RawIOBase):
+    """A file that FFmpeg does not close when it is done."""
+
+    def __init__(self, file):
+        self.file = file
+
+    def read(self, size=-1):
+        return self.file.read(size)
+
+    def write(self, data):
+        return self.file.write(data)
+
+    def seek(self, offset, whence=0):
+        return self.file.seek(offset, whence)
+
+    def tell(self):
+        return self.file.tell()
+
+    def readable(self):
+        return True
+
+    def writable(self):
+        return True
+
+    def seekable(self):
+        return True
+
+    def close(self):
+        pass
+
+
+class After(Kept):
+    """What is in a file behind its first bytes."""
+
+    def __init__(self, file, start: int):
+        super().__init__(file)
+        self.start = start
+        file.seek(start)
+
+    def seek(self, offset, whence=0):
+        return self.file.seek(offset + (self.start if whence == 0 else 0), whence) - self.start
+
+    def tell(self):
+        return self.file.tell() - self.start

@@ -70,6 +70,15 @@ def inspect(data: bytes) -> VideoInspection:
         keys=tuple(keys), times=tuple(times), end=totals.end)
 
 
+def frames_of(data: bytes) -> tuple[int, ...]:
+    """Bytes of each frame of a complete stream."""
+    file = io.BytesIO(data)
+    sealed = peek(data)[1]
+    file.seek(sealed.end)
+    return tuple(length for segment in SegmentsOf(file, sealed.checksum) if segment.kind == GROUP
+                 for length in unpack_group(segment).lengths)
+
+
 def table(facts: dict) -> str:
     """The facts of `inspect` as text."""
     model = f"model {facts['model_id']}, hash {facts['model_hash']}"

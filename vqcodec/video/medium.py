@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from pathlib import PurePath
 
+from ..errors import UsageError
 from ..indices.quality import quality_of
 from ..medium import SIZE, Format, Made, Measure, Medium, Request, Target, asked_quality, kept, stored
 from . import inspection, kinds, stream
@@ -17,6 +19,8 @@ class Videos(Medium):
     targets = (Target("kbps", "aim at this many kilobits per second."), Target("bpp", "aim at this many bits per pixel."), SIZE)
     default_extension, reads_pieces, conceals, has_subtypes = "mp4", True, True, True
     stands_in = "the frame before stands still"
+    writes_folders = True
+    options = frozenset({"start", "duration", "track", "track_model", "workers"})
     measures = {"sample": Measure("frames", "N", "so many frames [16]."),
                 "continue": Measure("frames", "N", "so many frames behind.")}
 
@@ -54,20 +58,16 @@ class Videos(Medium):
         from .clip import ClipReader
         from .file import VideoReader, checked_part
 
-        checked_part(request.start, request.duration)
-        if isinstance(thing, Source):
-            reader = VideoReader(thing, start=request.start, duration=request.duration)
-        else:
-            reader = ClipReader(thing, request.start, request.duration)
-        return reader
+        part = checked_part(request.start, request.duration)
+        return VideoReader(thing, **part) if isinstance(thing, Source) else ClipReader(thing, **part)
 
     def encode(self, codec, samples, request: Request, write, progress=lambda text: None):
         from .sound_track import track_of
 
         def sound():
-            return track_of(samples, request.track, request.track_model, codec.entry.path.parent) if samples.has_sound else None
+            return track_of(samples, request.track or "code", request.track_model, codec.entry.path.parent)
 
-        more = dict(effort=request.effort, metadata=kept(samples.metadata, request))
+        more = dict(effort=request.effort, metadata=kept(samples.metadata, request), workers=request.workers or 1)
         if request.target is None:
             made, note = codec.encode_stream(samples, write, asked_quality(request, codec.qualities), sound=sound,
                                              progress=progress, **more), None
@@ -85,8 +85,13 @@ class Videos(Medium):
     def format_for(self, name, subtype=None):
         from .writer import coding_of
 
-        extension = PurePath(name).suffix.lstrip(".").lower()
-        return Format(extension, coding_of(extension, subtype).codec, subtype)
+        from .folder import PATTERN
+
+        extension = "png" if name.endswith("/") else PurePath(name).suffix.lstrip(".").lower()
+        folder = PATTERN if extension == "png" else None
+        if folder and not name.endswith("/") and PurePath(name).stem != "output":
+            raise UsageError(f"frames are written as PNG into a folder: {name.removesuffix('.png')}/, or --format png")
+        return Format(extension, coding_of(extension, subtype).codec, subtype, folder=folder)
 
     def header(self, head):
         header, sealed = stream.peek(head)
@@ -100,26 +105,34 @@ class Videos(Medium):
         return Extent(pixels=header.width * header.height, memory=needed(header.width, header.height))
 
     def decode(self, codec, source, made, file, *, conceal=False, progress=lambda text: None):
-        import time
+        from contextlib import ExitStack
 
         from .. import filelimits
         from .codec import shape_of
-        from .writer import Kept, VideoWriter, coding_of
+        from .file import checked_part
+        from .pace import Pace
+        from .sound_track import heard
+        from .writer import coding_of, writer_of
 
-        coding = coding_of(made.extension, made.subtype)
-        with source.open_file() as data:
-            decoded = codec.decode_stream(data, conceal=conceal)
-            header = decoded.header
+        coding, part = coding_of(made.extension, made.subtype), checked_part(made.start, made.duration)
+        with source.open_file() as data, ExitStack() as stack:
+            decoded = codec.decode_stream(data, conceal=conceal, **part)
+            header, outline = decoded.header, decoded.outline
             metadata = None if conceal else self.metadata(source)
-            track = None if coding.container == "yuv4mpegpipe" else _track(data, decoded, codec.entry.path.parent, conceal)
-            writer = VideoWriter(Kept(file), coding, shape_of(header), dict(metadata.tags) if metadata else {}, track)
-            count, started = 0, time.monotonic()
-            for frame in decoded.frames():
+            track = None if made.track == "none" or not coding.holds_sound else heard(decoded)
+            times = [time for _, times in outline.groups for time in times if decoded.begin <= time < decoded.stop]
+            writer = writer_of(file, coding, shape_of(header), times, outline.end, dict(metadata.tags) if metadata else {}, track)
+            pace, ahead, count, end = Pace(progress, len(times)), None, 0, 0
+            if (made.workers or 1) > 1:
+                from .workers import decoded_ahead
+
+                ahead = stack.enter_context(decoded_ahead(decoded, made.workers))
+            for count, frame in enumerate(decoded.frames(ahead), 1):
                 writer.write(frame)
-                count, end = count + 1, frame.time + frame.duration
-                if coding.container == "yuv4mpegpipe":  # of others the bytes are few
+                end = frame.time + frame.duration
+                if not coding.few_bytes:
                     filelimits.check(filelimits.Extent(output=count * frame.rgb.nbytes), source.size)
-                progress(f"frame {count}, {count / max(time.monotonic() - started, 1e-6):.1f} frames a second")
+                pace(count)
             writer.close()
         seconds = float(end * header.time_base)
         facts = {"width": header.width, "height": header.height, "frames": count, "duration": round(seconds, 6),
@@ -127,18 +140,22 @@ class Videos(Medium):
         return Made(facts, f"{seconds:.2f} s, {header.width}x{header.height}, {count} frames, {source.size} -> {{output}} bytes, "
                     f"quality {facts['quality']:g}", lost=tuple((part.start, part.end) for part in decoded.lost))
 
-    def decoded(self, codec, data):
+    def decoded(self, codec, data, start=None, duration=None, track=None):
         import numpy as np
 
         from .. import filelimits
         from .clip import Clip
+        from .file import checked_part
+        from .sound_track import heard
 
-        clip, frames, times = codec.decode_stream(io.BytesIO(data)), [], []
+        clip, frames, times = codec.decode_stream(io.BytesIO(data), **checked_part(start, duration)), [], []
         for frame in clip.frames():
             frames.append(frame.rgb)
             times.append(float(frame.time * clip.header.time_base))
             filelimits.check(filelimits.Extent(output=len(frames) * frame.rgb.nbytes), len(data))
-        return Clip(np.stack(frames), np.array(times), float((frame.time + frame.duration) * clip.header.time_base))
+        found = None if track == "none" else heard(clip)
+        sound, offset = (None, 0.0) if found is None else found.samples()
+        return Clip(np.stack(frames), np.array(times), float((frame.time + frame.duration) * clip.header.time_base), sound, offset)
 
     # --- about streams -------------------------------------------------------------------------------------------
 
@@ -177,12 +194,10 @@ class Videos(Medium):
         return sheet
 
     def draw_bits(self, codec, data):
-        """Bits of every frame, as columns."""
-        import numpy as np
+        """kbps of every frame over time: columns, those of key frames in another colour, and a curve of their mean over a second."""
+        from .drawing import rates
 
-        spent, height = codec.bits_per_frame(data), 128
-        tall = spent / max(spent.max(), 1e-9) * height
-        return (np.arange(height, 0, -1)[:, None] <= tall).astype(np.uint8) * 255
+        return rates(inspection.frames_of(data), inspection.inspect(data))
 
     def verify(self, codec, file):
         from .sound_track import verify
@@ -190,8 +205,7 @@ class Videos(Medium):
         clip = codec.decode_stream(file)
         for _ in clip.grids():
             pass
-        for kind, pieces in clip.sound.items():
-            verify(kind, b"".join(pieces), codec.entry.path.parent)
+        verify(clip)
 
     def metadata(self, source):
         return stored(source, stream.peek(source.head)[1])
@@ -249,44 +263,41 @@ class Heading:
         self.model_id, self.model_hash, self.metadata_length, self.header = model_id, model_hash, metadata_length, header
 
 
-def _track(data, decoded, folder, conceal: bool):
-    """The sound of a stream, which stands behind its frames, as a `sound_track.Track`; None where there is none."""
-    import warnings
-
-    from ..errors import VqcodecError, VqcodecWarning
-    from .sound_track import Track
-
-    start, pieces = data.tell(), {}
-    for segment in stream.SegmentsOf(data, decoded.seed, conceal=conceal):
-        if segment.kind in (stream.SOUND, stream.PACKETS):
-            pieces.setdefault(segment.kind, []).append(segment.payload)
-    data.seek(start)
-    for kind, parts in pieces.items():
-        try:
-            return Track(kind, b"".join(parts), folder)
-        except VqcodecError as error:
-            if not conceal:
-                raise
-            warnings.warn(f"its sound is lost ({error})", VqcodecWarning, stacklevel=2)
-    return None
-
-
 def _to_target(codec, samples, target, write, track, progress, more):
     """(`EncodedVideo`, note) of the quality that serves a target."""
-    from ..indices.target import Goal, reach
+    from ..indices.target import Estimate, Goal, reach
+    from . import aiming
 
     name, wanted = target
     goal = (Goal(float(wanted), "bytes", upper_bound=True) if name == "size" else Goal(wanted, name))
 
+    def again():
+        if track is not None:
+            track[1].seek(0)
+        return track
+
     def attempt(sixteenths: int):
         file = tempfile.SpooledTemporaryFile(1 << 26)
-        made = codec.encode_stream(samples, file.write, quality_of(sixteenths), sound=lambda: track,
+        made = codec.encode_stream(samples, file.write, quality_of(sixteenths), sound=again,
                                    progress=lambda text: progress(f"trying quality {quality_of(sixteenths):g}: {text}"), **more)
         pixels = made.header.width * made.header.height * made.frames
         value = {"size": made.size, "kbps": 8 * made.size / made.seconds / 1000, "bpp": 8 * made.video_bytes / pixels}[name]
         return (made, file), value
 
-    (made, file), note = reach(goal, codec.qualities, attempt, progress=progress)
+    sound = 0
+    if track is not None:
+        track[1].seek(0, os.SEEK_END)
+        sound = track[1].tell()
+    runs, shape = aiming.Runs.of(samples), samples.shape
+    expected, seconds = runs.estimate(codec, more["effort"]), float(runs.end * shape.time_base)
+
+    def estimated(sixteenths: int) -> float:
+        video = expected(sixteenths)
+        return {"size": video + sound, "kbps": 8 * (video + sound) / seconds / 1000,
+                "bpp": 8 * video / (shape.width * shape.height * runs.count)}[name]
+
+    (made, file), note = reach(goal, codec.qualities, attempt, estimate=Estimate(estimated, times=aiming.ESTIMATES), most=aiming.MOST,
+                               progress=progress)
     file.seek(0)
     while piece := file.read(1 << 20):
         write(piece)

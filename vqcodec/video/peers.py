@@ -7,6 +7,7 @@ the others is their packets and headers, without a container.
 from __future__ import annotations
 
 import io
+import os
 from fractions import Fraction
 
 import numpy as np
@@ -14,8 +15,9 @@ import numpy as np
 from ..bench.codecs import VQCODEC_COLOURS, BenchCodec, CodecSpec
 from ..bench.packages import require
 from ..errors import InputError
-from .clip import BASE, Clip, ClipReader
+from .clip import BASE, Clip, ClipReader, Decoded
 from .file import from_rgb, to_rgb
+from .inspection import inspect
 
 KEY_DISTANCE = 48
 
@@ -65,17 +67,18 @@ class ByFfmpeg(BenchCodec):
             container.mux(stream.encode(None))
         return file.getvalue()
 
-    def decode(self, data: bytes) -> Clip:
+    def decode(self, data: bytes) -> Decoded:
         """Of even sides: `Videos.conformed` cuts them."""
         import av
 
-        frames, times = [], []
+        frames, times, keys = [], [], []
         with av.open(io.BytesIO(data), format="matroska") as container:
-            for frame in container.decode(video=0):
+            for number, frame in enumerate(container.decode(video=0)):
+                keys += [number] * frame.key_frame
                 colour = ClipReader(Clip(np.zeros((1, frame.height, frame.width, 3), np.uint8), np.zeros(1), 1.0)).shape.colour
                 frames.append(to_rgb(frame, colour))
                 times.append(float(frame.time))
-        return Clip(np.stack(frames), np.array(times), times[-1] + 1)
+        return Decoded(np.stack(frames), np.array(times), times[-1] + 1, keys=tuple(keys))
 
     def size(self, data: bytes) -> int:
         import av
@@ -107,6 +110,10 @@ class SvtAv1(ByFfmpeg):
     label, colours, encoder, options = "SVT-AV1 preset 6", ("#f08c00",), "libsvtav1", {"preset": "6", "svtav1-params": "lp=1"}
     fine = tuple(100 - crf for crf in range(63, 14, -1))
     settings = (40, 47, 54, 61, 68, 75)
+
+    def __init__(self, spec: CodecSpec):
+        super().__init__(spec)
+        os.environ.setdefault("SVT_LOG", "1")  # errors alone
 
 
 class VqcodecVideo(BenchCodec):
@@ -141,12 +148,12 @@ class VqcodecVideo(BenchCodec):
         self._codec.encode_stream(ClipReader(original), parts.append, setting, effort=self.spec.effort, key_distance=self.key_distance)
         return b"".join(parts)
 
-    def decode(self, data: bytes) -> Clip:
+    def decode(self, data: bytes) -> Decoded:
         clip = self._codec.decode_stream(io.BytesIO(data))
         frames = list(clip.frames())
         base = clip.header.time_base
-        return Clip(np.stack([f.rgb for f in frames]), np.array([float(f.time * base) for f in frames]),
-                    float((frames[-1].time + frames[-1].duration) * base))
+        return Decoded(np.stack([f.rgb for f in frames]), np.array([float(f.time * base) for f in frames]),
+                       float((frames[-1].time + frames[-1].duration) * base), keys=inspect(data).keys)
 
 
 class EachFrame(VqcodecVideo):

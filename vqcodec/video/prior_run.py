@@ -51,6 +51,7 @@ class VideoTrainingConfig:
     average: float = 0.998
     log_every: int = 50
     checkpoint_minutes: float = 4.0
+    held_out: int = 6  # clips that are not learned from, chosen by a hash of their names; a quarter of all at most
     windows: WindowsConfig = field(default_factory=WindowsConfig)
 
 
@@ -255,3 +256,5 @@ def check(training: VideoTrainingConfig) -> None:
         raise UsageError("config: a run needs steps, windows, a batch, and more frames in a window than it unrolls")
     if training.batch > w.count or not 0 <= w.moved <= 1 or not 0 <= training.unlabelled <= 1:
         raise UsageError("config: 'training.batch' must be no more than there are windows, 'moved' and 'unlabelled' shares")
+    if training.held_out < 0:
+        raise UsageError("config: 'training.held_out' must be 0 or more")

@@ -10,9 +10,14 @@ from html import escape
 from ..bench.gallery import Gallery
 from .clip import BASE, Clip, ClipReader
 from .file import Shape
-from .writer import Kept, VideoWriter, coding_of
+from .file import Kept
+from .writer import VideoWriter, coding_of
 
-START = "this.closest('article').querySelectorAll('video').forEach(v => { v.currentTime = 0; v.play() })"
+ALL = "const all = [...this.closest('article').querySelectorAll('video')], lead = all[0]; "
+START = ALL + ("if (lead.paused) { all.forEach(v => { v.currentTime = lead.currentTime; v.play() }) } else all.forEach(v => v.pause()); "
+               "lead.ontimeupdate = () => all.forEach(v => { if (Math.abs(v.currentTime - lead.currentTime) > 0.06) "
+               "v.currentTime = lead.currentTime })")
+MOVE = ALL + "all.forEach(v => { v.pause(); v.currentTime = this.value / 1000 * lead.duration })"
 
 
 class Reels(Gallery):
@@ -21,9 +26,12 @@ class Reels(Gallery):
     levels = (4, 2, 1)  # seconds: as much as the page's size allows
 
     def article(self, title, versions, level):
-        players = "".join(f'<figure style="display:inline-block;margin:4px"><video muted loop playsinline src="{_data_uri(v.content, level)}">'
-                          f"</video><figcaption>{escape(v.line)}</figcaption></figure>" for v in versions)
-        return f'<article><h3>{title}</h3><button type="button" onclick="{escape(START)}">play together</button><div>{players}</div></article>'
+        players = "".join('<figure style="display:inline-block;margin:4px"><video muted loop playsinline '
+                          f'src="{_data_uri(v.content, level)}"></video><figcaption>{escape(v.line)}</figcaption></figure>'
+                          for v in versions)
+        return (f'<article><h3>{title}</h3><button type="button" onclick="{escape(START)}">play or '
+                f'pause together</button> <input type="range" min="0" max="999" value="0" oninput="{escape(MOVE)}" aria-label="time">'
+                f"<div>{players}</div></article>")
 
 
 def _data_uri(clip: Clip, seconds: float) -> str:

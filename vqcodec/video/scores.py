@@ -1,4 +1,4 @@
-"""Quality metrics of clips: means over frames of those of pictures, and flicker. A new one is named in `METRICS`."""
+"""Quality metrics of clips: means over frames of those of pictures, CVVDP, flicker and pumping. A new one is named in `METRICS`."""
 
 from __future__ import annotations
 
@@ -67,6 +67,37 @@ class Flicker(Metric):
         return float((made - own)[still].mean())
 
 
+class Pumping(Metric):
+    """How much more still parts jump at key frames: the flicker at key frames, but the first, less that at all other frames."""
+
+    key, label, better, digits = "pumping", "pumping at key frames", "lower", 3
+
+    def measure(self, reference, decoded):
+        own, made = (_differences(clip.frames) for clip in (reference, decoded))
+        still, keys = own < STILL, np.zeros(len(own), bool)
+        keys[[key - 1 for key in getattr(decoded, "keys", ()) if key]] = True
+        at_keys, elsewhere = still & keys[:, None, None], still & ~keys[:, None, None]
+        if not (at_keys.any() and elsewhere.any()):
+            raise Unmeasurable("nothing stands still at a key frame")
+        return float((made - own)[at_keys].mean() - (made - own)[elsewhere].mean())
+
+
+class Cvvdp(Metric):
+    """ColorVideoVDP of the moving picture, on the display that `picture.scores.Cvvdp` names."""
+
+    key, label, unit, package = "cvvdp", of_pictures.Cvvdp.label, "JOD", "cvvdp"
+    span, digits = 0.1, 3
+
+    def load(self):
+        of_pictures.Cvvdp().load()
+
+    def refusal(self, source):
+        return of_pictures.Cvvdp().refusal(source)
+
+    def measure(self, reference, decoded):
+        return of_pictures.cvvdp_of_frames(reference.frames, decoded.frames, len(reference.frames) / float(reference.end))
+
+
 def _differences(frames: np.ndarray) -> np.ndarray:
     """f64[T-1,h,w] of uint8[T,H,W,3]: of whole blocks."""
     height, width = (side // BLOCK * BLOCK for side in frames.shape[1:3])
@@ -79,4 +110,4 @@ def _differences(frames: np.ndarray) -> np.ndarray:
     return np.stack(found)
 
 
-METRICS: dict[str, type[Metric]] = {m.key: m for m in (Psnr, MsSsim, Ssimulacra2, Flicker)}
+METRICS: dict[str, type[Metric]] = {m.key: m for m in (Psnr, MsSsim, Ssimulacra2, Cvvdp, Flicker, Pumping)}

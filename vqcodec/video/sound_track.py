@@ -6,49 +6,72 @@ Matroska file of the packets.
 
 from __future__ import annotations
 
-import io
 import tempfile
 import warnings
+from collections.abc import Iterator
 from fractions import Fraction
+from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from .. import filelimits
-from ..errors import CorruptStreamError, InputError, UnknownModelError, UsageError, VqcodecWarning
+from ..errors import CorruptStreamError, InputError, UnknownModelError, UsageError, VqcodecError, VqcodecWarning
 from ..indices.quality import usual_quality
 from ..sound.codec import AudioCodec
-from ..sound.file import SoundReader
+from ..sound.file import Sound, SoundReader
+from ..sound.stream import MAX_HEADER
 from ..sound.stream import peek as peek_sound
 from ..zoo import registry
-from .file import VideoReader, require_av
-from .stream import PACKETS, SOUND
+from .codec import DecodedClip
+from .file import After, VideoReader, require_av
+from .stream import END, PACKETS, SOUND, SegmentsOf
 
 AUDIO = ("code", "copy", "none")
 WINDOW = 50  # parts of a second, whose loudness tells speech from music
 LOW_SHARE = 0.35  # of them quieter than half the mean around: more in speech (Saunders, 1996)
 SPEECH, MUSIC = ("speech",), ("music", "audio")  # what names of models begin with
 HEAD = 8
+GAP = 0.1  # seconds without packets of sound from which on there is silence
+SPOOLED = 1 << 24  # bytes of a track that are kept in memory
 
 
-def track_of(reader: VideoReader, how: str, model: str | None, folder, *, effort: int | None = None) -> tuple[int, bytes] | None:
-    """(kind of segment, track) of a clip's sound, None where there is none, or it is not wanted. model: of sound, else a rule
-    chooses; folder: where models are looked for first. Raises UsageError, and UnknownModelError for a model that is not there."""
-    if how not in AUDIO:
-        raise UsageError(f"sound is one of {', '.join(AUDIO)}, not '{how}'")
+def track_of(reader, how: str, model: str | None, folder, *, effort: int | None = None) -> tuple[int, BinaryIO] | None:
+    """(kind of segment, file of the track) of a clip's sound, None where there is none, or it is not wanted. reader: a
+    `VideoReader` or `clip.ClipReader`; how: of AUDIO, or the name of a model; model: of sound, else a rule chooses; folder: where
+    models are looked for first. Raises UsageError, and UnknownModelError for a model that is not there."""
     if how == "none" or not reader.has_sound:
         return None
+    if how not in AUDIO:
+        if model is not None:
+            raise UsageError(f"give one model of sound, not both '{how}' and '{model}'")
+        model = how
+    track = tempfile.SpooledTemporaryFile(SPOOLED)
     if how == "copy":
-        return PACKETS, (0).to_bytes(HEAD, "little", signed=True) + _packets(reader)
-    with tempfile.TemporaryFile(suffix=".w64") as file:
-        offset = _samples(reader, file)
-        if offset is None:
+        if not isinstance(reader, VideoReader):
+            raise UsageError("samples are coded, there is nothing to copy: give the sound of files")
+        track.write((0).to_bytes(HEAD, "little", signed=True))
+        _packets(reader, track)
+        track.seek(0)
+        return PACKETS, track
+    with tempfile.TemporaryDirectory(prefix="vqcodec-") as place:
+        sound, offset = _sound(reader, Path(place) / "sound.w64")
+        if sound is None:
             return None
-        file.seek(0)
-        sound = SoundReader.open(file.read(), f"sound of {reader.name}")
         codec = AudioCodec.open(model_for(sound, model, folder), encoder=True)
-        parts: list[bytes] = []
-        codec.encode_stream(sound, parts.append, usual_quality(codec.qualities), effort=effort)
-    return SOUND, round(offset * 10**6).to_bytes(HEAD, "little", signed=True) + b"".join(parts)
+        track.write(round(offset * 10**6).to_bytes(HEAD, "little", signed=True))
+        codec.encode_stream(sound, track.write, usual_quality(codec.qualities), effort=effort)
+    track.seek(0)
+    return SOUND, track
+
+
+def _sound(reader, path: Path) -> tuple[SoundReader | None, Fraction | None]:
+    """(samples, seconds from the first frame to the first of them) of a clip; path: where they may be kept meanwhile."""
+    if not isinstance(reader, VideoReader):
+        return reader.sound()
+    with open(path, "wb") as file:
+        offset = _samples(reader, file)
+    return (None, None) if offset is None else (SoundReader.open(path, f"sound of {reader.name}"), offset)
 
 
 def model_for(sound: SoundReader, name: str | None, folder) -> registry.ModelEntry:
@@ -81,12 +104,11 @@ def is_speech(sound: SoundReader) -> bool:
     return bool((loud < around / 2)[heard].mean() > LOW_SHARE)
 
 
-def _samples(reader: VideoReader, file) -> Fraction | None:
+def _samples(reader: VideoReader, file: BinaryIO) -> Fraction | None:
     """Writes the samples of a clip's sound; seconds from the first frame to the first of them, None where there is none."""
     import soundfile
 
-    av, begin = require_av(), reader.first_time()
-    end = None if reader.duration is None else begin + Fraction(reader.duration).limit_denominator(10**6)
+    av, (begin, end) = require_av(), reader.times()
     writer, first, known = None, None, None
     try:
         with reader._opened() as container:
@@ -110,6 +132,9 @@ def _samples(reader: VideoReader, file) -> Fraction | None:
                 if (frame.sample_rate, samples.shape[1]) != known:
                     warnings.warn(f"{reader.name}: its sound changes its rate or channels, and ends there", VqcodecWarning, stacklevel=3)
                     break
+                missing = int((time + Fraction(cut, frame.sample_rate) - first) * frame.sample_rate) - writer.frames
+                if missing > GAP * frame.sample_rate:
+                    _silence(writer, missing)
                 writer.write(samples)
     except av.FFmpegError as error:
         warnings.warn(f"{reader.name}: its sound is damaged, what could be read of it is coded ({error})", VqcodecWarning, stacklevel=3)
@@ -117,6 +142,14 @@ def _samples(reader: VideoReader, file) -> Fraction | None:
         if writer is not None:
             writer.close()
     return None if first is None else first - begin
+
+
+def _silence(writer, count: int) -> None:
+    while count > 0:
+        filelimits.tick()
+        part = min(count, writer.samplerate)
+        writer.write(np.zeros((part, writer.channels), np.float32))
+        count -= part
 
 
 def _floats(frame) -> np.ndarray:
@@ -129,10 +162,9 @@ def _floats(frame) -> np.ndarray:
     return np.ascontiguousarray(values.astype(np.float32) / scale)
 
 
-def _packets(reader: VideoReader) -> bytes:
-    """A Matroska file of the packets of a clip's sound, their times counted from its first frame."""
-    av, file, begin = require_av(), io.BytesIO(), reader.first_time()
-    end = None if reader.duration is None else begin + Fraction(reader.duration).limit_denominator(10**6)
+def _packets(reader: VideoReader, track: BinaryIO) -> None:
+    """Writes a Matroska file of the packets of a clip's sound, their times counted from its first frame."""
+    av, (begin, end), file = require_av(), reader.times(), After(track, HEAD)
     try:
         with reader._opened() as container, av.open(file, "w", format="matroska") as made:
             stream = container.streams.audio[0]
@@ -149,50 +181,113 @@ def _packets(reader: VideoReader) -> bytes:
                 made.mux(packet)
     except (av.FFmpegError, ValueError) as error:
         raise InputError(f"{reader.name}: its sound cannot be copied ({error}); give --audio none, or let it be coded") from error
-    return file.getvalue()
 
 
 class Track:
-    """A track on its way into a file of video (see `writer.VideoWriter`)."""
+    """The sound of a stream on its way out: into a file of video (see `writer.VideoWriter`), or as samples (`blocks`)."""
 
-    def __init__(self, kind: int, data: bytes, folder):
-        """folder: where models are looked for first. Raises CorruptStreamError, UnknownModelError."""
-        if len(data) <= HEAD:
+    def __init__(self, kind: int, file: BinaryIO, folder, *, conceal: bool = False, start: Fraction = Fraction(0),
+                 stop: Fraction | None = None):
+        """file: of the track; folder: where models are looked for first; start, stop: the seconds of the clip that are heard.
+        Raises CorruptStreamError, UnknownModelError."""
+        self.kind, self.file = kind, file
+        head = file.read(HEAD)
+        if len(head) < HEAD or not file.read(1):
             raise CorruptStreamError("the sound of the stream is too short")
-        self.kind, self.data = kind, data[HEAD:]
-        self.offset = Fraction(int.from_bytes(data[:HEAD], "little", signed=True), 10**6)
+        file.seek(HEAD)
+        self.offset = Fraction(int.from_bytes(head, "little", signed=True), 10**6) - start
+        self.length = None if stop is None else stop - start
         self.decoded = None
         if kind == SOUND:
-            self.decoded = open_sound(self.data, folder).decode_stream(io.BytesIO(self.data))
+            self.decoded = open_sound(file, folder).decode_stream(file, conceal=conceal)
+            self.rate = self.decoded.header.rate
+        else:
+            self.source = self._opened(file)
+            self.rate = self.source.streams.audio[0].rate
+
+    @staticmethod
+    def _opened(file: BinaryIO):
+        av = require_av()
+        try:
+            found = av.open(After(file, HEAD), format="matroska")
+        except (av.FFmpegError, ValueError) as error:
+            raise CorruptStreamError(f"the copied sound of the stream cannot be read ({error})") from error
+        if not found.streams.audio:
+            raise CorruptStreamError("the copied sound of the stream has no track")
+        return found
+
+    # --- samples -----------------------------------------------------------------------------------------
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """(position, f32[n,channels]) at `rate`; positions are counted from the first frame, and never below 0."""
+        end = None if self.length is None else round(self.length * self.rate)
+        for position, block in self._all():
+            cut = max(0, -position)
+            block = block[cut : None if end is None else max(0, end - position)]
+            if len(block):
+                yield position + cut, block
+            if end is not None and position >= end:
+                return
+
+    def _all(self) -> Iterator[tuple[int, np.ndarray]]:
+        if self.decoded is not None:
+            position = round(self.offset * self.rate)
+            for block in self.decoded.blocks():
+                yield position, block
+                position += len(block)
+            return
+        av = require_av()
+        try:
+            for frame in self.source.decode(audio=0):
+                filelimits.tick()
+                yield round((frame.pts * frame.time_base + self.offset) * self.rate), _floats(frame)
+        except av.FFmpegError as error:
+            raise CorruptStreamError(f"the copied sound of the stream cannot be decoded ({error})") from error
+
+    def samples(self) -> tuple[Sound | None, float]:
+        """(all samples, seconds from the first frame to the first of them); (None, 0.0) where there are none in this part."""
+        parts, first = [], None
+        for position, block in self.blocks():
+            first = position if first is None else first
+            if parts and block.shape[1] != parts[0].shape[1]:
+                break
+            parts.append(block)
+        return (None, 0.0) if first is None else (Sound(np.concatenate(parts), self.rate), first / self.rate)
+
+    # --- into a file -------------------------------------------------------------------------------------
 
     def add_to(self, container) -> None:
-        av = require_av()
         if self.decoded is not None:
             header = self.decoded.header
             name = "aac" if container.format.name in ("mp4", "mov") else "flac"
             layout = {1: "mono", 2: "stereo"}.get(header.channels, f"{header.channels}c")
             options = {"b": str(96000 * header.channels)} if name == "aac" else {}
             self.stream = container.add_stream(name, rate=header.rate, layout=layout, options=options)
-            self.rest, self.position = self._frames(), round(self.offset * header.rate)
+            self.rest = self._frames()
         else:
-            self.source = av.open(io.BytesIO(self.data), format="matroska")
             self.stream = container.add_stream_from_template(self.source.streams.audio[0])
-            self.rest = (packet for packet in self.source.demux(self.source.streams.audio[0]) if packet.pts is not None)
+            self.rest = self._packets()
         self.held = None
 
     def _frames(self):
-        av, header = require_av(), self.decoded.header
-        for block in self.decoded.blocks():
-            cut = max(0, -self.position)
-            self.position += cut
-            block = block[cut:]
-            if not len(block):
-                continue
+        av = require_av()
+        for position, block in self.blocks():
             whole = (block.clip(-1, 1) * 32767).round().astype(np.int16)
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(whole.reshape(1, -1)), format="s16", layout=self.stream.layout.name)
-            frame.sample_rate, frame.pts, frame.time_base = header.rate, self.position, Fraction(1, header.rate)
-            self.position += len(block)
+            frame.sample_rate, frame.pts, frame.time_base = self.rate, position, Fraction(1, self.rate)
             yield frame
+
+    def _packets(self):
+        for packet in self.source.demux(self.source.streams.audio[0]):
+            if packet.pts is None:
+                continue
+            time = packet.pts * packet.time_base + self.offset
+            if time < 0:
+                continue
+            if self.length is not None and time >= self.length:
+                return
+            packet.pts = packet.dts = round(time / packet.time_base)
+            yield packet
 
     def write(self, container, until: float | None = None) -> None:
         """What is heard up to that second; None: all, and the end."""
@@ -213,17 +308,47 @@ class Track:
             container.mux(self.stream.encode(None))
 
 
-def open_sound(data: bytes, folder) -> AudioCodec:
-    """The codec of a .vq file of sound."""
-    header, _ = peek_sound(data)
+def open_sound(file: BinaryIO, folder) -> AudioCodec:
+    """The codec of the .vq file of sound that begins where an open file stands."""
+    start = file.tell()
+    header, _ = peek_sound(file.read(MAX_HEADER))
+    file.seek(start)
     local = folder if (folder / registry.REGISTRY).is_file() else None
     return AudioCodec.open(registry.find_by_stream(header.model_id, header.model_hash, local), encoder=False)
 
 
-def verify(kind: int, data: bytes, folder) -> None:
-    """Raises CorruptStreamError for a track that cannot be decoded."""
-    if len(data) <= HEAD:
-        raise CorruptStreamError("the sound of the stream is too short")
-    if kind == SOUND:
-        for _ in open_sound(data[HEAD:], folder).decode_stream(io.BytesIO(data[HEAD:])).grids():
+def stored(clip: DecodedClip) -> tuple[int, BinaryIO] | None:
+    """(kind, file of the track) of the sound in a stream, None where there is none. Raises CorruptStreamError for damage, which
+    is passed over where it is concealed."""
+    clip.file.seek(clip.position)
+    file, found = tempfile.SpooledTemporaryFile(SPOOLED), None
+    for segment in SegmentsOf(clip.file, clip.seed, conceal=clip.conceal, wanted=lambda kind, number: kind in (SOUND, PACKETS, END)):
+        if segment.kind in (SOUND, PACKETS) and found in (None, segment.kind):
+            clip.check_sound(segment)
+            file.write(segment.payload)
+            found = segment.kind
+    file.seek(0)
+    return None if found is None else (found, file)
+
+
+def heard(clip: DecodedClip) -> Track | None:
+    """The sound of the part of a clip that is shown; None where there is none, or, if damage is concealed, where it cannot be read."""
+    try:
+        found = stored(clip)
+        if found is None:
+            return None
+        base = clip.header.time_base
+        stop = None if clip.whole or clip.stop == float("inf") else Fraction(clip.stop) * base
+        return Track(*found, clip.codec.entry.path.parent, conceal=clip.conceal, start=clip.origin * base, stop=stop)
+    except VqcodecError as error:
+        if not clip.conceal:
+            raise
+        warnings.warn(f"its sound is lost ({error})", VqcodecWarning, stacklevel=2)
+        return None
+
+
+def verify(clip: DecodedClip) -> None:
+    """Raises CorruptStreamError for sound that cannot be decoded."""
+    if (track := heard(clip)) is not None and track.decoded is not None:
+        for _ in track.decoded.grids():
             pass

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO
@@ -65,17 +65,19 @@ class VideoHeader:
 
 @dataclass(frozen=True)
 class Segment:
-    """kind; number among those of its kind; table: its fields; payload; start: position in the file."""
+    """kind; number among those of its kind; table: its fields; payload; start: position in the file; unread: bytes of the payload
+    where it was passed over."""
 
     kind: int
     number: int
     table: bytes
     payload: bytes
     start: int = 0
+    unread: int = 0
 
     @property
     def size(self) -> int:
-        return PREFIX + len(self.table) + 4 + len(self.payload)
+        return PREFIX + len(self.table) + 4 + len(self.payload) + self.unread
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,7 @@ def unpack_group(segment: Segment) -> Group:
         times.append(times[-1] + 1 + reader.uvarint(7))
     slices, lengths = tuple(reader.take(count)), tuple(reader.uvarint(5) for _ in range(count))
     crc = reader.uint(4)
-    if reader.position != len(segment.table) or sum(lengths) != len(segment.payload) or times[-1] > MAX_TIME:
+    if reader.position != len(segment.table) or sum(lengths) != len(segment.payload) + segment.unread or times[-1] > MAX_TIME:
         raise CorruptStreamError(f"the fields of group {segment.number} do not fit together")
     return Group(tuple(times), slices, lengths, crc)
 
@@ -188,7 +190,7 @@ def pack_end(totals: Totals, seed: bytes) -> bytes:
 def unpack_end(segment: Segment) -> Totals:
     reader = Reader(segment.table)
     totals = Totals(reader.uvarint(5), reader.uvarint(6), reader.uvarint(7))
-    if reader.position != len(segment.table) or segment.payload:
+    if reader.position != len(segment.table) or segment.payload or segment.unread:
         raise CorruptStreamError("the fields of the end do not fit together")
     return totals
 
@@ -197,10 +199,12 @@ class SegmentsOf:
     """The segments of an open file that can seek, from where it is, one after the other.
 
     conceal: what is damaged is passed over: the next prefix that checks is looked for. Else it raises CorruptStreamError: for
-    damage, for a file that ends without its end, and for anything behind that."""
+    damage, for a file that ends without its end, and for anything behind that. wanted: whether the payload of a segment, by its
+    kind and number, is read; of others the table alone."""
 
-    def __init__(self, file: BinaryIO, seed: bytes, *, conceal: bool = False):
-        self.file, self.seed, self.conceal = file, seed, conceal
+    def __init__(self, file: BinaryIO, seed: bytes, *, conceal: bool = False,
+                 wanted: Callable[[int, int], bool] = lambda kind, number: True):
+        self.file, self.seed, self.conceal, self.wanted = file, seed, conceal, wanted
         self.position = file.tell()
         self.size = file.seek(0, io.SEEK_END)
 
@@ -249,6 +253,8 @@ class SegmentsOf:
         table, crc = self.file.read(length), self.file.read(4)
         if zlib.crc32(table, int.from_bytes(self.seed, "little")).to_bytes(4, "little") != crc:
             return None
+        if not self.wanted(kind, number):
+            return Segment(kind, number, table, b"", position, size)
         return Segment(kind, number, table, self.file.read(size), position)
 
     def _search(self) -> Segment | None:
@@ -271,3 +277,40 @@ class SegmentsOf:
         if left < PREFIX or crc16(data[:-2], self.seed) == data[-2:]:
             raise CorruptStreamError("the stream is truncated, or damaged in the fields of a segment")
         raise CorruptStreamError("the prefix of a segment is damaged: its checksum does not match")
+
+
+@dataclass(frozen=True)
+class Outline:
+    """What the tables of a stream say. groups: (number, times of its frames) of each; end: when the last frame ends, in units
+    of time; None where that is lost."""
+
+    groups: tuple[tuple[int, tuple[int, ...]], ...]
+    end: int | None
+
+    @property
+    def frames(self) -> int:
+        return sum(len(times) for _, times in self.groups)
+
+    def between(self, start: float, stop: float) -> set[int]:
+        """Numbers of the groups that have a frame from `start` on, before `stop`, both in units of time."""
+        return {number for number, times in self.groups if times[0] < stop and times[-1] >= start}
+
+    def first(self, start: float) -> int | None:
+        """Time of the first frame from `start` on; None where there is none."""
+        return next((time for _, times in self.groups for time in times if time >= start), None)
+
+
+def outline(file: BinaryIO, seed: bytes, *, conceal: bool = False) -> Outline:
+    """Of an open file, from its first segment on, where it stands again afterwards. Raises as `SegmentsOf`."""
+    start, groups, end = file.tell(), [], None
+    for segment in SegmentsOf(file, seed, conceal=conceal, wanted=lambda kind, number: kind == END):
+        try:
+            if segment.kind == GROUP:
+                groups.append((segment.number, unpack_group(segment).times))
+            elif segment.kind == END:
+                end = unpack_end(segment).end
+        except CorruptStreamError:
+            if not conceal:
+                raise
+    file.seek(start)
+    return Outline(tuple(groups), end)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -28,8 +29,10 @@ from ..picture.search import SEARCHES
 from ..zoo.loading import as_tensors
 from . import stream as streams
 from .codec import Progress, VideoCodec, one_segment
-from .file import VideoReader
+from .file import Frame, VideoReader
+from .group import CodedGroup
 from .labels import Labels
+from .pace import Pace
 from .stream import VideoHeader
 
 KEY_DISTANCE = 48  # frames from one key frame to the next, at most
@@ -144,14 +147,38 @@ class TorchVideoCodec(VideoCodec):
         own = (first - first.mean((1, 2), keepdim=True)).square().sum()
         return bool((first - old).square().sum() > CUT * own)
 
+    def following(self, rgb: np.ndarray, group: CodedGroup, sixteenths: int, effort: int, key_distance: int):
+        """(whether a group begins with a frame, as `choose` and its labels): with it ends the group so far, which may be empty."""
+        latents, before, held = self.latents(rgb, sixteenths), group.last, group.labels or self.no_labels
+        if before is None or len(group.times) >= key_distance:
+            return True, (*self.frame(rgb, latents, None, sixteenths, effort), self.no_labels)
+        labels = self.likeliest(latents, before, sixteenths, held)
+        coded = self.frame(rgb, latents, before, sixteenths, effort, labels, held)
+        if self.is_cut(latents, before, sixteenths):
+            key = self.frame(rgb, latents, None, sixteenths, effort)
+            if len(key[2]) <= CHEAPER * len(coded[2]):
+                return True, (*key, self.no_labels)
+        return False, (*coded, labels)
+
     # --- a clip ------------------------------------------------------------------------------------------
+
+    def groups(self, frames: Iterable[Frame], sixteenths: int, effort: int, key_distance: int) -> Iterator[CodedGroup]:
+        group = CodedGroup()
+        for frame in frames:
+            begins, coded = self.following(frame.rgb, group, sixteenths, effort, key_distance)
+            if begins and group.times:
+                yield group
+                group = CodedGroup()
+            group.add(frame.time, *coded)
+        yield group
 
     @guarded
     def encode_stream(self, reader: VideoReader, write: Callable[[bytes], object], quality: float, *, effort: int | None = None,
-                      metadata: bytes | None = None, sound: Callable[[], tuple[int, bytes] | None] = lambda: None,
-                      key_distance: int = KEY_DISTANCE, progress: Progress = lambda text: None) -> EncodedVideo:
+                      metadata: bytes | None = None, sound: Callable[[], tuple[int, BinaryIO] | None] = lambda: None,
+                      key_distance: int = KEY_DISTANCE, workers: int = 1, progress: Progress = lambda text: None) -> EncodedVideo:
         """A clip → a .vq file, group by group. quality: in 1..`qualities`, in sixteenths. effort: in 0..5, as of
-        pictures, by default 1; sound: gives (kind, bytes) of the sound track, or None."""
+        pictures, by default 1; sound: gives (kind, file) of the sound track, or None; workers: processes that share the groups,
+        which changes no byte."""
         if self.base.encoder is None:
             raise UnsupportedError(f"model '{self.entry.name}' was opened without its encoder: it cannot encode")
         sixteenths = checked_sixteenths(quality, self.qualities)
@@ -161,39 +188,32 @@ class TorchVideoCodec(VideoCodec):
                              height=shape.height, aspect=shape.aspect, time_base=shape.time_base, primaries=shape.colour.primaries,
                              transfer=shape.colour.transfer, matrix=shape.colour.matrix, full=shape.colour.full)
         head = streams.pack_header(header, metadata)
-        writer = _Groups(self, write, streams.peek(head)[1].checksum)
+        seed = streams.peek(head)[1].checksum
         write(head)
-        started, count, end = time.monotonic(), 0, 0
-        for frame in reader.frames():
-            filelimits.tick()
-            latents = self.latents(frame.rgb, sixteenths)
-            before = writer.before
-            if before is None or len(writer.times) >= key_distance:
-                labels, coded = self.no_labels, self.frame(frame.rgb, latents, None, sixteenths, effort)
-                writer.begin()
-            else:
-                labels = self.likeliest(latents, before, sixteenths, writer.labels)
-                coded = self.frame(frame.rgb, latents, before, sixteenths, effort, labels, writer.labels)
-                if self.is_cut(latents, before, sixteenths):
-                    key = self.frame(frame.rgb, latents, None, sixteenths, effort)
-                    if len(key[2]) <= CHEAPER * len(coded[2]):
-                        labels, coded = self.no_labels, key
-                        writer.begin()
-            writer.add(frame.time, *coded, labels)
-            count, end = count + 1, frame.time + frame.duration
-            pace = count / max(time.monotonic() - started, 1e-6)
-            left = f" of about {reader.total}, {max(0, reader.total - count) / pace:.0f} s left" if reader.total else ""
-            progress(f"frame {count}{left}, {pace:.1f} frames a second")
-        writer.begin()
-        size, track = len(head) + writer.size, sound()
+        coding, pace, video, groups, done = (sixteenths, effort, key_distance), Pace(progress, reader.total), 0, 0, 0
+        if workers > 1:
+            from .workers import coded_groups
+
+            frames = Counted(reader, lambda count: None)
+            found = coded_groups(self.entry, frames, (shape.height, shape.width), coding, workers)
+        else:
+            frames = Counted(reader, pace)
+            found = self.groups(frames, *coding)
+        for groups, group in enumerate(found, 1):
+            data = self.pack_group(groups - 1, group.times, group.coded, group.grids, seed)
+            write(data)
+            video, done = video + len(data), done + len(group.times)
+            pace(done)
+        size, track = len(head) + video, sound()
         if track is not None:
-            for number, start in enumerate(range(0, len(track[1]), 1 << 20)):
-                piece = streams.pack_sound(number, track[0], track[1][start : start + (1 << 20)], writer.seed)
+            pieces = iter(partial(track[1].read, 1 << 20), b"")
+            for number, piece in enumerate(pieces):
+                piece = streams.pack_sound(number, track[0], piece, seed)
                 write(piece)
                 size += len(piece)
-        last = streams.pack_end(streams.Totals(writer.groups, count, end), writer.seed)
+        last = streams.pack_end(streams.Totals(groups, frames.count, frames.end), seed)
         write(last)
-        return EncodedVideo(header, writer.size, size + len(last), count, writer.groups, float(end * shape.time_base))
+        return EncodedVideo(header, video, size + len(last), frames.count, groups, float(frames.end * shape.time_base))
 
 
 class FollowingRates(Rates):
@@ -213,27 +233,15 @@ def kept(near: torch.Tensor, old: torch.Tensor, vectors: torch.Tensor, book: tor
     return torch.where(off[0] - off[1] < KEPT, old.long(), near.long())
 
 
-class _Groups:
-    """The group that grows, and those that are written."""
+class Counted:
+    """The frames of a clip. count, end: of those that were taken; after: is told how many are done with."""
 
-    def __init__(self, codec: TorchVideoCodec, write: Callable[[bytes], object], seed: bytes):
-        self.codec, self.write, self.seed = codec, write, seed
-        self.groups, self.size = 0, 0
-        self.times: list[int] = []
-        self.coded: list[tuple[int, bytes]] = []
-        self.grids: list[np.ndarray] = []
-        self.before, self.labels = None, codec.no_labels
+    def __init__(self, reader: VideoReader, after: Callable[[int], object]):
+        self.reader, self.after, self.count, self.end = reader, after, 0, 0
 
-    def add(self, time: int, grids: torch.Tensor, slices: int, payload: bytes, labels: Labels) -> None:
-        self.times.append(time)
-        self.coded.append((slices, payload))
-        self.grids.append(grids.numpy().astype(np.uint16))
-        self.before, self.labels = grids, labels if slices else self.codec.no_labels
-
-    def begin(self) -> None:
-        """Writes the group, and begins another."""
-        if self.times:
-            data = self.codec.pack_group(self.groups, self.times, self.coded, self.grids, self.seed)
-            self.write(data)
-            self.groups, self.size = self.groups + 1, self.size + len(data)
-        self.times, self.coded, self.grids, self.before, self.labels = [], [], [], None, self.codec.no_labels
+    def __iter__(self) -> Iterator[Frame]:
+        for frame in self.reader.frames():
+            filelimits.tick()
+            self.count, self.end = self.count + 1, frame.time + frame.duration
+            yield frame
+            self.after(self.count)

@@ -10,6 +10,7 @@ from safetensors.torch import save_file
 
 from ..errors import InputError, UsageError
 from ..picture.codec import Codec
+from ..train.data import say, set_aside, split
 from ..train.medium import Medium
 from ..train.quantize_prior import integer_prior
 from ..zoo import config as configuration
@@ -68,6 +69,9 @@ class Videos(Medium):
         clips, photographs = find_clips(directories), find_photographs(directories)
         if not clips and not photographs:
             raise InputError("no video to learn from")
+        clips, held_out = split(clips, set_aside(len(clips), run_config.training.held_out))
+        if held_out:
+            say(f"{len(clips)} clips to learn from; held out: {', '.join(path.name for path in held_out)}")
         out.mkdir(parents=True, exist_ok=True)
         stored.write_text(configuration.to_toml(run_config))
         run = PriorRun(model, frames, t, base, out)

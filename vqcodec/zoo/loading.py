@@ -77,14 +77,14 @@ def load_model(entry: ModelEntry, encoder: bool, kind: ModelKind) -> LoadedModel
     return LoadedModel(config, coder, networks["decoder"], networks.get("encoder"), stored["decoder"], context)
 
 
-def problems(entry: ModelEntry, kind: ModelKind | None) -> tuple[str, ...]:
-    """What is wrong with a model: files that are not what was registered, or else that are no model. Of a modality that this
-    release does not know (None) only the former can be told."""
+def problems(entry: ModelEntry, check: Callable[[ModelEntry], object] | None) -> tuple[str, ...]:
+    """What is wrong with a model: files that are not what was registered, or else that are no model, by the error that `check`
+    raises. Of a modality that this release does not know (None) only the former can be told."""
     damaged = registry.check(entry)
-    if damaged or kind is None:
+    if damaged or check is None:
         return damaged
     try:
-        load_model(entry, entry.has_encoder, kind)
+        check(entry)
     except VqcodecError as error:
         return (str(error),)
     return ()
