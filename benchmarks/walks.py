@@ -212,7 +212,8 @@ def main() -> None:
         print(f"temperature {temperature:g}: {len(right)} continuations, frames {JUDGED}: "
               f"{' '.join(f'{v:.2f}' for v in np.mean(quality, 0))} dB; the last frame again "
               f"{' '.join(f'{v:.2f}' for v in np.mean(still, 0))}, before it was coded {' '.join(f'{v:.2f}' for v in np.mean(still_real, 0))}")
-        print(f"  the action asked for is found in {share:.1%} ({share / real.mean():.1%} of the real score), all actions alike {alike:.1%} ({alike / evenly:.1%}): "
+        print(f"  the action asked for is found in {share:.1%} ({share / real.mean():.1%} of the real score), all actions alike "
+              f"{alike:.1%} ({alike / evenly:.1%}): "
               + ", ".join(f"{name} {np.mean(v):.0%}" for name, v in of_each.items() if v))
     entropy(codec, header)
     if given.samples:

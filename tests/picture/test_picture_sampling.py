@@ -51,14 +51,14 @@ def test_a_sample_is_a_valid_stream_and_alike_in_both_runtimes(codecs):
 
 
 def test_a_sample_costs_the_entropy_of_the_prior(codecs, monkeypatch):
-    entropy, chosen = [], Sampler._chosen
+    entropy, chosen = [], Sampler.chosen
 
     def noted(self, cdf, words):
         share = np.diff(cdf) / 65536
         entropy.append(-(share * np.log2(share, where=share > 0, out=np.zeros_like(share))).sum())
         return chosen(self, cdf, words)
 
-    monkeypatch.setattr(Sampler, "_chosen", noted)
+    monkeypatch.setattr(Sampler, "chosen", noted)
     data = draw(codecs[0], 400, 400, seed=1)
     bits, expected = codecs[0].bits_per_block(data).sum(), sum(entropy)
     assert abs(bits / expected - 1) < 0.01
