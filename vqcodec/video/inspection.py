@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from ..indices.quality import quality_of
 from ..stream import checked_metadata
-from .labels import in_runs
 from .stream import END, GROUP, MAX_HEADER, PACKETS, SOUND, SegmentsOf, VideoHeader, peek, unpack_end, unpack_group
 
 
@@ -96,6 +95,8 @@ def table(facts: dict) -> str:
     ]
     lines += [f"group {i:<4} {size:>10} bytes" for i, size in enumerate(facts.get("group_bytes", ()))]
     if facts.get("labels"):
+        from .labels import in_runs  # with NumPy, which help does without
+
         lines += [f"labels     {in_runs(facts['labels'])}"]
     return "\n".join([*lines, f"total      {facts['bytes']:>10} bytes"])
 
