@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..bench.comparison import Comparison, Source, digest_of
+from ..bench.comparison import Comparison, digest_of
 from ..bench.gallery import Gallery
+from ..picture.bench import PictureSource
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,19 +26,6 @@ class Leaf:
     bilevel: bool
     dpi: float = 0.0
     text: str | None = None
-
-
-@dataclass(frozen=True)
-class LeafSource(Source):
-    width: int
-    height: int
-
-    @property
-    def extent(self) -> float:
-        return self.width * self.height
-
-    def sizes(self):
-        return {"width": self.width, "height": self.height}
 
 
 class Crops(Gallery):
@@ -98,7 +86,7 @@ class Leaves(Comparison):
         return Leaf(np.asarray(image_of(page).convert("RGB")), page.bilevel, page.dpi[0], text)
 
     def source(self, path, content):
-        return LeafSource(path.name, str(path), digest_of(content.rgb, content.text), content.rgb.shape[1], content.rgb.shape[0])
+        return PictureSource(path.name, str(path), digest_of(content.rgb, content.text), content.rgb.shape[1], content.rgb.shape[0])
 
     def conformed(self, decoded, original):
         if decoded.shape != original.rgb.shape:
