@@ -89,7 +89,7 @@ def test_sums_reach_their_bounds_and_stay_exact():
     """Inputs that all have the signs of one output's weights, at their limits."""
     rng = np.random.default_rng(0)
     weight = rng.choice([-127, 127], (6, 40, 3, 3))
-    limit = (integer.ACCUMULATOR_LIMIT - 1) // integer.most_sum(weight, -1, 1)
+    limit = (integer.ACCUMULATOR_LIMIT - 1) // integer.most_sum(integer.signed_sums(weight), -1, 1)
     x = (np.sign(weight[0]).transpose(1, 2, 0) * limit).astype(np.float32)
     expected = reference.corr(x.astype(np.int64), weight)
     assert abs(expected[1, 1, 0]) > 2.9 * 2**24 - 3 * 127 * 120

@@ -101,7 +101,7 @@ def check_bounds(stored: Mapping[str, Any]) -> None:
             raise InputError(f"decoder.safetensors: {block}.range is none")
         ranges = {"conv1": (-limit, limit), "conv2": (min(0, int(table.min())), max(0, int(table.max())))}
         for layer, (low, high) in ranges.items():
-            total = most_sum(np.asarray(stored[f"{block}.{layer}.weight"]), low, high)
+            total = most_sum(signed_sums(np.asarray(stored[f"{block}.{layer}.weight"])), low, high)
             if total >= ACCUMULATOR_LIMIT:
                 raise InputError(f"decoder.safetensors: {block}.{layer}.weight may overflow its accumulator ({total} ≥ 2^24)")
     exp2 = np.asarray(stored["table.exp2"])
@@ -109,11 +109,16 @@ def check_bounds(stored: Mapping[str, Any]) -> None:
         raise InputError("decoder.safetensors: bad table of powers of two")
 
 
-def most_sum(weight: np.ndarray, low: int, high: int) -> int:
-    """Of integer weights [O,I,k,k] by inputs in low..high, where low ≤ 0 ≤ high: no sum of some of the products of an output and a
-    row of the kernel is greater in magnitude."""
+def signed_sums(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of integer weights [O,I,k,k] those above and those below zero, added up without signs: int64[O,k] each, of a row of the kernel."""
     weight = weight.astype(np.int64)
-    up, down = (np.maximum(signed, 0).sum((1, 3)) for signed in (weight, -weight))
+    return np.maximum(weight, 0).sum((1, 3)), np.maximum(-weight, 0).sum((1, 3))
+
+
+def most_sum(sums: tuple[np.ndarray, np.ndarray], low: int, high: int) -> int:
+    """Of weights with these `signed_sums` by inputs in low..high, where low ≤ 0 ≤ high: no sum of some of the products of an output
+    and a row of the kernel is greater in magnitude."""
+    up, down = sums
     return int(np.maximum(up * high - down * low, down * high - up * low).max(initial=0))
 
 

@@ -30,6 +30,7 @@ from .integer import (
     blocks,
     check_bounds,
     most_sum,
+    signed_sums,
     tensors,
 )
 
@@ -82,13 +83,13 @@ def rounded_weight(weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def soften_limit(weight: np.ndarray) -> int:
     """Of the integer inputs of conv1, of integer weights [O,...]."""
-    return min(ACTIVATION_LIMIT, (ACCUMULATOR_LIMIT - 1) // max(1, most_sum(weight, -1, 1)))
+    return min(ACTIVATION_LIMIT, (ACCUMULATOR_LIMIT - 1) // max(1, most_sum(signed_sums(weight), -1, 1)))
 
 
 def silu_limit(weight: np.ndarray, top: float) -> int:
     """Of the integer inputs of conv2, which stand for numbers from -LEAST_SILU to `top`."""
-    limit = ACTIVATION_LIMIT
-    while most_sum(weight, -math.ceil(limit * LEAST_SILU / top), limit) >= ACCUMULATOR_LIMIT:
+    limit, sums = ACTIVATION_LIMIT, signed_sums(weight)
+    while most_sum(sums, -math.ceil(limit * LEAST_SILU / top), limit) >= ACCUMULATOR_LIMIT:
         limit -= 1 + limit // 256
     return limit
 
