@@ -60,7 +60,10 @@ def value_of(name: str, one: dict, medium, codec, samples) -> float:
         from vqcodec.picture.psnr import psnr
 
         return psnr(samples.rgb, codec.decode(one["data"]).rgb)
-    return one["bytes"] if name == "size" else one["facts"][name] if name in one["facts"] else 8 * one["bytes"] / one["facts"]["duration"] / 1000
+    if name == "size":
+        return one["bytes"]
+    facts = one["facts"]
+    return facts[name] if name in facts else 8 * one["bytes"] / facts["duration"] / 1000
 
 
 def measured(path: str, options, count: Count) -> list[dict]:
@@ -124,10 +127,11 @@ def main() -> int:
     for name in dict.fromkeys(row["target"] for row in rows):
         own = [row for row in rows if row["target"] == name]
         times, off = [row["times"] for row in own], [abs(row["off"]) for row in own]
+        tried = [len(row["tried"]) for row in own]
         worst = max(worst, *times)
-        print(f"{name}: {len(own)} targets, {statistics.mean(times):.2f} encodes' time in the mean, {max(times):.2f} at most; encodes "
-              f"{statistics.mean(len(row['tried']) for row in own):.2f}, {max(len(row['tried']) for row in own)} at most; off by "
-              f"{statistics.mean(off):.2f} {own[0]['unit']} in the mean, {max(off):.2f} at most; above {sum(row['off'] > 0 for row in own)}")
+        print(f"{name}: {len(own)} targets, {statistics.mean(times):.2f} encodes' time in the mean, {max(times):.2f} at most; "
+              f"encodes {statistics.mean(tried):.2f}, {max(tried)} at most; off by {statistics.mean(off):.2f} {own[0]['unit']} "
+              f"in the mean, {max(off):.2f} at most; above {sum(row['off'] > 0 for row in own)}")
     return int(worst > CAP)
 
 
