@@ -29,7 +29,7 @@ FIXED_BYTES = 40  # of a stream, about
 # at efforts 0, 1, and more: medians of photo-3 on 15 pictures of CID22 and other photographs to train on. First guesses only.
 RATE_BIAS = ((-0.3, 0.0), (-0.06, 0.0), (0.05, -0.02))
 PSNR_BIAS = ((-1.1, 0.12), (0.3, 0.08), (0.8, 0.26))
-MOST = 4, 2  # encodes: of small pictures, of which less can be estimated, and of others
+MOST = 4, 3  # encodes: of small pictures, of which less can be estimated, and of others
 TILE = 7 * PATCH  # pixels on a side of a tile
 MOSAICS = ((800_000, 2, 4), (200_000, 2, 2))  # pixels of a picture, from which on its mosaic has so many rows and columns of tiles
 
