@@ -151,11 +151,16 @@ class Page:
     def place(self, y: int, x: int) -> int:
         return (y + 8) * self.t + x + 8
 
-    def look(self, step: list[int], time: int) -> list[int]:
-        own = {p: [self.pixels[p - r * self.t + b + k] for r, b in enumerate((-8, -5, -4, -4, -4, -4, -4, -4)) for k in range(8)]
-               for p in step}
+    def own(self, step: list[int]) -> dict[int, list[int]]:
+        """The 64 pixels before each one; as a number they are kept in `s`."""
+        found = {p: [self.pixels[p - r * self.t + b + k] for r, b in enumerate((-8, -5, -4, -4, -4, -4, -4, -4)) for k in range(8)]
+                 for p in step}
         for p in step:
-            self.s[p] = sum(bit << k for k, bit in enumerate(own[p]))
+            self.s[p] = sum(bit << k for k, bit in enumerate(found[p]))
+        return found
+
+    def look(self, step: list[int], time: int) -> list[int]:
+        own = self.own(step)
         odds, self.entries, moved, placed = [], [], {}, {}
         for p in step:
             h = [((self.s[p] & bits_of(m)) * MIX) % 2**64 for m in MASKS]
@@ -221,10 +226,7 @@ class WidePage(Page):
         self.tables, self.places = [{} for _ in range(10)], [{} for _ in range(3)]
 
     def look(self, step: list[int], time: int) -> list[int]:
-        own = {p: [self.pixels[p - r * self.t + b + k] for r, b in enumerate((-8, -5, -4, -4, -4, -4, -4, -4)) for k in range(8)]
-               for p in step}
-        for p in step:
-            self.s[p] = sum(bit << k for k, bit in enumerate(own[p]))
+        own = self.own(step)
         odds, self.entries, moved, placed = [], [], {}, {}
         for p in step:
             def led(c: int, p=p) -> int:

@@ -209,8 +209,8 @@ def output_file(path: str | os.PathLike, force: bool = False):
         raise InputError(f"{name}: cannot write ({_reason(error)})") from error
 
 
-def ensure_folder(path: str | os.PathLike, names: str, force: bool = False) -> None:
-    """As `ensure_writable`, of a folder: new, empty, or with `force` one in which files whose names match `names` are replaced."""
+def ensure_folder(path: str | os.PathLike, force: bool = False) -> None:
+    """As `ensure_writable`, of a folder: new, empty, or with `force` any."""
     path = os.fspath(path)
     if path == STDIO:
         raise UsageError("a folder cannot be standard output: name one")
@@ -230,7 +230,7 @@ def ensure_folder(path: str | os.PathLike, names: str, force: bool = False) -> N
 def output_folder(path: str | os.PathLike, names: str, force: bool = False):
     """The path of an empty folder, what is put into which is in the folder `path` at the end: all of it, or nothing. With `force`
     it replaces what is there of names that match `names`."""
-    ensure_folder(path, names, force)
+    ensure_folder(path, force)
     target = os.path.realpath(path)
     temporary = os.path.join(os.path.dirname(target), f".vqcodec-{secrets.token_hex(8)}.tmp")
     try:

@@ -31,6 +31,7 @@ from .support import (
     warn,
 )
 from ..errors import UsageError, VqcodecError
+from ..process import cores
 
 _ALL_TARGETS = [target.name for target in medium.all_targets()]
 _SHOWN = 8  # extensions of ignored files in the summary
@@ -208,11 +209,6 @@ def _run(options: dict, all_files: bool, refused: dict[str, Failure], settings: 
     elif not options["quiet"]:
         click.echo(_summary_text(summary), err=True)
     return summary.exit_code
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _build_coder(wanted: bool | None, count: int, engine_name: str) -> None:

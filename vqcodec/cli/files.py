@@ -157,7 +157,7 @@ def _decode(path, output, extension, subtype, options, conceal, models_dir, forc
     name = f"output.{ending}" if ending else output.rstrip("/") + "/" if folder else output
     made_as = replace(kind.format_for(name, subtype), **options)
     if made_as.folder:
-        fileio.ensure_folder(output, made_as.folder, force)
+        fileio.ensure_folder(output, force)
         opened = fileio.output_folder(output, made_as.folder, force)
     else:
         fileio.ensure_writable(output, force)

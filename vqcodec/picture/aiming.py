@@ -1,4 +1,4 @@
-"""Encoding a picture to a target of rate, size or PSNR: once or twice, small ones more often, after estimates (see `indices/target.py`).
+"""Encoding a picture to a target of rate, size or PSNR: mostly once or twice, after estimates (see `indices/target.py`).
 
 Estimated is with the codewords nearest to the latents, and bits by the float twin of the prior. What the search gains in PSNR
 differs much from picture to picture (photo-3: 0 to 4 dB), so that it is tried on some tiles:
